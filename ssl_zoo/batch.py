@@ -1,0 +1,53 @@
+"""View and Batch: what travels from the view policies to a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+Role = Literal["global", "local"]
+
+
+@dataclass(frozen=True)
+class View:
+    """One augmented copy of every sample of a batch. Only view policies and encoders look inside.
+
+    Attributes:
+        data: the samples, batch first; images are `(B, C, H, W)` floats, normalised.
+        modality: the folder of `ssl_zoo.modalities` that it comes from.
+        role: `global` views see most of the sample; `local` ones are small crops, which predict but are no target.
+        geometry: where the view was cut from the sample, `(B, 5)` as top, left, height, width (fractions of the
+            sample) and flipped (0 or 1); None where the modality has no such thing.
+    """
+
+    data: Tensor
+    modality: str = "image"
+    role: Role = "global"
+    geometry: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The views of a batch of samples. Labels never get here.
+
+    Attributes:
+        views: the views, each of the same `B` samples in the same order.
+        index: `(B,)` positions of the samples in the data set, for methods with a memory per sample.
+    """
+
+    views: Sequence[View]
+    index: Tensor | None = None
+
+
+def encode(encoder: nn.Module, view: View) -> Tensor:
+    """Return the embedding h `(B, D)` of a view.
+
+    Any module that maps a tensor to `(B, D)` is an encoder. One that must see more than the tensor (an encoder for
+    several modalities) defines `encode(view)`.
+    """
+    if hasattr(encoder, "encode"):
+        return encoder.encode(view)
+    return encoder(view.data)

@@ -1,0 +1,22 @@
+"""The exceptions that carry a message for the user.
+
+`UserError` is a mistake that the user can mend: its text is one sentence that says what is wrong, where, and what to
+do. The command line prints it without a traceback and exits with code 2.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A user's mistake, told in one sentence: what, where, what to do."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return '; did you mean X? Known: A, B' for an unknown `word`, the nearest match first if there is one."""
+    names = sorted(known)
+    lowered = {name.lower(): name for name in names}
+    near = get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"; did you mean {lowered[near[0]]!r}?" if near else "."
+    shown = ", ".join(names) if names else "none"
+    return f"{hint} Known: {shown}"

@@ -1,0 +1,116 @@
+"""Terms that keep the embedding space open: `cross_correlation` (Barlow Twins), `variance` and `covariance` (VICReg)."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ssl_zoo.registry import register
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+def off_diagonal_energy(matrix: Tensor) -> Tensor:
+    """Return the sum of the squares off the diagonal of a square matrix `(D, D)`."""
+    return matrix.square().sum() - matrix.diagonal().square().sum()
+
+
+def standardise(z: Tensor, eps: float) -> Tensor:
+    """Return z `(B, D)` with mean 0 and (biased) variance 1 in each dimension.
+
+    `eps` is the least variance that is divided by, not an addend: the paper's formula holds exactly for every dimension
+    that is alive, and a dead one gives zeros and a finite gradient.
+    """
+    centred = z - z.mean(dim=0)
+    return centred * centred.square().mean(dim=0).clamp_min(eps).rsqrt()
+
+
+def cross_correlation(p: Tensor, t: Tensor, off_diagonal: float = 0.005, eps: float = 1e-5) -> Tensor:
+    """Return sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2 (Zbontar et al. 2021, equations 1 and 2).
+
+    C is the cross-correlation of p and t over the batch, each standardised by its own statistics.
+
+    Args:
+        p: embeddings `(B, D)` of one view.
+        t: embeddings `(B, D)` of the other.
+        off_diagonal: lambda.
+        eps: the least variance of a dimension that is divided by.
+    """
+    c = standardise(p, eps).T @ standardise(t, eps) / len(p)
+    return (1 - c.diagonal()).square().sum() + off_diagonal * off_diagonal_energy(c)
+
+
+@register("term", "cross_correlation")
+class CrossCorrelation(nn.Module):
+    """The cross-correlation matrix of the two views is to be the identity (Barlow Twins, equation 1).
+
+    Args:
+        off_diagonal: lambda; 0.005 in the paper, 0.0051 in the authors' code.
+        eps: the least variance of a dimension that is divided by.
+    """
+
+    takes = "pair"
+
+    def __init__(self, *, off_diagonal: Annotated[float, Field(ge=0)] = 0.005, eps: Positive = 1e-5):
+        super().__init__()
+        self.off_diagonal, self.eps = off_diagonal, eps
+
+    def forward(self, p: Tensor, t: Tensor) -> Tensor:
+        """Return the scalar for p and t `(B, D)`."""
+        return cross_correlation(p, t, self.off_diagonal, self.eps)
+
+
+def variance(z: Tensor, std: float = 1.0, eps: float = 1e-4) -> Tensor:
+    """Return mean_j max(0, std - sqrt(Var(z_j) + eps)) (Bardes et al. 2022, equation 1); z is `(B, D)`."""
+    return torch.relu(std - (z.var(dim=0) + eps).sqrt()).mean()
+
+
+@register("term", "variance")
+class Variance(nn.Module):
+    """Hinge that keeps the standard deviation of each dimension above a value (VICReg, equations 1 and 2).
+
+    Args:
+        std: the least standard deviation, gamma.
+        eps: added to the variance under the root.
+        views: `mean` over the views as in the authors' code, or their `sum` as in the paper (twice the weight).
+    """
+
+    takes = "set"
+
+    def __init__(self, *, std: Positive = 1.0, eps: Positive = 1e-4, views: Literal["mean", "sum"] = "mean"):
+        super().__init__()
+        self.std, self.eps, self.views = std, eps, views
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar for the embeddings of all views, each `(B, D)`."""
+        total = torch.stack([variance(x, self.std, self.eps) for x in z]).sum()
+        return total / len(z) if self.views == "mean" else total
+
+
+def covariance(z: Tensor) -> Tensor:
+    """Return (1/D) sum_{i != j} C_ij^2, C the covariance over the batch with /(B - 1) (VICReg, eq. 3 and 4)."""
+    centred = z - z.mean(dim=0)
+    c = centred.T @ centred / (len(z) - 1)
+    return off_diagonal_energy(c) / z.shape[1]
+
+
+@register("term", "covariance")
+class Covariance(nn.Module):
+    """Squared covariances between dimensions are to be zero (VICReg, equations 3 and 4).
+
+    Args:
+        views: `sum` over the views as in the paper and the authors' code, or their `mean`.
+    """
+
+    takes = "set"
+
+    def __init__(self, *, views: Literal["mean", "sum"] = "sum"):
+        super().__init__()
+        self.views = views
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar for the embeddings of all views, each `(B, D)`."""
+        total = torch.stack([covariance(x) for x in z]).sum()
+        return total / len(z) if self.views == "mean" else total

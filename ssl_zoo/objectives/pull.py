@@ -1,0 +1,88 @@
+"""Pair terms that pull a prediction towards its target: `negative_cosine`, `softmax_cross_entropy`, `mse`."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_zoo.registry import register
+
+
+def negative_cosine(p: Tensor, t: Tensor) -> Tensor:
+    """Return D(p, t) = - p/|p| . t/|t|, mean over the batch (Chen & He 2021, equation 1).
+
+    Args:
+        p: predictions `(B, D)`.
+        t: targets `(B, D)`.
+
+    Returns:
+        A scalar in [-1, 1].
+    """
+    return -F.cosine_similarity(p, t, dim=1).mean()
+
+
+@register("term", "negative_cosine")
+class NegativeCosine(nn.Module):
+    """D(p, t) = - cos(p, t), mean over the batch (SimSiam, equation 1)."""
+
+    takes = "pair"
+
+    def forward(self, p: Tensor, t: Tensor) -> Tensor:
+        """Return the scalar for p and t `(B, D)`."""
+        return negative_cosine(p, t)
+
+
+def softmax_cross_entropy(p: Tensor, t: Tensor) -> Tensor:
+    """Return D(p, t) = - softmax(t) . log softmax(p) over the channels, mean over the batch (SimSiam, section 4.5).
+
+    Args:
+        p: predictions `(B, D)`.
+        t: targets `(B, D)`.
+    """
+    return -(t.softmax(dim=1) * p.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+@register("term", "softmax_cross_entropy")
+class SoftmaxCrossEntropy(nn.Module):
+    """Cross-entropy between the softmaxes of t and p over the channels (SimSiam, section 4.5)."""
+
+    takes = "pair"
+
+    def forward(self, p: Tensor, t: Tensor) -> Tensor:
+        """Return the scalar for p and t `(B, D)`."""
+        return softmax_cross_entropy(p, t)
+
+
+def squared_error(p: Tensor, t: Tensor, normalise: bool = False, over: Literal["mean", "sum"] = "mean") -> Tensor:
+    """Return |p - t|^2, mean over the batch.
+
+    Args:
+        p: predictions `(B, D)`.
+        t: targets `(B, D)`.
+        normalise: bring both to unit length first; with `over="sum"` the value is then 2 - 2 cos(p, t) (BYOL, eq. 2).
+        over: `mean` or `sum` over the dimensions.
+    """
+    if normalise:
+        p, t = F.normalize(p, dim=1), F.normalize(t, dim=1)
+    error = (p - t).square()
+    return error.mean() if over == "mean" else error.sum(dim=1).mean()
+
+
+@register("term", "mse")
+class MSE(nn.Module):
+    """Squared error: VICReg's invariance as it stands, BYOL's loss with `normalise: true, over: sum`.
+
+    Args:
+        normalise: bring p and t to unit length first.
+        over: `mean` (VICReg's code) or `sum` (BYOL) over the dimensions.
+    """
+
+    takes = "pair"
+
+    def __init__(self, *, normalise: bool = False, over: Literal["mean", "sum"] = "mean"):
+        super().__init__()
+        self.normalise, self.over = normalise, over
+
+    def forward(self, p: Tensor, t: Tensor) -> Tensor:
+        """Return the scalar for p and t `(B, D)`."""
+        return squared_error(p, t, self.normalise, self.over)

@@ -1,0 +1,73 @@
+"""The optimizer `lars` (You, Gitman & Ginsburg 2017, arXiv 1708.03888)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ssl_zoo.optim.optimizers import Decay, Fraction
+from ssl_zoo.registry import register
+
+
+class LARS(torch.optim.Optimizer):
+    """Momentum SGD whose step is scaled layer by layer to the norm of the weights.
+
+    g <- g + wd w;  g <- trust |w| / |g| g  (where the group adapts);  v <- momentum v + g;  w <- w - lr v.
+    The order is that of the code of Barlow Twins and VICReg. Weight decay and adaptation are switched separately.
+
+    Args:
+        groups: parameter groups; `adapt: False` in one leaves its layers unscaled.
+        momentum: in [0, 1).
+        weight_decay: L2 penalty, where a group does not set its own.
+        trust: the trust coefficient, eta.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], momentum: float, weight_decay: float, trust: float):
+        super().__init__(groups, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step; `closure` is called first, with gradients on, as in torch's optimizers."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w.grad is not None:
+                    self._update(w, group)
+        return loss
+
+    def _update(self, w: Tensor, group: dict[str, Any]) -> None:
+        g = w.grad.add(w, alpha=group["weight_decay"])
+        if group["adapt"]:
+            size, slope = w.norm(), g.norm()
+            g = g * torch.where((size > 0) & (slope > 0), group["trust"] * size / slope, torch.ones_like(size))
+        state = self.state[w]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(w)
+        v = state["momentum_buffer"].mul_(group["momentum"]).add_(g)
+        w.add_(v, alpha=-group["lr"])
+
+
+@register("optimizer", "lars")
+def lars(
+    groups: list[dict[str, Any]],
+    *,
+    momentum: Fraction = 0.9,
+    weight_decay: Decay = 0.0,
+    trust: Annotated[float, Field(gt=0)] = 0.001,
+) -> torch.optim.Optimizer:
+    """Layer-wise adaptive SGD for large batches (LARS).
+
+    Args:
+        groups: parameter groups.
+        momentum: in [0, 1).
+        weight_decay: L2 penalty, where a group does not set its own.
+        trust: the trust coefficient, eta.
+    """
+    return LARS(groups, momentum, weight_decay, trust)

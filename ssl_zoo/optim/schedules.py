@@ -1,0 +1,67 @@
+"""Learning-rate schedules: functions of the optimizer step, so that a resumed run has the rate it would have had."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from ssl_zoo.registry import register
+
+Epochs = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(ge=0, le=1)]
+
+
+class Schedule:
+    """The factor on the learning rate at each optimizer step: a linear warm-up, then a cosine or a constant.
+
+    Args:
+        total_steps: optimizer steps of the run.
+        warmup_steps: steps of the warm-up; the rate rises linearly and is full at the last of them.
+        final: the factor at the last step of the run.
+        start: what the warm-up starts from.
+    """
+
+    def __init__(self, total_steps: int, warmup_steps: int, final: float, start: float = 0.0):
+        self.total, self.warmup = total_steps, min(warmup_steps, total_steps)
+        self.final, self.start = final, start
+
+    def __call__(self, step: int) -> float:
+        """Return the factor at `step`, counted from 0."""
+        if step < self.warmup:
+            return self.start + (1 - self.start) * (step + 1) / self.warmup
+        span = max(1, self.total - 1 - self.warmup)
+        progress = min(1.0, (step - self.warmup) / span)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@register("schedule", "cosine")
+def cosine(
+    total_steps: int, steps_per_epoch: int, *, warmup_epochs: Epochs = 0.0, final: Factor = 0.0, start: Factor = 0.0
+) -> Schedule:
+    """Half a cosine from 1 to `final` over the run, after a linear warm-up.
+
+    Args:
+        total_steps: optimizer steps of the run.
+        steps_per_epoch: optimizer steps of an epoch.
+        warmup_epochs: length of the warm-up, in epochs.
+        final: the factor at the last step, a fraction of the learning rate.
+        start: the factor that the warm-up starts from.
+    """
+    return Schedule(total_steps, round(warmup_epochs * steps_per_epoch), final, start)
+
+
+@register("schedule", "constant")
+def constant(
+    total_steps: int, steps_per_epoch: int, *, warmup_epochs: Epochs = 0.0, start: Factor = 0.0
+) -> Schedule:
+    """The full learning rate all the time, after a linear warm-up.
+
+    Args:
+        total_steps: optimizer steps of the run.
+        steps_per_epoch: optimizer steps of an epoch.
+        warmup_epochs: length of the warm-up, in epochs.
+        start: the factor that the warm-up starts from.
+    """
+    return Schedule(total_steps, round(warmup_epochs * steps_per_epoch), final=1.0, start=start)

@@ -1,0 +1,75 @@
+"""Which view is asked to predict which: `all_pairs`, `mean_of_others`, `one_way`."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo.registry import register
+
+
+class Pairs(NamedTuple):
+    """The pairs (p, t), each `(B, D)`, and the factor that their sum is multiplied by."""
+
+    pairs: list[tuple[Tensor, Tensor]]
+    scale: float
+
+
+Reduce = Literal["mean", "sum"]
+
+
+def _scale(reduce: Reduce, pairs: list[tuple[Tensor, Tensor]]) -> Pairs:
+    return Pairs(pairs, 1 / len(pairs) if reduce == "mean" else 1.0)
+
+
+@register("pairing", "all_pairs")
+class AllPairs(nn.Module):
+    """Every view predicts every other view that is a target.
+
+    Args:
+        reduce: `mean` over the pairs (SimSiam's equation 4 for two views) or their `sum` (BYOL).
+    """
+
+    def __init__(self, *, reduce: Reduce = "mean"):
+        super().__init__()
+        self.reduce: Reduce = reduce
+
+    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+        """Pair predictions p and targets t, lists with one entry a view; t is None where a view is no target."""
+        pairs = [(x, y) for i, x in enumerate(p) for j, y in enumerate(t) if i != j and y is not None]
+        return _scale(self.reduce, pairs)
+
+
+@register("pairing", "mean_of_others")
+class MeanOfOthers(nn.Module):
+    """Every view predicts the mean of the targets of the other views (FastSiam, Pototzky et al. 2022).
+
+    Args:
+        reduce: `mean` over the views, or their `sum`.
+    """
+
+    def __init__(self, *, reduce: Reduce = "mean"):
+        super().__init__()
+        self.reduce: Reduce = reduce
+
+    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+        """Pair predictions p with mean targets, lists with one entry a view; t is None where a view is no target."""
+        pairs = []
+        for i, x in enumerate(p):
+            others = [y for j, y in enumerate(t) if j != i and y is not None]
+            if others:
+                pairs.append((x, torch.stack(others).mean(0)))
+        return _scale(self.reduce, pairs)
+
+
+@register("pairing", "one_way")
+class OneWay(nn.Module):
+    """The first view predicts the second, and nothing else (SimSiam section 4.6; enough for symmetric terms)."""
+
+    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+        """Pair p of view 0 with t of the next view that is a target."""
+        for target in t[1:]:
+            if target is not None:
+                return Pairs([(p[0], target)], 1.0)
+        raise ValueError("one_way needs a second view that is a target")

@@ -1,0 +1,230 @@
+"""Recipe: all that defines a run, as validated and frozen data.
+
+A recipe is loaded from YAML by `ssl_zoo.recipes`; here is its shape. Parts are `{name: ..., knob: ...}`; their knobs are checked
+against the part's own signature and filled in with its defaults, so that the dumped recipe states everything.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.optim.rules import Group
+
+
+class Frozen(BaseModel):
+    """What every section of a recipe is: no unknown keys, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(Frozen):
+    """A part of a recipe: its registered name and all its knobs."""
+
+    name: str
+    knobs: dict[str, Any] = Field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the YAML form, `{name: ..., knob: ...}`."""
+        return {"name": self.name, **self.knobs}
+
+
+class WeightedPart(Part):
+    """A term of an objective: a part with a weight."""
+
+    weight: float = 1.0
+
+    def plain(self) -> dict[str, Any]:
+        """Return the YAML form, `{name: ..., weight: ..., knob: ...}`."""
+        return {"name": self.name, "weight": self.weight, **self.knobs}
+
+
+def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
+    """Turn `name` or `{name: ..., knob: ...}` into a Part whose knobs are checked and complete."""
+    if value is None or isinstance(value, Part):
+        return value
+    given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, dict) else None
+    if given is None or not isinstance(given.get("name"), str):
+        raise ValueError(f"a {kind} is written as NAME or {{name: NAME, ...}}, not {value!r}")
+    name = given.pop("name")
+    own = {key: given.pop(key) for key in list(given) if key in cls.model_fields and key != "knobs"}
+    try:
+        knobs = registry.check(kind, name, given)
+    except ValidationError as error:
+        raise ValueError(explain_one(error.errors()[0], registry.knobs(registry.find(kind, name)[0]))) from None
+    return cls(name=name, knobs=knobs, **own)
+
+
+def _part(kind: str, cls: type[Part] = Part) -> Any:
+    return Annotated[
+        cls,
+        BeforeValidator(partial(_resolve, kind, cls)),
+        PlainSerializer(lambda part: part.plain(), return_type=dict),
+        Field(json_schema_extra={"part": kind}),
+    ]
+
+
+Encoder, Head, Target, Pairing = _part("encoder"), _part("head"), _part("target"), _part("pairing")
+Term, Views, Source, Protocol = _part("term", WeightedPart), _part("views"), _part("source"), _part("protocol")
+Optimizer, Schedule = _part("optimizer"), _part("schedule")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (str, dict)) else value
+
+
+class Data(Frozen):
+    """Where the samples come from and how they are read."""
+
+    source: Source | None = None
+    cache: Literal["auto", "memory", "none"] = "auto"
+    on_error: Literal["raise", "skip"] = "raise"
+    bad_budget: Annotated[float, Field(ge=0, le=1)] = 0.001
+    num_workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+
+
+class Training(Frozen):
+    """How the parts are trained.
+
+    `batch_size` is the total over accumulation and devices; the learning rate is `base_lr` scaled by batch_size / 256.
+    The length is `max_steps` optimizer steps if given, else `epochs`.
+    """
+
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    epochs: Annotated[float, Field(gt=0)] = 100
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    base_lr: Annotated[float, Field(gt=0)] = 0.05
+    lr_scaling: Literal["linear", "sqrt", "none"] = "linear"
+    optimizer: Optimizer = Field(default="sgd", validate_default=True)
+    schedule: Schedule = Field(default="cosine", validate_default=True)
+    groups: tuple[Group, ...] = ()
+    clip_grad: Annotated[float, Field(gt=0)] | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    log_every: Annotated[int, Field(ge=1)] = 10
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+
+    @model_validator(mode="after")
+    def _divides(self) -> Training:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} does not divide into accumulate = {self.accumulate} equal parts")
+        return self
+
+    @property
+    def lr(self) -> float:
+        """The full learning rate: base_lr scaled to the total batch."""
+        ratio = self.batch_size / 256
+        return self.base_lr * {"linear": ratio, "sqrt": ratio**0.5, "none": 1.0}[self.lr_scaling]
+
+
+class Evaluation(Frozen):
+    """What is measured on the frozen encoder at the end of a run, and on how many samples at most."""
+
+    protocols: Annotated[tuple[Protocol, ...], BeforeValidator(_listed)] = Field(
+        default=("knn", "linear", "few_shot", "label_free"), validate_default=True
+    )
+    baselines: bool = True
+    limit: Annotated[int, Field(ge=2)] | None = None
+
+
+class Guard(Frozen):
+    """The collapse guard: what it does when it finds a collapse, and every how many steps it looks."""
+
+    policy: Literal["warn", "stop", "off"] = "warn"
+    every: Annotated[int, Field(ge=1)] = 25
+    patience: Annotated[int, Field(ge=1)] = 4
+
+
+class Recipe(Frozen):
+    """A method and everything else that defines a run of it."""
+
+    method: str
+    encoder: Encoder
+    projector: Head = Field(default="identity", validate_default=True)
+    predictor: Head = Field(default="identity", validate_default=True)
+    target: Target = Field(default="shared", validate_default=True)
+    pairing: Pairing = Field(default="all_pairs", validate_default=True)
+    objective: Annotated[tuple[Term, ...], BeforeValidator(_listed), Field(min_length=1)]
+    stack_views: bool = False
+    views: Views
+    data: Data = Data()
+    training: Training = Field(default_factory=Training)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    guard: Guard = Guard()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def dump(self) -> dict[str, Any]:
+        """Return the recipe as plain data: what YAML and JSON can hold."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the resolved recipe as YAML, in the order of its fields."""
+        return yaml.safe_dump(self.dump(), sort_keys=False, width=120)
+
+
+def parse(raw: Any, where: str) -> Recipe:
+    """Validate plain data as a recipe.
+
+    Args:
+        raw: what the YAML held, overrides applied.
+        where: the file or name, for messages.
+
+    Raises:
+        UserError: one sentence with the file, the key path and what to do.
+    """
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: a recipe is a mapping of keys to values, not {type(raw).__name__}.")
+    try:
+        return Recipe(**raw)
+    except ValidationError as error:
+        raise UserError(explain(error, where, Recipe)) from None
+
+
+def explain(error: ValidationError, where: str, model: Any) -> str:
+    """Return the first problem of a validation as one sentence: where, key path, what, the nearest match."""
+    problems = error.errors()
+    more = f" ({len(problems) - 1} more after that)" if len(problems) > 1 else ""
+    return f"{where}: {explain_one(problems[0], model)}{more}"
+
+
+def explain_one(problem: Any, model: Any) -> str:
+    """Return one problem as `key.path: what is wrong`, with the known keys where the key is unknown."""
+    keys = [str(key) for key in problem["loc"] if not str(key).startswith(("literal[", "constrained-", "function-"))]
+    path = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown key{suggest(keys[-1], _known_keys(model, keys[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{path}: is missing; give it a value."
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if problem["type"] == "value_error":
+        return f"{path}.{message}" if _starts_with_key(message) else f"{path}: {message}"
+    return f"{path}: {problem['input']!r} is not possible, it {message}."
+
+
+def _starts_with_key(message: str) -> bool:
+    head, colon, _ = message.partition(": ")
+    return bool(colon) and all(piece.isidentifier() or piece.isdigit() for piece in head.split("."))
+
+
+def _known_keys(model: Any, path: list[str]) -> list[str]:
+    for key in path:
+        field = getattr(model, "model_fields", {}).get(key)
+        if field is not None:
+            model = field.annotation
+            args = getattr(model, "__args__", ())
+            model = args[0] if args else model
+    return list(getattr(model, "model_fields", {}))

@@ -1,0 +1,195 @@
+"""The registry: a name for every part, and the schema of its knobs.
+
+A part is a plain class or function. Its positional parameters come from the framework, by name (an input width, the
+online branch); its keyword-only parameters are the knobs that a recipe may turn, and their schema is read from the
+signature, so a component is one file and nothing else needs editing. Parts are found by walking the package that
+belongs to their kind; third parties add theirs by the entry-point group `ssl_zoo` or by `--import my_pkg`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from ssl_zoo.errors import UserError, suggest
+
+PACKAGES = {
+    "encoder": "ssl_zoo.modalities",
+    "views": "ssl_zoo.modalities",
+    "source": "ssl_zoo.modalities",
+    "head": "ssl_zoo.heads",
+    "target": "ssl_zoo.targets",
+    "pairing": "ssl_zoo.pairing",
+    "term": "ssl_zoo.objectives",
+    "optimizer": "ssl_zoo.optim",
+    "schedule": "ssl_zoo.optim",
+    "protocol": "ssl_zoo.evaluation",
+}
+"""Every kind of part, and the package that is walked to find its members."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered part: what the recipe calls it and what builds it."""
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+
+_ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
+
+
+def register(kind: str, name: str) -> Callable[[Any], Any]:
+    """Register a class or function as part `name` of `kind` (decorator).
+
+    Args:
+        kind: one of `PACKAGES`.
+        name: what recipes call it. A name that ends in `/*` stands for a family: `timm/*` builds `timm/resnet18`, and
+            the part's positional parameter `model` receives the rest of the name.
+
+    Raises:
+        ValueError: the kind does not exist, or the name is taken.
+    """
+    if kind not in _ENTRIES:
+        raise ValueError(f"unknown kind of part {kind!r}{suggest(kind, _ENTRIES)}")
+
+    def add(factory: Any) -> Any:
+        if name in _ENTRIES[kind]:
+            raise ValueError(f"{kind} {name!r} is registered already, by {_ENTRIES[kind][name].factory.__module__}")
+        _ENTRIES[kind][name] = Entry(kind, name, factory)
+        return factory
+
+    return add
+
+
+def import_user_module(module: str) -> None:
+    """Import a user's module, so that the parts it registers are known.
+
+    Raises:
+        UserError: there is no such module.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
+            raise
+        raise UserError(f"--import {module}: no module of that name on the Python path (run from its folder, or install it).") from None
+
+
+@lru_cache(maxsize=None)
+def _discover(package: str) -> None:
+    root = importlib.import_module(package)
+    for info in pkgutil.walk_packages(root.__path__, package + "."):
+        importlib.import_module(info.name)
+    _load_plugins()
+
+
+@lru_cache(maxsize=None)
+def _load_plugins() -> None:
+    for point in entry_points(group="ssl_zoo"):
+        point.load()
+
+
+def names(kind: str) -> list[str]:
+    """Return the sorted names of all parts of a kind."""
+    if kind not in PACKAGES:
+        raise UserError(f"unknown kind of part {kind!r}{suggest(kind, PACKAGES)}")
+    _discover(PACKAGES[kind])
+    return sorted(_ENTRIES[kind])
+
+
+def entries(kind: str) -> list[Entry]:
+    """Return all parts of a kind, sorted by name."""
+    return [_ENTRIES[kind][name] for name in names(kind)]
+
+
+def find(kind: str, name: str) -> tuple[Entry, str]:
+    """Return the entry for a name, and what a family name (`timm/*`) leaves open.
+
+    Raises:
+        UserError: there is no such part; the message names the nearest one.
+    """
+    known = names(kind)
+    if name in known and not name.endswith("/*"):
+        return _ENTRIES[kind][name], ""
+    for family in (n for n in known if n.endswith("/*")):
+        prefix = family[:-1]
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return _ENTRIES[kind][family], name[len(prefix) :]
+    raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
+
+
+def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(factory).parameters.values() if p.kind is kind]
+
+
+@lru_cache(maxsize=None)
+def knobs(entry: Entry) -> type[BaseModel]:
+    """Return the pydantic model of a part's knobs: its keyword-only parameters, with their types and defaults."""
+    factory = entry.factory
+    hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in _parameters(factory, inspect.Parameter.KEYWORD_ONLY):
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+    config = ConfigDict(extra="forbid", frozen=True, validate_default=False, arbitrary_types_allowed=True)
+    return create_model(f"{entry.kind}_{entry.name}", __config__=config, __doc__=inspect.getdoc(factory), **fields)
+
+
+def check(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate a part's knobs and return all of them, defaults filled in.
+
+    Raises:
+        UserError: unknown part.
+        pydantic.ValidationError: an unknown knob or a value that its type refuses.
+    """
+    entry, _ = find(kind, name)
+    return knobs(entry)(**values).model_dump()
+
+
+def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **context: Any) -> Any:
+    """Build a part: knobs from `values`, positional parameters from `context`, by name.
+
+    Args:
+        kind: the kind of part.
+        name: its name, as in a recipe.
+        values: its knobs; those left out take their defaults.
+        **context: what the framework offers (`in_dim`, `size`, `branch`, ...); a part takes what it names.
+
+    Raises:
+        UserError: unknown part, unknown or invalid knob.
+    """
+    entry, rest = find(kind, name)
+    try:
+        chosen = knobs(entry)(**(values or {}))
+    except ValidationError as error:
+        from ssl_zoo.recipe import explain
+
+        raise UserError(explain(error, f"{kind} {name!r}", {})) from None
+    if rest:
+        context = {**context, "model": rest}
+    positional = []
+    for parameter in _parameters(entry.factory, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+        if parameter.name in context:
+            positional.append(context[parameter.name])
+        elif parameter.default is inspect.Parameter.empty:
+            offered = ", ".join(sorted(context)) or "nothing"
+            raise TypeError(f"{kind} {name!r} asks for the positional parameter {parameter.name!r}; offered: {offered}")
+        else:
+            positional.append(parameter.default)
+    return entry.factory(*positional, **{key: getattr(chosen, key) for key in type(chosen).model_fields})

@@ -1,0 +1,75 @@
+"""The target `ema`: a moving average of the online network (Grill et al. 2020, BYOL, arXiv 2006.07733)."""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ssl_zoo.batch import View
+from ssl_zoo.registry import register
+from ssl_zoo.targets.same_network import global_only
+
+
+@register("target", "ema")
+class EMA(nn.Module):
+    """t comes from a second network whose weights follow the online ones, xi <- tau xi + (1 - tau) theta.
+
+    It moves once per optimizer step, whatever the accumulation. Its rate is a function of the run's progress, so a
+    resumed run goes on with the rate that it would have had.
+
+    Args:
+        branch: encoder and projector of the online network, as one module that maps views to embeddings.
+        momentum: tau at the start, in [0, 1]; 1 never moves, 0 copies the online network.
+        schedule: `cosine` takes tau from `momentum` to 1 over the run, tau = 1 - (1 - tau0) (cos(pi k / K) + 1) / 2
+            (BYOL, section 3.1); `constant` keeps it.
+        buffers: what the statistics of its norm layers are: `own` (those of its own forward passes, as BYOL's code),
+            `copy` (the online network's) or `ema` (averaged as the weights are).
+    """
+
+    rate: Tensor
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        *,
+        momentum: Annotated[float, Field(ge=0, le=1)] = 0.996,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        buffers: Literal["own", "copy", "ema"] = "own",
+    ):
+        super().__init__()
+        self.network = copy.deepcopy(branch).requires_grad_(False)
+        self._online = [branch]  # in a list, so that the online parameters are not registered a second time
+        self.momentum, self.schedule, self.buffers_policy = momentum, schedule, buffers
+        self.register_buffer("rate", torch.tensor(float(momentum)))
+
+    def forward(self, views: Sequence[View], z: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return the target network's embeddings `(B, D)` of the global views."""
+        with torch.no_grad():
+            seen = iter(self.network([view for view in views if view.role == "global"]))
+        return global_only(views, [next(seen) if view.role == "global" else x for view, x in zip(views, z, strict=True)])
+
+    def tau(self, progress: float) -> float:
+        """Return the rate at a progress in [0, 1]."""
+        if self.schedule == "constant":
+            return self.momentum
+        return 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Move towards the online network; `progress` is the part of the run that is done, in [0, 1]."""
+        tau = self.tau(progress)
+        self.rate.fill_(tau)
+        online = self._online[0]
+        for mine, theirs in zip(self.network.parameters(), online.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - tau)
+        if self.buffers_policy == "own":
+            return
+        for mine, theirs in zip(self.network.buffers(), online.buffers(), strict=True):
+            if self.buffers_policy == "ema" and mine.is_floating_point():
+                mine.lerp_(theirs, 1 - tau)
+            else:
+                mine.copy_(theirs)
