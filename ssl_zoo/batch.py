@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +48,5 @@ def encode(encoder: nn.Module, view: View) -> Tensor:
     Any module that maps a tensor to `(B, D)` is an encoder. One that must see more than the tensor (an encoder for
     several modalities) defines `encode(view)`.
     """
-    if hasattr(encoder, "encode"):
-        return encoder.encode(view)
-    return encoder(view.data)
+    special: Callable[[View], Tensor] | None = getattr(encoder, "encode", None)
+    return encoder(view.data) if special is None else special(view)

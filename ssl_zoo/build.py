@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError
+from ssl_zoo.initial import put_weights
 from ssl_zoo.method import Branch, Method
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.recipe import Part, Recipe
@@ -35,7 +37,12 @@ def build_views(recipe: Recipe, encoder: nn.Module) -> nn.Module:
     return _part("views", recipe.views, channels=encoder.in_channels)
 
 
-def build(recipe: Recipe, encoder: nn.Module | None = None) -> Method:
+def build(
+    recipe: Recipe,
+    encoder: nn.Module | None = None,
+    *,
+    weights: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Method:
     """Build the method of a recipe.
 
     Each component is initialised from its own stream of the seed, so that swapping one leaves the others as they are.
@@ -44,6 +51,7 @@ def build(recipe: Recipe, encoder: nn.Module | None = None) -> Method:
         recipe: a validated recipe.
         encoder: a module to use instead of the recipe's encoder; it needs the integer attributes `out_dim` and
             `in_channels`.
+        weights: {component: {name: tensor}} to start from; what does not match keeps its first values.
 
     Raises:
         UserError: parts that do not join, or a knob that a part refuses.
@@ -54,6 +62,9 @@ def build(recipe: Recipe, encoder: nn.Module | None = None) -> Method:
         projector = _part("head", recipe.projector, in_dim=encoder.out_dim)
         torch.manual_seed(derive(recipe.seed, "init", 2))
         predictor = _part("head", recipe.predictor, in_dim=projector.out_dim)
+        for name, module in (("encoder", encoder), ("projector", projector), ("predictor", predictor)):
+            if weights and name in weights:
+                put_weights(module, weights[name], name)
         torch.manual_seed(derive(recipe.seed, "init", 3))
         target = _part("target", recipe.target, branch=Branch(encoder, projector, recipe.stack_views))
         terms = [(term.name, term.weight, _part("term", term, dim=predictor.out_dim)) for term in recipe.objective]

@@ -6,7 +6,7 @@ train it, `method.after_step(progress)` being called once per optimizer step. `m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,5 +90,6 @@ class Method(nn.Module):
     def after_step(self, progress: float) -> None:
         """Let the parts that follow the training move: once per optimizer step, `progress` in [0, 1]."""
         for part in (self.target, self.predictor, *self.objective.terms.values()):
-            if hasattr(part, "after_step"):
-                part.after_step(progress)
+            hook: Callable[[float], None] | None = getattr(part, "after_step", None)
+            if hook is not None:
+                hook(progress)

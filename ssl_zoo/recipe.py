@@ -1,11 +1,12 @@
 """Recipe: all that defines a run, as validated and frozen data.
 
-A recipe is loaded from YAML by `ssl_zoo.recipes`; here is its shape. Parts are `{name: ..., knob: ...}`; their knobs are checked
-against the part's own signature and filled in with its defaults, so that the dumped recipe states everything.
+A recipe is loaded from YAML by `ssl_zoo.recipes`; here is its shape. Parts are `{name: ..., knob: ...}`; their knobs
+are checked against the part's own signature and filled in with its defaults, so that the dumped recipe states all.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -15,14 +16,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationError,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.optim.rules import Group
+
+
+DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
 
 
 class Frozen(BaseModel):
@@ -68,18 +74,39 @@ def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
     return cls(name=name, knobs=knobs, **own)
 
 
-def _part(kind: str, cls: type[Part] = Part) -> Any:
-    return Annotated[
-        cls,
-        BeforeValidator(partial(_resolve, kind, cls)),
-        PlainSerializer(lambda part: part.plain(), return_type=dict),
-        Field(json_schema_extra={"part": kind}),
-    ]
+def _default(kind: str, name: str) -> Any:
+    return _resolve(kind, Part, name)
 
 
-Encoder, Head, Target, Pairing = _part("encoder"), _part("head"), _part("target"), _part("pairing")
-Term, Views, Source, Protocol = _part("term", WeightedPart), _part("views"), _part("source"), _part("protocol")
-Optimizer, Schedule = _part("optimizer"), _part("schedule")
+@dataclass(frozen=True)
+class Of:
+    """Marks a field as a part of a kind: it is read from its name or its mapping, and written as its mapping."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: type[Part], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate through the registry before the model, and serialise to the YAML form."""
+        return core_schema.no_info_before_validator_function(
+            partial(_resolve, self.kind, source),
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.plain()),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Refer to the definition of the kind, which `ssl_zoo.schema` fills with the registered parts."""
+        return {"$ref": f"#/$defs/part_{self.kind}"}
+
+
+Encoder = Annotated[Part, Of("encoder")]
+Head = Annotated[Part, Of("head")]
+Target = Annotated[Part, Of("target")]
+Pairing = Annotated[Part, Of("pairing")]
+Term = Annotated[WeightedPart, Of("term")]
+Views = Annotated[Part, Of("views")]
+Source = Annotated[Part, Of("source")]
+Protocol = Annotated[Part, Of("protocol")]
+Optimizer = Annotated[Part, Of("optimizer")]
+Schedule = Annotated[Part, Of("schedule")]
 
 
 def _listed(value: Any) -> Any:
@@ -109,8 +136,8 @@ class Training(Frozen):
     accumulate: Annotated[int, Field(ge=1)] = 1
     base_lr: Annotated[float, Field(gt=0)] = 0.05
     lr_scaling: Literal["linear", "sqrt", "none"] = "linear"
-    optimizer: Optimizer = Field(default="sgd", validate_default=True)
-    schedule: Schedule = Field(default="cosine", validate_default=True)
+    optimizer: Optimizer = Field(default_factory=partial(_default, "optimizer", "sgd"))
+    schedule: Schedule = Field(default_factory=partial(_default, "schedule", "cosine"))
     groups: tuple[Group, ...] = ()
     clip_grad: Annotated[float, Field(gt=0)] | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -121,7 +148,9 @@ class Training(Frozen):
     @model_validator(mode="after")
     def _divides(self) -> Training:
         if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} does not divide into accumulate = {self.accumulate} equal parts")
+            raise ValueError(
+                f"batch_size: {self.batch_size} does not divide into {self.accumulate} equal parts (training.accumulate)"
+            )
         return self
 
     @property
@@ -135,7 +164,7 @@ class Evaluation(Frozen):
     """What is measured on the frozen encoder at the end of a run, and on how many samples at most."""
 
     protocols: Annotated[tuple[Protocol, ...], BeforeValidator(_listed)] = Field(
-        default=("knn", "linear", "few_shot", "label_free"), validate_default=True
+        default_factory=lambda: tuple(_default("protocol", name) for name in DEFAULT_PROTOCOLS)
     )
     baselines: bool = True
     limit: Annotated[int, Field(ge=2)] | None = None
@@ -154,10 +183,10 @@ class Recipe(Frozen):
 
     method: str
     encoder: Encoder
-    projector: Head = Field(default="identity", validate_default=True)
-    predictor: Head = Field(default="identity", validate_default=True)
-    target: Target = Field(default="shared", validate_default=True)
-    pairing: Pairing = Field(default="all_pairs", validate_default=True)
+    projector: Head = Field(default_factory=partial(_default, "head", "identity"))
+    predictor: Head = Field(default_factory=partial(_default, "head", "identity"))
+    target: Target = Field(default_factory=partial(_default, "target", "shared"))
+    pairing: Pairing = Field(default_factory=partial(_default, "pairing", "all_pairs"))
     objective: Annotated[tuple[Term, ...], BeforeValidator(_listed), Field(min_length=1)]
     stack_views: bool = False
     views: Views

@@ -143,7 +143,8 @@ def load_recipe(
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise UserError(f"-s {override}: the value is not valid YAML (quote lists and mappings for the shell).") from None
+            message = f"-s {override}: the value is not valid YAML (quote lists and mappings for the shell)."
+            raise UserError(message) from None
         put(raw, key, parsed)
     if data is not None:
         put(raw, "data.source", data)

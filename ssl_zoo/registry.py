@@ -14,7 +14,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -88,10 +88,12 @@ def import_user_module(module: str) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
             raise
-        raise UserError(f"--import {module}: no module of that name on the Python path (run from its folder, or install it).") from None
+        raise UserError(
+            f"--import {module}: no module of that name on the Python path; run from its folder, or install it."
+        ) from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _discover(package: str) -> None:
     root = importlib.import_module(package)
     for info in pkgutil.walk_packages(root.__path__, package + "."):
@@ -99,7 +101,7 @@ def _discover(package: str) -> None:
     _load_plugins()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load_plugins() -> None:
     for point in entry_points(group="ssl_zoo"):
         point.load()
@@ -138,7 +140,7 @@ def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Paramete
     return [p for p in inspect.signature(factory).parameters.values() if p.kind is kind]
 
 
-@lru_cache(maxsize=None)
+@cache
 def knobs(entry: Entry) -> type[BaseModel]:
     """Return the pydantic model of a part's knobs: its keyword-only parameters, with their types and defaults."""
     factory = entry.factory

@@ -27,7 +27,8 @@ class LARS(torch.optim.Optimizer):
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float, weight_decay: float, trust: float):
-        super().__init__(groups, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True})
+        defaults = {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        super().__init__(groups, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -39,11 +40,11 @@ class LARS(torch.optim.Optimizer):
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is not None:
-                    self._update(w, group)
+                    self._update(w, w.grad, group)
         return loss
 
-    def _update(self, w: Tensor, group: dict[str, Any]) -> None:
-        g = w.grad.add(w, alpha=group["weight_decay"])
+    def _update(self, w: Tensor, g: Tensor, group: dict[str, Any]) -> None:
+        g = g.add(w, alpha=group["weight_decay"])
         if group["adapt"]:
             size, slope = w.norm(), g.norm()
             g = g * torch.where((size > 0) & (slope > 0), group["trust"] * size / slope, torch.ones_like(size))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import View
 from ssl_zoo.registry import register
-from ssl_zoo.targets.same_network import global_only
 
 
 @register("target", "ema")
@@ -48,9 +47,10 @@ class EMA(nn.Module):
 
     def forward(self, views: Sequence[View], z: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the target network's embeddings `(B, D)` of the global views."""
+        seen = [view for view in views if view.role == "global"]
         with torch.no_grad():
-            seen = iter(self.network([view for view in views if view.role == "global"]))
-        return global_only(views, [next(seen) if view.role == "global" else x for view, x in zip(views, z, strict=True)])
+            targets = iter(self.network(seen))
+        return [next(targets) if view.role == "global" else None for view in views]
 
     def tau(self, progress: float) -> float:
         """Return the rate at a progress in [0, 1]."""
@@ -64,8 +64,8 @@ class EMA(nn.Module):
         tau = self.tau(progress)
         self.rate.fill_(tau)
         online = self._online[0]
-        for mine, theirs in zip(self.network.parameters(), online.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - tau)
+        for weight, follows in zip(self.network.parameters(), online.parameters(), strict=True):
+            weight.lerp_(follows, 1 - tau)
         if self.buffers_policy == "own":
             return
         for mine, theirs in zip(self.network.buffers(), online.buffers(), strict=True):

@@ -1,0 +1,61 @@
+"""Non-contrastive self-supervised learning from swappable parts."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_zoo.api import evaluate as evaluate
+    from ssl_zoo.api import train as train
+    from ssl_zoo.artefact import load_encoder as load_encoder
+    from ssl_zoo.batch import Batch as Batch
+    from ssl_zoo.batch import View as View
+    from ssl_zoo.build import build as build
+    from ssl_zoo.errors import UserError as UserError
+    from ssl_zoo.method import Method as Method
+    from ssl_zoo.recipe import Recipe as Recipe
+    from ssl_zoo.recipes import load_recipe as load_recipe
+    from ssl_zoo.registry import names as names
+    from ssl_zoo.registry import register as register
+
+_HOMES = {
+    "Batch": "ssl_zoo.batch",
+    "Method": "ssl_zoo.method",
+    "Recipe": "ssl_zoo.recipe",
+    "UserError": "ssl_zoo.errors",
+    "View": "ssl_zoo.batch",
+    "build": "ssl_zoo.build",
+    "evaluate": "ssl_zoo.api",
+    "load_encoder": "ssl_zoo.artefact",
+    "load_recipe": "ssl_zoo.recipes",
+    "names": "ssl_zoo.registry",
+    "register": "ssl_zoo.registry",
+    "train": "ssl_zoo.api",
+}
+"""The public names and the modules they live in; each is imported when it is first used."""
+
+__all__ = [
+    "Batch",
+    "Method",
+    "Recipe",
+    "UserError",
+    "View",
+    "build",
+    "evaluate",
+    "load_encoder",
+    "load_recipe",
+    "names",
+    "register",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

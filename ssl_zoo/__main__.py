@@ -1,0 +1,5 @@
+"""`python -m ssl_zoo`."""
+
+from ssl_zoo.cli import main
+
+main()

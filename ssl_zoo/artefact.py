@@ -1,0 +1,69 @@
+"""The product: the encoder as `encoder.safetensors`, and `encoder.json`, the card that says how to use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ssl_zoo.errors import UserError
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.run_folder import RunFolder, write_atomically
+
+
+def save_encoder(folder: RunFolder, encoder: nn.Module, recipe: Recipe, steps: int, environment: dict[str, Any]) -> None:
+    """Write the encoder's weights and its card into the run folder."""
+    from safetensors.torch import save_file
+
+    partial = folder.encoder.with_name(folder.encoder.name + ".partial")
+    save_file({name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}, partial)
+    partial.replace(folder.encoder)
+    card = {
+        "encoder": recipe.encoder.plain(),
+        "views": recipe.views.plain(),
+        "input": {
+            "modality": "image",
+            "channels": encoder.in_channels,
+            "size": recipe.views.knobs.get("size"),
+            "mean": recipe.views.knobs.get("mean"),
+            "std": recipe.views.knobs.get("std"),
+        },
+        "out_dim": encoder.out_dim,
+        "branch": "online",
+        "method": recipe.method,
+        "seed": recipe.seed,
+        "steps": steps,
+        "environment": environment,
+    }
+    write_atomically(folder.card, json.dumps(card, indent=2) + "\n")
+
+
+def load_encoder(run: str | Path) -> nn.Module:
+    """Return a run's trained encoder, in evaluation mode, on the CPU.
+
+    Args:
+        run: a run folder that has finished, or any folder with `encoder.safetensors` and `encoder.json`.
+
+    Returns:
+        A module that maps `(B, C, H, W)` floats, normalised as the card says, to `(B, out_dim)`.
+
+    Raises:
+        UserError: the folder holds no encoder, or weights that do not belong to the card.
+    """
+    from safetensors.torch import load_file
+
+    from ssl_zoo import registry
+
+    folder = RunFolder(run)
+    if not folder.card.is_file() or not folder.encoder.is_file():
+        raise UserError(f"{run}: holds no finished encoder (encoder.safetensors with encoder.json).")
+    card = json.loads(folder.card.read_text(encoding="utf-8"))
+    part = dict(card["encoder"])
+    encoder = registry.build("encoder", part.pop("name"), part, size=card["input"]["size"])
+    try:
+        encoder.load_state_dict(load_file(folder.encoder))
+    except RuntimeError as error:
+        raise UserError(f"{folder.encoder}: does not fit its card: {str(error).splitlines()[-1].strip()}") from None
+    return encoder.eval()

@@ -1,0 +1,41 @@
+"""The command line. Thin: each command calls the public API; torch is loaded by the commands that need it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ssl_zoo.cli.look import check, list_, schema, show, views
+from ssl_zoo.cli.work import demo, evaluate, report, run, train
+from ssl_zoo.errors import UserError
+
+
+class Commands(click.Group):
+    """The group of all commands: a user's mistake is one sentence and exit code 2, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ssl_zoo", prog_name="ssl-zoo")
+def main() -> None:
+    """Self-supervised learning without negative pairs: train, see whether it worked, compare, hand over.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 3 stopped by the collapse guard, 75 stopped by a signal or
+    --max-time after saving.
+    """
+
+
+for command in (demo, train, evaluate, run, report, views, list_, show, check, schema):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def _import_modules(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    import os
+    import sys
+
+    from ssl_zoo.registry import import_user_module
+
+    if value and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for module in value:
+        import_user_module(module)
+    return value
+
+
+imports = click.option(
+    "--import", "imports", multiple=True, metavar="MODULE", is_eager=True, expose_value=False, callback=_import_modules,
+    help="Import a module of yours that registers parts (also from the current folder).",
+)  # fmt: skip
+overrides = click.option(
+    "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="Override a key of the recipe, e.g. -s target=ema or -s training.batch_size=256; values are YAML.",
+)  # fmt: skip
+data = click.option("--data", metavar="SRC", help="A folder, zip or parquet of images, or a registered source.")
+seed = click.option("--seed", type=click.IntRange(min=0), help="Seed of the run.")
+variant = click.option("--variant", metavar="NAME", help="One of the experiment's named variants.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that change a recipe."""
+    for option in (variant, seed, data, overrides, imports):
+        command = option(command)
+    return command
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON, on standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def say(line: str) -> None:
+    """Print a line of progress, on standard error, so that standard output holds only results."""
+    click.echo(line, err=True)

@@ -1,0 +1,166 @@
+"""Commands that work: `demo`, `train`, `eval`, `run`, `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ssl_zoo.cli import options
+
+EXIT_CODES = {"done": 0, "failed": 1, "collapsed": 3, "interrupted": 75}
+
+
+def _leave(status: str) -> NoReturn:
+    raise SystemExit(EXIT_CODES[status])
+
+
+def _failed(error: Exception) -> NoReturn:
+    click.echo(f"failed: {error}", err=True)
+    raise SystemExit(1)
+
+
+@click.command()
+@click.argument("recipe")
+@options.recipe_options
+@click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/METHOD-seedN.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly as if it had not been stopped.")
+@click.option("--init-from", metavar="RUN", help="Take first weights from a run folder or an encoder.safetensors.")
+@click.option("--init-part", "init_parts", multiple=True, default=("encoder",), show_default=True, metavar="PART",
+              help="Component to take by --init-from: encoder, projector, predictor.")  # fmt: skip
+@click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
+@click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
+@options.as_json
+def train(
+    recipe: str,
+    overrides: tuple[str, ...],
+    data: str | None,
+    seed: int | None,
+    variant: str | None,
+    out: str | None,
+    resume: bool,
+    init_from: str | None,
+    init_parts: tuple[str, ...],
+    max_steps: int | None,
+    max_time: str | None,
+    as_json: bool,
+) -> None:
+    """Train RECIPE: a method name, STUDY/NAME, a YAML file, or a run folder with --resume.
+
+    Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
+    """
+    from ssl_zoo.api import train as run_training
+    from ssl_zoo.recipes import load_recipe
+    from ssl_zoo.report.table import summary_table
+    from ssl_zoo.stop import seconds
+    from ssl_zoo.trainer import TrainingFailed
+
+    if max_steps is not None:
+        overrides = (*overrides, f"training.max_steps={max_steps}")
+    loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
+    if out is None:
+        is_run = resume and (Path(recipe) / "recipe.yaml").is_file()
+        out = recipe if is_run else f"runs/{recipe.removesuffix('.yaml').replace('/', '-')}-seed{loaded.seed}"
+    try:
+        summary = run_training(
+            loaded,
+            out=out,
+            resume=resume,
+            init_from=init_from,
+            init_parts=init_parts,
+            max_seconds=None if max_time is None else seconds(max_time),
+            say=options.say,
+        )
+    except TrainingFailed as error:
+        _failed(error)
+    if as_json:
+        options.print_json(summary)
+    elif summary["status"] == "interrupted":
+        click.echo(f"stopped at step {summary['steps']}; go on with: ssl-zoo train {out} --resume")
+    else:
+        click.echo(summary_table(summary))
+        click.echo(f"{summary['status']}: {out}")
+    _leave(summary["status"])
+
+
+@click.command("eval")
+@click.argument("run")
+@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="knn, linear, few_shot, label_free.")
+@options.data
+@options.overrides
+@options.imports
+@options.as_json
+def evaluate(
+    run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Measure the encoder of RUN, beside raw pixels and the untrained encoder."""
+    from ssl_zoo.api import evaluate as run_evaluation
+    from ssl_zoo.report.table import results_table
+
+    results = run_evaluation(run, protocols, data=data, overrides=overrides)
+    options.print_json(results) if as_json else click.echo(results_table(results))
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only these variants; default all.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Only these seeds.")
+@options.data
+@options.overrides
+@options.imports
+@click.option("--out", default="runs", show_default=True, type=click.Path(file_okay=False), help="Where the runs go.")
+def run(
+    experiment: str,
+    variants: tuple[str, ...],
+    seeds: tuple[int, ...],
+    data: str | None,
+    overrides: tuple[str, ...],
+    out: str,
+) -> None:
+    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping what is done; writes RESULTS.md."""
+    from ssl_zoo.study import run_study
+    from ssl_zoo.trainer import TrainingFailed
+
+    try:
+        summaries = run_study(
+            experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
+            out=Path(out), say=options.say,
+        )  # fmt: skip
+    except TrainingFailed as error:
+        _failed(error)
+    if any(summary["status"] == "interrupted" for summary in summaries):
+        _leave("interrupted")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(file_okay=False))
+@click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False), help="HTML file.")
+@click.option("--title", default="ssl_zoo report", show_default=True)
+def report(runs: tuple[str, ...], out: str, title: str) -> None:
+    """Write one self-contained HTML page about RUNS."""
+    from ssl_zoo.report.html import write_report
+
+    click.echo(write_report([(Path(each).name, Path(each)) for each in runs], Path(out), title))
+
+
+@click.command()
+@click.option("--out", default="runs/demo", show_default=True, type=click.Path(file_okay=False))
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=(0,), show_default=True)
+@options.overrides
+@options.as_json
+def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: bool) -> None:
+    """Train SimSiam on handwritten digits, with and without stop-gradient; minutes, offline, two CPU cores."""
+    from ssl_zoo.demo import run_demo
+    from ssl_zoo.trainer import TrainingFailed
+
+    try:
+        result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, say=options.say)
+    except TrainingFailed as error:
+        _failed(error)
+    if as_json:
+        options.print_json(result)
+    elif result["status"] == "done":
+        click.echo(result["table"])
+        click.echo(f"\nreport: {result['report']}")
+    _leave(result["status"])

@@ -1,0 +1,1 @@
+"""Data of any modality: sources, loading, caching, checking."""

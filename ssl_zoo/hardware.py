@@ -1,0 +1,74 @@
+"""What the run computes on: device, precision and memory format, chosen for the hardware and stated."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from ssl_zoo.recipe import Training
+
+_FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The choice: the device's name, the precision of the arithmetic and the layout of images in memory."""
+
+    name: str
+    accelerator: Literal["cpu", "cuda", "mps"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    memory_format: Literal["channels_last", "contiguous"]
+
+    def fabric(self) -> Fabric:
+        """Return Lightning Fabric set up for one such device."""
+        return Fabric(accelerator=self.accelerator, devices=1, precision=_FABRIC_PRECISION[self.precision])
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.precision}, {self.memory_format}"
+
+
+def cpu_name() -> str:
+    """Return the processor's name and the number of threads that torch uses."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def choose(training: Training) -> Hardware:
+    """Choose device, precision and memory format; what the recipe names is taken as it is.
+
+    `auto` means float32 on a CPU (exact, and resumable bit for bit), bfloat16 autocast on a GPU that has it, and
+    channels_last on both: convolutions of batches are faster so.
+    """
+    accelerator: Literal["cpu", "cuda", "mps"] = "cpu"
+    if torch.cuda.is_available():
+        accelerator, name = "cuda", torch.cuda.get_device_name()
+    elif torch.backends.mps.is_available():
+        accelerator, name = "mps", "Apple GPU"
+    else:
+        name = cpu_name()
+    precision = training.precision
+    if precision == "auto":
+        precision = "bf16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    memory_format = "channels_last" if training.memory_format == "auto" else training.memory_format
+    return Hardware(name, accelerator, precision, memory_format)
+
+
+def environment(hardware: Hardware) -> dict[str, Any]:
+    """Return hardware and versions, for the summary and for every table."""
+    return {
+        "hardware": hardware.name,
+        "precision": hardware.precision,
+        "memory_format": hardware.memory_format,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("ssl_zoo", "torch", "torchvision")},
+    }

@@ -1,0 +1,138 @@
+"""What a user sees of a running training: progress, `metrics.jsonl`, TensorBoard, and the collapse guard's word."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ssl_zoo.evaluation.guard import CollapseGuard
+from ssl_zoo.evaluation.label_free import health
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.trainer import Step, Trainer, TrainingFailed
+
+QUIET_SECONDS = 30.0
+"""Where there is no terminal, a line is printed this often."""
+
+
+class Monitor:
+    """Logs a training, step by step, and watches for collapse.
+
+    Args:
+        recipe: of the run.
+        folder: where to log.
+        trainer: whose clock and length are shown.
+        steps_per_epoch: for the epoch in the log.
+        say: prints a line for the user.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, say: Callable[[str], None]
+    ):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.recipe, self.folder, self.trainer, self.say = recipe, folder, trainer, say
+        self.steps_per_epoch = steps_per_epoch
+        self.guard = CollapseGuard(policy=recipe.guard.policy, patience=recipe.guard.patience, facts=facts(recipe))
+        self.board = SummaryWriter(str(folder.tensorboard), purge_step=trainer.step or None)
+        self.health: dict[str, float] = {}
+        self.first_step = trainer.step
+        self.bar = tqdm(
+            total=trainer.total_steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty(), leave=False
+        )
+        self._spoke = time.monotonic()
+
+    def after_step(self, step: Step) -> bool:
+        """Log a step; True where the guard stops the run."""
+        last = step.number == self.trainer.total_steps
+        alarm = None
+        if step.number % self.recipe.guard.every == 0 or step.number == 1 or last:
+            self.health = health(step.output.embeddings)
+            z = step.output.embeddings[0]
+            alarm = self.guard.update(step.number, self.health, dim=z.shape[1], batch=z.shape[0])
+            if alarm is not None:
+                self.bar.clear()
+                self.say(alarm.message)
+                for remedy in alarm.remedies:
+                    self.say(f"  - {remedy}")
+        if step.number % self.recipe.training.log_every == 0 or step.number == 1 or last or alarm is not None:
+            self._log(step)
+        self.bar.update()
+        return alarm is not None and self.recipe.guard.policy == "stop"
+
+    def _log(self, step: Step) -> None:
+        loss = step.loss.item()
+        terms = {name: value.item() for name, value in step.terms.items()}
+        if not torch.isfinite(step.loss):
+            worst = next((name for name, value in terms.items() if value != value or abs(value) == float("inf")), "loss")
+            raise TrainingFailed(
+                f"the loss is not finite at step {step.number} (term {worst!r}); try a lower training.base_lr, a "
+                "longer training.schedule.warmup_epochs, or training.precision=fp32."
+            )
+        record = {
+            "step": step.number,
+            "epoch": step.number / self.steps_per_epoch,
+            "loss": loss,
+            "terms": terms,
+            "lr": step.lr,
+            "images_per_s": self.images_per_s(),
+            "data_wait_fraction": self.trainer.clock.data_fraction,
+            **({"health": self.health} if self.health else {}),
+        }
+        self.folder.append_metrics(record)
+        self._to_board(record)
+        self._show(record)
+
+    def images_per_s(self) -> float:
+        """Return samples per second of the whole run so far; each is seen in all its views."""
+        seconds = self.trainer.clock.train
+        return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
+
+    def _to_board(self, record: dict[str, Any]) -> None:
+        step = record["step"]
+        for name in ("loss", "lr", "images_per_s", "data_wait_fraction"):
+            self.board.add_scalar(f"train/{name}", record[name], step)
+        for group in ("terms", "health"):
+            for name, value in record.get(group, {}).items():
+                self.board.add_scalar(f"{group}/{name}", value, step)
+
+    def _show(self, record: dict[str, Any]) -> None:
+        collapse = self.guard.status["status"]
+        state = f"loss {record['loss']:.4f}, {record['images_per_s']:.0f} images/s, collapse: {collapse}"
+        self.bar.set_postfix_str(state)
+        if self.bar.disable and time.monotonic() - self._spoke > QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            left = (self.trainer.total_steps - self.trainer.step) * self.trainer.clock.train / max(1, self.trainer.step)
+            self.say(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
+
+    def add_picture(self, name: str, picture: torch.Tensor) -> None:
+        """Put a picture `(3, H, W)`, uint8, on the board."""
+        self.board.add_image(name, picture, self.trainer.step)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the guard remembers, as plain values."""
+        return {"guard": self.guard.state_dict(), "health": self.health}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.guard.load_state_dict(state["guard"])
+        self.health = state["health"]
+
+    def close(self) -> None:
+        """Finish the progress bar and the board."""
+        self.bar.close()
+        self.board.close()
+
+
+def facts(recipe: Recipe) -> dict[str, Any]:
+    """Return what the guard's remedies depend on."""
+    return {
+        "target": recipe.target.name,
+        "predictor": recipe.predictor.name,
+        "terms": [term.name for term in recipe.objective],
+    }

@@ -1,0 +1,125 @@
+"""Schedules, parameter groups and LARS."""
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_zoo.errors import UserError
+from ssl_zoo.optim.groups import parameter_groups
+from ssl_zoo.optim.lars import lars
+from ssl_zoo.optim.optimizers import adamw, sgd
+from ssl_zoo.optim.rules import Group
+from ssl_zoo.optim.schedules import Schedule, constant, cosine
+
+
+def test_warmup_rises_linearly_and_joins_the_cosine_without_a_jump() -> None:
+    schedule = Schedule(total_steps=100, warmup_steps=10, final=0.0)
+    values = [schedule(step) for step in range(100)]
+    assert values[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert values[9] == values[10] == 1.0 and values[99] == pytest.approx(0.0, abs=1e-15)
+    assert all(a >= b for a, b in zip(values[10:], values[11:], strict=False))
+    assert max(abs(a - b) for a, b in zip(values, values[1:], strict=False)) <= 0.1 + 1e-12
+
+
+@pytest.mark.parametrize("final", [0.0, 0.001, 0.5])
+def test_the_last_step_has_the_final_value(final: float) -> None:
+    assert cosine(50, 10, warmup_epochs=1, final=final)(49) == pytest.approx(final)
+    assert cosine(50, 10, final=final)(0) == 1.0
+
+
+def test_warmup_as_long_as_the_run() -> None:
+    schedule = cosine(20, 10, warmup_epochs=2)
+    assert [schedule(step) for step in (0, 9, 19)] == pytest.approx([1 / 20, 0.5, 1.0])
+    assert cosine(20, 10, warmup_epochs=5)(19) == pytest.approx(1.0)
+
+
+def test_constant_and_single_step_runs() -> None:
+    assert {constant(10, 5)(step) for step in range(10)} == {1.0}
+    assert cosine(1, 1)(0) == 1.0
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+        self.predictor = nn.Linear(3, 3)
+        self.frozen = nn.Linear(3, 3).requires_grad_(False)
+
+
+def by_name(groups: list[dict]) -> dict[str, dict]:
+    return {name: group for group in groups for name in group["names"]}
+
+
+def test_groups_select_components_biases_and_norms() -> None:
+    rules = (
+        Group(of=("bias", "norm"), weight_decay=0.0, adapt=False, lr_scale=0.5),
+        Group(of=("predictor",), schedule="constant"),
+    )
+    groups = by_name(parameter_groups(Net(), rules))
+    assert set(groups) == {
+        "encoder.0.weight", "encoder.0.bias", "encoder.1.weight", "encoder.1.bias", "predictor.weight", "predictor.bias",
+    }  # fmt: skip
+    assert "weight_decay" not in groups["encoder.0.weight"] and groups["encoder.0.weight"]["lr_scale"] == 1.0
+    for name in ("encoder.0.bias", "encoder.1.weight", "encoder.1.bias", "predictor.bias"):
+        assert groups[name]["weight_decay"] == 0.0 and groups[name]["adapt"] is False
+        assert groups[name]["lr_scale"] == 0.5
+    assert groups["predictor.weight"]["constant"] and groups["predictor.bias"]["constant"]
+    assert not groups["encoder.0.bias"]["constant"]
+
+
+def test_decay_and_adaptation_are_switched_separately() -> None:
+    rules = (Group(of=("norm",), weight_decay=0.0), Group(of=("bias",), adapt=False))
+    groups = by_name(parameter_groups(Net(), rules))
+    assert "adapt" not in groups["encoder.1.weight"] and groups["encoder.1.weight"]["weight_decay"] == 0.0
+    assert "weight_decay" not in groups["encoder.0.bias"] and groups["encoder.0.bias"]["adapt"] is False
+
+
+def test_a_rule_for_nothing_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"training.groups.0.of: .*'predicter'; did you mean 'predictor'"):
+        parameter_groups(Net(), (Group(of=("predicter",)),))
+
+
+def one(weight: list[float], **group: object) -> tuple[nn.Parameter, list[dict]]:
+    w = nn.Parameter(torch.tensor(weight))
+    return w, [{"params": [w], "names": ["w"], "lr_scale": 1.0, "constant": False, **group}]
+
+
+def test_lars_by_hand() -> None:
+    w, groups = one([3.0, 4.0])
+    optimizer = lars(groups, momentum=0.5, weight_decay=0.0, trust=0.01)
+    optimizer.param_groups[0]["lr"] = 2.0
+    w.grad = torch.tensor([0.0, 10.0])
+    optimizer.step()  # |w| = 5, |g| = 10: g is scaled by 0.01 * 5 / 10
+    torch.testing.assert_close(w.data, torch.tensor([3.0, 4.0 - 2.0 * 0.05]))
+    size = w.detach().norm()
+    w.grad = torch.tensor([0.0, 10.0])
+    before = w.detach().clone()
+    optimizer.step()  # velocity 0.5 * 0.05 + 0.01 * |w|
+    torch.testing.assert_close(w.data, before - 2.0 * torch.tensor([0.0, 0.5 * 0.05 + 0.01 * size.item()]))
+
+
+def test_lars_without_adaptation_is_sgd() -> None:
+    w, groups = one([3.0, 4.0], adapt=False)
+    v, others = one([3.0, 4.0])
+    ours, theirs = lars(groups, weight_decay=0.1), sgd(others, weight_decay=0.1)
+    for optimizer, p in ((ours, w), (theirs, v)):
+        optimizer.param_groups[0]["lr"] = 0.3
+        for _ in range(3):
+            p.grad = p.detach() * 2
+            optimizer.step()
+    torch.testing.assert_close(w, v)
+
+
+def test_lars_of_zero_weights_or_gradients_moves_unscaled() -> None:
+    w, groups = one([0.0, 0.0])
+    optimizer = lars(groups)
+    optimizer.param_groups[0]["lr"] = 1.0
+    w.grad = torch.tensor([1.0, 0.0])
+    optimizer.step()
+    torch.testing.assert_close(w.data, torch.tensor([-1.0, 0.0]))
+
+
+def test_optimizers_take_groups_with_keys_of_others() -> None:
+    for make in (sgd, adamw):
+        _, groups = one([1.0], adapt=False, weight_decay=0.5)
+        assert make(groups).param_groups[0]["weight_decay"] == 0.5

@@ -1,0 +1,52 @@
+"""Small things that several tests share: an encoder, a batch, a recipe."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo.batch import Batch, View
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.recipes import load_recipe
+
+
+class TinyEncoder(nn.Module):
+    """Two convolutions with BatchNorm and a pool: (B, 3, H, W) -> (B, 6)."""
+
+    in_channels, out_dim = 3, 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+def tiny_encoder(seed: int = 0) -> TinyEncoder:
+    torch.manual_seed(seed)
+    return TinyEncoder()
+
+
+def batch_of(*tensors: Tensor) -> Batch:
+    return Batch([View(x) for x in tensors])
+
+
+def tiny_views(num: int = 2, size: int = 8, batch: int = 8, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return [torch.randn(batch, 3, size, size, generator=g, dtype=dtype) for _ in range(num)]
+
+
+NARROW = {
+    "simsiam": ("projector.dims=[8, 8, 8]", "predictor.dims=[4, 8]"),
+    "byol": ("projector.dims=[10, 5]", "predictor.dims=[10, 5]"),
+    "barlow_twins": ("projector.dims=[7, 7, 7]",),
+    "vicreg": ("projector.dims=[7, 7, 7]",),
+}
+"""Overrides that make the heads of the first four methods small."""
+
+
+def narrow(method: str, overrides: Sequence[str] = ()) -> Recipe:
+    return load_recipe(method, [*NARROW[method], *overrides])
