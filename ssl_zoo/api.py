@@ -199,8 +199,10 @@ def train(
 def _banner(run: _Run, say: Say) -> None:
     settings, method = run.recipe.training, run.trainer.method
     weights = sum(p.numel() for p in method.encoder.parameters())
-    say(f"{run.recipe.method} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
-        f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps")
+    say(
+        f"{run.recipe.method} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
+        f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
+    )
     say(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
     say(f"{run.hardware}; total batch {settings.batch_size}"
         + (f" in {settings.accumulate} parts" if settings.accumulate > 1 else "")

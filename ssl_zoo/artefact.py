@@ -13,7 +13,9 @@ from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder, write_atomically
 
 
-def save_encoder(folder: RunFolder, encoder: nn.Module, recipe: Recipe, steps: int, environment: dict[str, Any]) -> None:
+def save_encoder(
+    folder: RunFolder, encoder: nn.Module, recipe: Recipe, steps: int, environment: dict[str, Any]
+) -> None:
     """Write the encoder's weights and its card into the run folder."""
     from safetensors.torch import save_file
 

@@ -1,4 +1,7 @@
-"""View and Batch: what travels from the view policies to a method."""
+"""View and Batch: what travels from the view policies to a method.
+
+They are not frozen because Lightning Fabric walks through them and sets what it converts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import Tensor, nn
 Role = Literal["global", "local"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class View:
     """One augmented copy of every sample of a batch. Only view policies and encoders look inside.
 
@@ -29,7 +32,7 @@ class View:
     geometry: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """The views of a batch of samples. Labels never get here.
 

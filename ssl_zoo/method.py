@@ -16,7 +16,7 @@ from ssl_zoo.batch import Batch, View, encode
 from ssl_zoo.objectives.objective import Objective
 
 
-@dataclass(frozen=True)
+@dataclass
 class StepOutput:
     """What a step gives.
 

@@ -69,7 +69,9 @@ class Monitor:
         loss = step.loss.item()
         terms = {name: value.item() for name, value in step.terms.items()}
         if not torch.isfinite(step.loss):
-            worst = next((name for name, value in terms.items() if value != value or abs(value) == float("inf")), "loss")
+            worst = next(
+                (name for name, value in terms.items() if value != value or abs(value) == float("inf")), "loss"
+            )
             raise TrainingFailed(
                 f"the loss is not finite at step {step.number} (term {worst!r}); try a lower training.base_lr, a "
                 "longer training.schedule.warmup_epochs, or training.precision=fp32."

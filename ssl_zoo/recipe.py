@@ -27,7 +27,6 @@ from ssl_zoo import registry
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.optim.rules import Group
 
-
 DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
 
 

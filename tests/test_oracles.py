@@ -100,7 +100,9 @@ def test_byol_trains_as_the_oracle_does_for_three_steps() -> None:
 
 @pytest.mark.parametrize("target", ["stop_gradient", "ema"])
 def test_the_target_branch_gets_exactly_no_gradient(target: str) -> None:
-    method = build(tiny.narrow("simsiam", [f"target={target}", "pairing=one_way"]), encoder=tiny.tiny_encoder()).double()
+    method = build(
+        tiny.narrow("simsiam", [f"target={target}", "pairing=one_way"]), encoder=tiny.tiny_encoder()
+    ).double()
     x1, x2 = (x.requires_grad_() for x in tiny.tiny_views())
     method(tiny.batch_of(x1, x2)).loss.backward()
     assert x1.grad is not None and x1.grad.abs().sum() > 0

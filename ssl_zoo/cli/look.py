@@ -115,7 +115,9 @@ def schema() -> None:
 @click.command()
 @click.argument("recipe")
 @options.recipe_options
-@click.option("--out", default="views.png", show_default=True, type=click.Path(dir_okay=False), help="The PNG to write.")
+@click.option(
+    "--out", default="views.png", show_default=True, type=click.Path(dir_okay=False), help="The PNG to write."
+)
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Rows of the picture.")
 def views(
     recipe: str,

@@ -91,9 +91,7 @@ def train(
 @options.overrides
 @options.imports
 @options.as_json
-def evaluate(
-    run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool
-) -> None:
+def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure the encoder of RUN, beside raw pixels and the untrained encoder."""
     from ssl_zoo.api import evaluate as run_evaluation
     from ssl_zoo.report.table import results_table

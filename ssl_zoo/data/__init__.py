@@ -1,1 +1,20 @@
 """Data of any modality: sources, loading, caching, checking."""
+
+from ssl_zoo.data.check import check_source
+from ssl_zoo.data.loader import Loader, RawBatch
+from ssl_zoo.data.memory import MemorySplit, load
+from ssl_zoo.data.resolve import resolve
+from ssl_zoo.data.source import BadSample, Source, Split, Strings
+
+__all__ = [
+    "BadSample",
+    "Loader",
+    "MemorySplit",
+    "RawBatch",
+    "Source",
+    "Split",
+    "Strings",
+    "check_source",
+    "load",
+    "resolve",
+]

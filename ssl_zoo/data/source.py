@@ -17,8 +17,8 @@ from torch import Tensor
 from ssl_zoo.errors import UserError
 
 
-class BadSample(Exception):
-    """A sample that cannot be read.
+class BadSample(UserError):
+    """A sample that cannot be read. Whoever has no policy for such samples lets it reach the user.
 
     Attributes:
         name: the sample as its user knows it, such as a file name.
@@ -31,7 +31,7 @@ class BadSample(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return f"cannot read {self.name}: {self.reason}."
 
 
 class Budget:
@@ -128,7 +128,7 @@ class Strings(Sequence[str]):
     """
 
     def __init__(self, strings: Iterable[str]) -> None:
-        # File names need not be valid UTF-8; surrogateescape carries such bytes through unchanged, as the OS module does.
+        # File names need not be valid UTF-8; surrogateescape carries such bytes through, as the os module does.
         encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
         self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
         self._bytes = np.frombuffer(b"".join(encoded), np.uint8)

@@ -39,6 +39,13 @@ class Features:
         """Return the samples at `index`, in that order."""
         return Features(self.x[index.to(self.x.device)], None if self.y is None else self.y[index.to(self.y.device)])
 
+    @property
+    def labels(self) -> Tensor:
+        """The labels, for who cannot do without."""
+        if self.y is None:
+            raise ValueError("these features have no labels")
+        return self.y
+
     def to(self, device: torch.device | str) -> Features:
         """Return the features on a device: protocols compute where the features are."""
         return Features(self.x.to(device), None if self.y is None else self.y.to(device))
@@ -67,21 +74,29 @@ def chosen(num: int, limit: int | None) -> Tensor:
     return torch.randperm(num, generator=generator(0, "limit"))[:limit].sort().values
 
 
-def read(split: Any, index: Tensor) -> Tensor | list[Tensor]:
-    """Return samples of a split: one uint8 tensor if it keeps them so, else a list of decoded samples."""
+def read(split: Any, index: Tensor, device: torch.device | str = "cpu") -> Tensor | list[Tensor]:
+    """Return samples of a split: one tensor on `device` if it keeps them so, else a list of decoded samples."""
     if hasattr(split, "read_batch"):
-        return split.read_batch(index)
+        return split.read_batch(index).to(device)
     return [split.read(i) for i in index.tolist()]
 
 
-def _collect(policy: Any, split: Any, batch_size: int, limit: int | None, embed: Callable[[Tensor], Tensor]) -> Features:
-    """Apply `embed` to the plain samples of a split, in batches; the result lies in main memory."""
+def _collect(
+    policy: Any,
+    split: Any,
+    embed: Callable[[Tensor], Tensor],
+    *,
+    batch_size: int,
+    limit: int | None,
+    device: torch.device | str,
+) -> Features:
+    """Apply `embed` to the plain samples of a split, in batches on `device`; the result lies in main memory."""
     index = chosen(len(split), limit)
     x: Tensor | None = None
     with torch.no_grad():
         for start in range(0, len(index), batch_size):
             part = index[start : start + batch_size]
-            h = embed(policy.plain(read(split, part))).float().cpu()
+            h = embed(policy.plain(read(split, part, device)).to(device)).float().cpu()
             if x is None:
                 x = torch.empty(len(index), h.shape[1])
             x[start : start + len(part)] = h
@@ -114,10 +129,10 @@ def extract(
     encoder.to(device)
 
     def embed(plain: Tensor) -> Tensor:
-        return encode(encoder, View(plain.to(device), policy.modality))
+        return encode(encoder, View(plain, policy.modality))
 
     with evaluating(encoder):
-        return _collect(policy, split, batch_size, limit, embed)
+        return _collect(policy, split, embed, batch_size=batch_size, limit=limit, device=device)
 
 
 def _flat(plain: Tensor, max_dim: int) -> Tensor:
@@ -130,7 +145,9 @@ def _flat(plain: Tensor, max_dim: int) -> Tensor:
     return F.interpolate(plain.float(), size=size, mode="area").flatten(1)
 
 
-def pixels(policy: Any, split: Any, limit: int | None = None, *, batch_size: int = 512, max_dim: int = 4096) -> Features:
+def pixels(
+    policy: Any, split: Any, limit: int | None = None, *, batch_size: int = 512, max_dim: int = 4096
+) -> Features:
     """Return the samples themselves as features: what any encoder has to beat.
 
     Args:
@@ -141,4 +158,8 @@ def pixels(policy: Any, split: Any, limit: int | None = None, *, batch_size: int
         max_dim: a sample of more numbers than this is first averaged over areas, all sides by the same factor, so that
             large images stay affordable: 224 x 224 colour becomes 36 x 36.
     """
-    return _collect(policy, split, batch_size, limit, lambda plain: _flat(plain, max_dim))
+
+    def flatten(plain: Tensor) -> Tensor:
+        return _flat(plain, max_dim)
+
+    return _collect(policy, split, flatten, batch_size=batch_size, limit=limit, device="cpu")

@@ -54,18 +54,18 @@ class FewShot:
 
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
         """Return {"top1", "std"}, fractions: mean and spread over the draws."""
-        assert train.y is not None and test.y is not None
-        classes, counts = train.y.unique(return_counts=True)
+        classes, counts = train.labels.unique(return_counts=True)
         if (counts < self.labels).any():
             rare = classes[counts < self.labels].tolist()
-            warnings.warn(f"few_shot: classes {rare} have fewer than {self.labels} train samples; all are used", stacklevel=2)
+            text = f"few_shot: classes {rare} have fewer than {self.labels} train samples; all of them are used"
+            warnings.warn(text, stacklevel=2)
         bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
         num_classes = int(classes.max()) + 1
         scores = []
         for number in range(self.draws):
-            index = draw(train.y, self.labels, self.seed, number).to(bank.device)
+            index = draw(train.labels, self.labels, self.seed, number).to(bank.device)
             k = min(self.neighbours, len(index))
-            guesses = classify(queries, bank[index], train.y[index], k, 0.1, num_classes)
-            scores.append((guesses == test.y).float().mean())
+            guesses = classify(queries, bank[index], train.labels[index], k, 0.1, num_classes)
+            scores.append((guesses == test.labels).float().mean())
         top1 = torch.stack(scores)
         return {"top1": top1.mean().item(), "std": top1.std().item()}

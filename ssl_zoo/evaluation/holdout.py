@@ -9,7 +9,8 @@ from ssl_zoo.rng import generator
 def holdout(y: Tensor, fraction: float, seed: int, stream: str = "holdout") -> tuple[Tensor, Tensor]:
     """Split sample indices into a kept and a held-out part.
 
-    Every class gives the rounded fraction of its samples, at least one and never its last: a class of one sample is kept.
+    Every class gives the rounded fraction of its samples, at least one and never its last: a class of one sample is
+    kept.
 
     Args:
         y: labels `(N,)`.

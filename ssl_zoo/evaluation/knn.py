@@ -40,8 +40,8 @@ def classify(queries: Tensor, bank: Tensor, labels: Tensor, k: int, temperature:
 class KNN:
     """Top-1 of a weighted kNN classifier: the k train features nearest by cosine vote with exp(cosine / temperature).
 
-    Nothing is trained or chosen, so it is the protocol to watch during a run. All train features are the bank; one that is
-    smaller than k votes as a whole.
+    Nothing is trained or chosen, so it is the protocol to watch during a run. All train features are the bank; one
+    that is smaller than k votes as a whole.
 
     Args:
         k: number of neighbours (200 in the paper and in SimSiam).
@@ -55,8 +55,7 @@ class KNN:
 
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
         """Return {"top1"}, a fraction."""
-        assert train.y is not None and test.y is not None
         bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
-        num_classes = int(train.y.max()) + 1
-        guesses = classify(queries, bank, train.y, min(self.k, len(bank)), self.temperature, num_classes)
-        return {"top1": (guesses == test.y).float().mean().item()}
+        num_classes = int(train.labels.max()) + 1
+        guesses = classify(queries, bank, train.labels, min(self.k, len(bank)), self.temperature, num_classes)
+        return {"top1": (guesses == test.labels).float().mean().item()}

@@ -1,7 +1,7 @@
-"""What can be said of embeddings without labels: spread, effective rank, similarity of views; and protocol `label_free`.
+"""What can be said of embeddings without labels: spread, effective rank, similarity; and protocol `label_free`.
 
-All statistics are computed in fp32 or better, whatever the precision of the embeddings. Zero vectors stay zero when they
-are normalised; embeddings that are all the same have spread 0 and effective rank 0.
+All statistics are computed in fp32 or better, whatever the precision of the embeddings. Zero vectors stay zero when
+they are normalised; embeddings that are all the same have spread 0 and effective rank 0.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ RANK_ROWS = 512
 def normalised_std(z: Tensor) -> float:
     """Return the spread of the directions: 0 for a constant, about 1 for an isotropic Gaussian.
 
-    The (biased) standard deviation over the batch of z/|z| in each dimension, averaged over the dimensions and multiplied
-    by sqrt(D), since an isotropic z has 1/sqrt(D) (Chen & He 2021, arXiv 2011.10566, section 4.1). It does not see a
-    collapse onto few dimensions; `effective_rank` does.
+    The (biased) standard deviation over the batch of z/|z| in each dimension, averaged over the dimensions and
+    multiplied by sqrt(D), since an isotropic z has 1/sqrt(D) (Chen & He 2021, arXiv 2011.10566, section 4.1). It does
+    not see a collapse onto few dimensions; `effective_rank` does.
 
     Args:
         z: embeddings `(B, D)`.
@@ -89,9 +89,9 @@ def health(z: Sequence[Tensor]) -> dict[str, float]:
         z: embeddings `(B, D)` of each view of the batch, in the same order of samples.
 
     Returns:
-        `std` and `effective_rank` (of the first 512 rows), averaged over the views; `random_similarity`, and with two views
-        or more `positive_similarity` and `similarity_gap` (positive minus random), averaged over the pairs of views.
-        Empty for a batch of one sample, of which nothing can be said.
+        `std` and `effective_rank` (of the first 512 rows), averaged over the views; `random_similarity`, and with two
+        views or more `positive_similarity` and `similarity_gap` (positive minus random), averaged over the pairs of
+        views. Empty for a batch of one sample, of which nothing can be said.
     """
     if len(z[0]) < 2:
         return {}

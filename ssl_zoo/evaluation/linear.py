@@ -17,7 +17,9 @@ from ssl_zoo.rng import generator
 Rate = Annotated[float, Field(gt=0)]
 
 
-def train_classifiers(data: Features, num_classes: int, lrs: Sequence[float], steps: int, batch_size: int, seed: int) -> Tensor:
+def train_classifiers(
+    data: Features, num_classes: int, lrs: Sequence[float], steps: int, batch_size: int, seed: int
+) -> Tensor:
     """Train one softmax classifier a learning rate, all at once on the same batches.
 
     AdamW without weight decay, from zero weights, cosine decay to 0. Adam works number by number, so the classifiers do
@@ -34,11 +36,10 @@ def train_classifiers(data: Features, num_classes: int, lrs: Sequence[float], st
     Returns:
         Weights `(len(lrs), D + 1, K)`; the last row is the bias.
     """
-    assert data.y is not None
     num, dim = data.x.shape
     x = torch.cat([data.x, data.x.new_ones(num, 1)], dim=1)
     weights = [x.new_zeros(dim + 1, num_classes, requires_grad=True) for _ in lrs]
-    optimizer = torch.optim.AdamW([{"params": [w], "lr": lr} for w, lr in zip(weights, lrs, strict=True)], weight_decay=0)
+    optimizer = torch.optim.AdamW([{"params": [w]} for w in weights], weight_decay=0)
     source, size = generator(seed, "linear"), min(batch_size, num)
     order, used = torch.randperm(num, generator=source).to(x.device), 0
     for step in range(steps):
@@ -49,7 +50,7 @@ def train_classifiers(data: Features, num_classes: int, lrs: Sequence[float], st
             group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
         logits = (x[index] @ torch.cat(weights, dim=1)).view(size * len(lrs), num_classes)
         # The mean over the batch of each classifier, summed over the classifiers.
-        loss = F.cross_entropy(logits, data.y[index].repeat_interleave(len(lrs)), reduction="sum") / size
+        loss = F.cross_entropy(logits, data.labels[index].repeat_interleave(len(lrs)), reduction="sum") / size
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -65,10 +66,10 @@ def predict(weights: Tensor, x: Tensor) -> Tensor:
 class Linear:
     """Top-1 of a linear softmax classifier on features standardised by the train mean and standard deviation.
 
-    Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at once
-    on a part of the train samples (`1 - held_out` of each class), the best on the rest is chosen (the smallest of equals), a
-    classifier with it is trained on all train samples, and is tested once: test labels have no part in any choice.
-    AdamW, no weight decay, zero initial weights, cosine decay to 0.
+    Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at
+    once on a part of the train samples (`1 - held_out` of each class), the best on the rest is chosen (the smallest of
+    equals), and a classifier with it is trained on all train samples and tested once: test labels have no part in any
+    choice. AdamW, no weight decay, zero initial weights, cosine decay to 0.
 
     Args:
         lrs: the learning rates to choose from.
@@ -84,7 +85,7 @@ class Linear:
     def __init__(
         self,
         *,
-        lrs: Annotated[list[Rate], Field(min_length=1)] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2],  # noqa: B006 - never mutated
+        lrs: Annotated[list[Rate], Field(min_length=1)] = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2],  # noqa: B006
         epochs: Annotated[int, Field(ge=1)] = 100,
         max_steps: Annotated[int, Field(ge=1)] = 3000,
         batch_size: Annotated[int, Field(ge=1)] = 256,
@@ -100,21 +101,19 @@ class Linear:
 
     def choose_lr(self, train: Features, num_classes: int) -> float:
         """Return the learning rate that is best on the held-out part of standardised train features."""
-        assert train.y is not None
-        kept, held = holdout(train.y, self.held_out, self.seed, "linear_holdout")
+        kept, held = holdout(train.labels, self.held_out, self.seed, "linear_holdout")
         if len(self.lrs) == 1 or not len(held):
             return self.lrs[0]
         part, rest = train.take(kept), train.take(held)
-        hits = predict(self._train(part, num_classes, self.lrs), rest.x) == rest.y
+        hits = predict(self._train(part, num_classes, self.lrs), rest.x) == rest.labels
         return self.lrs[int(hits.float().mean(dim=1).argmax())]
 
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
         """Return {"top1"}, a fraction."""
-        assert train.y is not None and test.y is not None
         mean, std = train.x.mean(dim=0), train.x.std(dim=0, correction=0)
         scale = 1 / std.clamp_min(1e-6)
         train, test = (Features((part.x - mean) * scale, part.y) for part in (train, test))
-        num_classes = int(train.y.max()) + 1
+        num_classes = int(train.labels.max()) + 1
         lr = self.choose_lr(train, num_classes)
         guesses = predict(self._train(train, num_classes, [lr]), test.x)[0]
-        return {"top1": (guesses == test.y).float().mean().item()}
+        return {"top1": (guesses == test.labels).float().mean().item()}

@@ -53,9 +53,7 @@ def cosine(
 
 
 @register("schedule", "constant")
-def constant(
-    total_steps: int, steps_per_epoch: int, *, warmup_epochs: Epochs = 0.0, start: Factor = 0.0
-) -> Schedule:
+def constant(total_steps: int, steps_per_epoch: int, *, warmup_epochs: Epochs = 0.0, start: Factor = 0.0) -> Schedule:
     """The full learning rate all the time, after a linear warm-up.
 
     Args:

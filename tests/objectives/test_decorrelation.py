@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.objectives.decorrelation import CrossCorrelation, Covariance, Variance, covariance, cross_correlation, variance
+from ssl_zoo.objectives.decorrelation import (
+    Covariance,
+    CrossCorrelation,
+    Variance,
+    covariance,
+    cross_correlation,
+    variance,
+)
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.pairing.basic import OneWay
 

@@ -1,0 +1,234 @@
+"""From a split to batches for the optimizer: a stream that is a pure function of (seed, step).
+
+Which samples step `s` sees follows from the permutation of its epoch, and what is random in its views from a generator
+named by `s`. So the stream is the same bit for bit with any number of workers, and from any first step, in the middle
+of an epoch too: a resumed run needs no state of the loader.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ssl_zoo import rng
+from ssl_zoo.data.source import BadSample, Budget, Split
+from ssl_zoo.errors import UserError
+
+
+class Policy(Protocol):
+    """What the loader needs of a view policy."""
+
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        """Return everything random of the views of `num` samples; each tensor has leading dimension `num`."""
+
+    def collate(self, samples: Any, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what travels to the device, from samples (one tensor or a list) and their parameters."""
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """A micro-batch on the CPU, before views are made of it.
+
+    Attributes:
+        payload: what the policy's `collate` returned; its `forward` makes the views of it.
+        index: `(B,)` int64, the positions of the samples in the split.
+        bad: the samples that were left out because they cannot be read, as (name, reason).
+    """
+
+    payload: dict[str, Tensor]
+    index: Tensor
+    bad: list[tuple[str, str]]
+
+    def pin_memory(self) -> RawBatch:
+        """Return the batch in page-locked memory; the DataLoader calls this."""
+        return RawBatch({key: value.pin_memory() for key, value in self.payload.items()}, self.index, self.bad)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a worker is asked for: a micro-batch of an optimizer step, and the samples in it."""
+
+    step: int
+    first: int  # position of the micro-batch's first sample in the batch
+    indices: list[int]
+
+
+@dataclass(frozen=True)
+class _Reader(Dataset[RawBatch]):
+    """Answers requests; this is what lives in a worker process."""
+
+    split: Split
+    policy: Policy
+    seed: int
+    batch_size: int
+
+    def __getitem__(self, request: _Request) -> RawBatch:
+        kept, samples, bad = self._read(request.indices)
+        if not kept:
+            return RawBatch({}, torch.empty(0, dtype=torch.int64), bad)
+        # Drawn for the whole batch and then chosen from: neither the number of micro-batches nor a sample left out
+        # changes what is drawn for the others.
+        drawn = self.policy.draw(rng.generator(self.seed, "views", request.step), self.batch_size)
+        rows = torch.tensor(kept) + request.first
+        payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
+        return RawBatch(payload, torch.tensor(request.indices)[kept], bad)
+
+    def _read(self, indices: list[int]) -> tuple[list[int], Any, list[tuple[str, str]]]:
+        """Return the places in `indices` that could be read, their samples, and those that could not."""
+        if hasattr(self.split, "read_batch"):
+            return list(range(len(indices))), self.split.read_batch(torch.tensor(indices)), []
+        kept, samples, bad = [], [], []
+        for place, i in enumerate(indices):
+            try:
+                samples.append(self.split.read(i))
+                kept.append(place)
+            except BadSample as error:
+                bad.append((error.name, error.reason))
+        return kept, samples, bad
+
+
+class Loader:
+    """Reads batches of a split, in worker processes if asked.
+
+    Args:
+        split: the samples.
+        policy: the view policy: `draw` and `collate` are called here, perhaps in a worker.
+        batch_size: samples of one optimizer step.
+        seed: of the run.
+        num_workers: processes that read and collate; 0 does it in this one.
+        accumulate: micro-batches that a batch is cut into; divides `batch_size`.
+        on_error: `raise` stops at the first sample that cannot be read; `skip` leaves it out of its batch, which is
+            then smaller (another in its place would be seen twice).
+        bad_budget: with `skip`, the largest fraction of the split that may be bad, 0..1.
+        pin_memory: put batches into page-locked memory, for a faster copy to a GPU.
+
+    Attributes:
+        steps_per_epoch: whole batches in the split; the few samples that remain differ between epochs.
+
+    Raises:
+        UserError: fewer samples than a batch, or a batch that `accumulate` does not divide.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        policy: Policy,
+        *,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+        accumulate: int = 1,
+        on_error: Literal["raise", "skip"] = "raise",
+        bad_budget: float = 0.001,
+        pin_memory: bool = False,
+    ) -> None:
+        if batch_size % accumulate:
+            raise UserError(f"batch_size: {batch_size} cannot be cut into accumulate: {accumulate} equal parts.")
+        self.steps_per_epoch = len(split) // batch_size
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"the data have {len(split)} samples, fewer than one batch of {batch_size}: "
+                f"lower batch_size to at most {len(split)} or give more data."
+            )
+        self._reader = _Reader(split, policy, seed, batch_size)
+        self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
+        self._budget = Budget(len(split), on_error, bad_budget)
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """Name -> reason of the samples that could not be read so far."""
+        return self._budget.bad
+
+    def iterate(self, start_step: int, stop_step: int) -> Iterator[list[RawBatch]]:
+        """Yield the micro-batches of optimizer steps `start_step` to `stop_step` - 1, a list a step.
+
+        Workers live as long as the iterator: ask for all steps of a run at once, not epoch by epoch. Closing the
+        iterator, or dropping it, ends them.
+
+        Raises:
+            UserError: a sample cannot be read, or more than the budget allows.
+        """
+        stream = self._stream(start_step, stop_step)
+        try:
+            for step in range(start_step, stop_step):
+                yield [self._checked(next(stream), step) for _ in range(self._accumulate)]
+        finally:
+            del stream  # the last reference: its workers are told to stop, and joined
+
+    def _checked(self, batch: RawBatch, step: int) -> RawBatch:
+        for name, reason in batch.bad:
+            self._budget.add(name, reason)
+        if not len(batch.index):
+            raise UserError(f"no sample of a batch of step {step} can be read{self._budget.example()}.")
+        return batch
+
+    def _stream(self, start_step: int, stop_step: int) -> Iterator[RawBatch]:
+        loader = DataLoader(
+            self._reader,
+            batch_size=None,  # a request is a micro-batch already
+            sampler=self._requests(start_step, stop_step),
+            num_workers=self._num_workers,
+            # Forked workers share the split's memory with this process, and find the parts a user registered.
+            multiprocessing_context="fork" if self._num_workers and sys.platform == "linux" else None,
+            worker_init_fn=_init_worker,
+            pin_memory=self._pin_memory,
+            # Seeds what third-party code in a worker draws without a generator; without it, the DataLoader takes a
+            # number from the global generator, and the run would depend on how often it is restarted.
+            generator=rng.generator(self._reader.seed, "workers", start_step),
+        )
+        with _sigterm_blocked(), warnings.catch_warnings():
+            # Python >= 3.12 warns of any fork beside threads; these workers take no lock that torch's threads hold.
+            warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
+            return iter(loader)
+
+    def _requests(self, start_step: int, stop_step: int) -> Iterator[_Request]:
+        size = self._reader.batch_size // self._accumulate
+        seed, num = self._reader.seed, len(self._reader.split)
+        for step in range(start_step, stop_step):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if step == start_step or place == 0:
+                order = torch.randperm(num, generator=rng.generator(seed, "order", epoch))
+            batch = order[place * self._reader.batch_size :][: self._reader.batch_size]
+            for first in range(0, len(batch), size):
+                yield _Request(step, first, batch[first : first + size].tolist())
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Let all threads of the processes that are forked meanwhile be born with SIGTERM blocked, for `_obey` to take."""
+    if not hasattr(signal, "sigwaitinfo"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _init_worker(worker: int) -> None:
+    """Keep signals from ending a worker process, unless its parent sends them.
+
+    Ctrl-C and a scheduler's SIGTERM reach the whole process group. What follows from them is for the main process to
+    decide: it saves, and then ends its workers. A worker that died of the signal would break the run before that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -1,0 +1,58 @@
+"""torchvision's data sets by name."""
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError
+
+
+def source(name: str, channels: int = 1, **knobs):
+    return registry.build("source", f"torchvision/{name}", knobs, channels=channels)
+
+
+def write_mnist(folder, part: str, images: np.ndarray, labels: np.ndarray) -> None:
+    """Write the files of MNIST in its own format: magic number, sizes (big-endian), bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+        head = np.array([0x0800 + array.ndim, *array.shape], ">i4").tobytes()
+        (folder / name).write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    numbers = np.random.default_rng(0)
+    images = {part: numbers.integers(0, 256, (num, 28, 28)) for part, num in (("train", 7), ("t10k", 3))}
+    for part, array in images.items():
+        write_mnist(tmp_path / "MNIST" / "raw", part, array, np.arange(len(array)))
+    return tmp_path, images
+
+
+def test_a_data_set_by_its_name(mnist):
+    root, images = mnist
+    data = source("MNIST", root=str(root))
+    assert data.splits == ("train", "test")
+    for name, part in (("train", "train"), ("test", "t10k")):
+        split = data.split(name)
+        assert len(split) == len(images[part]) and split.labels.tolist() == list(range(len(split)))
+        assert torch.equal(split.read(2)[0], torch.from_numpy(images[part][2].astype(np.uint8)))
+    assert data.split("train").name(2) == "train image 2 of torchvision/MNIST"
+    assert data.split("train").class_names[0].startswith("0")
+    assert source("MNIST", 3, root=str(root)).split("train").read(0).shape == (3, 28, 28)
+
+
+def test_a_data_set_that_is_not_there_says_how_to_get_it(tmp_path):
+    with pytest.raises(UserError, match=r"torchvision/CIFAR10 is not in the folder .*: set download: true, or root"):
+        source("CIFAR10", 3, root=str(tmp_path))
+    with pytest.raises(UserError, match=r"torchvision/ImageNet is not in the folder .*: set root to where it is"):
+        source("ImageNet", 3, root=str(tmp_path))
+    with pytest.raises(UserError, match=r"torchvision/ImageNet cannot be downloaded"):
+        source("ImageNet", 3, root=str(tmp_path), download=True)
+
+
+def test_an_unknown_data_set_names_the_nearest():
+    with pytest.raises(UserError, match=r"no data set 'CIFAR-10' of torchvision .* did you mean 'CIFAR10'"):
+        source("CIFAR-10")
+    with pytest.raises(UserError, match=r"no data set 'FakeData'"):  # takes neither train= nor split=
+        source("FakeData")
