@@ -73,5 +73,5 @@ def build(
             f"predictor: ends in {predictor.out_dim} dimensions but must predict the projector's {projector.out_dim}; "
             f"make the predictor's last width {projector.out_dim}."
         )
-    pairing = _part("pairing", recipe.pairing)
+    pairing = _part("pairing", recipe.pairing, dim=projector.out_dim)
     return Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)

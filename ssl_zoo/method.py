@@ -84,12 +84,12 @@ class Method(nn.Module):
         z = embed(self.encoder, self.projector, batch.views, self.stack_views)
         p = [self.predictor(x) for x in z]
         t = self.target(batch.views, z)
-        terms = self.objective(self.pairing(p, t), z)
+        terms = self.objective(self.pairing(p, t), z, batch.views)
         return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z])
 
     def after_step(self, progress: float) -> None:
         """Let the parts that follow the training move: once per optimizer step, `progress` in [0, 1]."""
-        for part in (self.target, self.predictor, *self.objective.terms.values()):
+        for part in (self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values()):
             hook: Callable[[float], None] | None = getattr(part, "after_step", None)
             if hook is not None:
                 hook(progress)

@@ -1,22 +1,28 @@
 """The objective: a list of weighted terms, computed in float32 outside autocast.
 
-A term is a module with `takes = "pair"`, called as `term(p, t)` for each pair, or `takes = "set"`, called as `term(z)`
-with the embeddings of all views. Either returns a scalar.
+A term is a module that returns a scalar. Its attribute `takes` says what it is called with: `pair`, each (p, t) of the
+pairing; `set`, the list of z of all views; `globals`, the list of z of the global views.
+
+A term is a formula of the whole batch. With several processes the objective gathers their batches before a term sees
+them (`ssl_zoo.across`), so that a term cannot be right on one process and wrong on many. A term that is a mean over
+samples says `per_sample = True` and gets the process's own samples: the average over processes is then the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ssl_zoo import across
+from ssl_zoo.batch import View
 from ssl_zoo.pairing.basic import Pairs
 
 
 class Term(Protocol):
-    """What a term is: `takes` says whether it is called with (p, t) or with the list of all z."""
+    """What a term is: see the head of this file. A term without `per_sample` sees the batch of all processes."""
 
-    takes: Literal["pair", "set"]
+    takes: Literal["pair", "set", "globals"]
 
     def __call__(self, *embeddings: Tensor | Sequence[Tensor]) -> Tensor:
         """Return a scalar."""
@@ -44,21 +50,37 @@ class Objective(nn.Module):
             self.terms[key] = term
             self.weights[key] = weight
 
-    def forward(self, pairs: Pairs, z: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, pairs: Pairs, z: Sequence[Tensor], views: Sequence[View]) -> dict[str, Tensor]:
         """Return {name: weighted scalar}; the loss is their sum.
 
         Args:
             pairs: what the pairing chose, each p and t `(B, D)`.
             z: embeddings of all views, each `(B, D)`.
+            views: the views that they are of, for their roles.
         """
         with torch.autocast(z[0].device.type, enabled=False):
-            matched = [(_full(p), _full(t)) for p, t in pairs.pairs]
-            z = [_full(x) for x in z]
+            own = _Memo(_full)
+            whole = _Memo(lambda x: across.gather(own(x)))
             values = {}
             for name, term in self.terms.items():
+                see = own if getattr(term, "per_sample", False) else whole
                 if term.takes == "pair":
-                    value = pairs.scale * sum(term(p, t) for p, t in matched)
+                    value = pairs.scale * sum(term(see(p), see(t)) for p, t in pairs.pairs)
                 else:
-                    value = term(z)
+                    chosen = [x for x, v in zip(z, views, strict=True) if term.takes == "set" or v.role == "global"]
+                    value = term([see(x) for x in chosen])
                 values[name] = self.weights[name] * value
             return values
+
+
+class _Memo:
+    """A function of a tensor that is computed once for each tensor: pairs share theirs."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        self._function = function
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}  # the argument is kept, so that its id stays its own
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if id(x) not in self._known:
+            self._known[id(x)] = (x, self._function(x))
+        return self._known[id(x)][1]

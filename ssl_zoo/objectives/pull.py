@@ -26,6 +26,7 @@ class NegativeCosine(nn.Module):
     """D(p, t) = - cos(p, t), mean over the batch (SimSiam, equation 1)."""
 
     takes = "pair"
+    per_sample = True
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         """Return the scalar for p and t `(B, D)`."""
@@ -47,6 +48,7 @@ class SoftmaxCrossEntropy(nn.Module):
     """Cross-entropy between the softmaxes of t and p over the channels (SimSiam, section 4.5)."""
 
     takes = "pair"
+    per_sample = True
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         """Return the scalar for p and t `(B, D)`."""
@@ -78,6 +80,7 @@ class MSE(nn.Module):
     """
 
     takes = "pair"
+    per_sample = True
 
     def __init__(self, *, normalise: bool = False, over: Literal["mean", "sum"] = "mean"):
         super().__init__()

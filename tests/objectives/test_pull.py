@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ssl_zoo.batch import View
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.objectives.pull import MSE, NegativeCosine, SoftmaxCrossEntropy, negative_cosine, squared_error
 from ssl_zoo.pairing.basic import AllPairs, MeanOfOthers, OneWay
@@ -51,7 +52,7 @@ def test_symmetrisation_simsiam_halves_and_byol_sums() -> None:
     both = NegativeCosine()(p[0], t[1]) + NegativeCosine()(p[1], t[0])
     for reduce, scale in (("mean", 0.5), ("sum", 1.0)):
         objective = Objective([("negative_cosine", 1.0, NegativeCosine())])
-        value = objective(AllPairs(reduce=reduce)(p, t), p)["negative_cosine"]
+        value = objective(AllPairs(reduce=reduce)(p, t), p, [View(x) for x in p])["negative_cosine"]
         torch.testing.assert_close(value, scale * both, rtol=1e-12, atol=0)
 
 
@@ -78,6 +79,6 @@ def test_one_way_is_one_pair() -> None:
 def test_a_term_that_comes_twice_keeps_both() -> None:
     p, t = embeddings(2), embeddings(2)
     objective = Objective([("mse", 1.0, MSE()), ("mse", 2.0, MSE()), ("mse", 3.0, MSE())])
-    values = objective(OneWay()(p, t), p)
+    values = objective(OneWay()(p, t), p, [View(x) for x in p])
     assert list(values) == ["mse", "mse_2", "mse_3"]
     torch.testing.assert_close(values["mse_3"], 3 * values["mse"])

@@ -154,14 +154,21 @@ def smooth_image(size: int) -> Tensor:
     return ((image - low) / (high - low) * 255).round().to(torch.uint8)
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 1.5, 2.0])
-def test_blur_is_pils_and_does_something(sigma):  # T33
+def rms(x: Tensor) -> float:
+    return float(x[8:-8, 8:-8].square().mean().sqrt())  # inside: PIL repeats the border pixel, torchvision reflects
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.5, 2.0])
+def test_blur_has_pils_strength(sigma):  # T33
+    """PIL approximates the Gaussian by boxes; a radius read as anything but sigma is far outside of that."""
     image = smooth_image(96)
-    reference = Image.fromarray(image.numpy()).filter(ImageFilter.GaussianBlur(sigma))
-    x = image.float()[None, None]
-    blurred = gaussian_blur(x, torch.tensor([sigma]), blur_radius(sigma, 96))[0, 0]
-    inside = slice(8, -8)  # PIL repeats the border pixel, torchvision reflects
-    difference = (blurred - torch.from_numpy(np.array(reference)).float())[inside, inside].abs()
-    assert float(difference.max()) <= 2
-    if sigma >= 1:
-        assert float((blurred - x[0, 0])[inside, inside].abs().max()) > 10
+
+    def pil(radius: float) -> Tensor:
+        return torch.from_numpy(
+            np.array(Image.fromarray(image.numpy()).filter(ImageFilter.GaussianBlur(radius)))
+        ).float()
+
+    blurred = gaussian_blur(image.float()[None, None], torch.tensor([sigma]), blur_radius(sigma, 96))[0, 0]
+    error = rms(blurred - pil(sigma))
+    assert error < 0.25 * rms(blurred - image.float())
+    assert error < 0.5 * min(rms(blurred - pil(sigma * 1.5)), rms(blurred - pil(sigma / 1.5)))

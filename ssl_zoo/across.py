@@ -1,0 +1,77 @@
+"""Statistics over all processes: the one place where embeddings cross from one process to another.
+
+The promise is that the gradient of every parameter, averaged over processes as DistributedDataParallel does, is the one
+that a single process computes on the concatenated batch. Two facts give it:
+
+- `gather` puts the batches of all processes together, in the order of their ranks, and its backward adds up what the
+  losses of all processes ask of each sample. Where every process computes the same loss L of the gathered batch, a
+  process receives k dL/dz for its own samples, and the average over k processes is dL/dz.
+- a mean over samples needs nothing: the average of k means over equal shards is the mean over all.
+
+torch's raw `all_reduce` has no gradient; that is the error that made other libraries' gradients 1/k too small.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def num_processes() -> int:
+    """Return the number of processes that train together; 1 where there is no process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if num_processes() > 1 else 0
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.size = len(x)
+        parts = [torch.empty_like(x) for _ in range(num_processes())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad)
+        return grad[rank() * ctx.size :][: ctx.size]
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad)
+        return grad
+
+
+def gather(x: Tensor) -> Tensor:
+    """Return the batches `(B, ...)` of all processes as one, `(k B, ...)`, in the order of their ranks.
+
+    Differentiable; every process must call it with the same shape. With one process, `x` itself.
+    """
+    return _Gather.apply(x) if num_processes() > 1 else x
+
+
+def total(x: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes; differentiable. With one process, `x` itself."""
+    return _Total.apply(x) if num_processes() > 1 else x
+
+
+def mean(x: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes; differentiable. With one process, `x` itself."""
+    return total(x) / num_processes() if num_processes() > 1 else x
