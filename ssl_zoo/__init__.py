@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ssl_zoo.recipes import load_recipe as load_recipe
     from ssl_zoo.registry import names as names
     from ssl_zoo.registry import register as register
+    from ssl_zoo.study import compare as compare
 
 _HOMES = {
     "Batch": "ssl_zoo.batch",
@@ -26,6 +27,7 @@ _HOMES = {
     "UserError": "ssl_zoo.errors",
     "View": "ssl_zoo.batch",
     "build": "ssl_zoo.build",
+    "compare": "ssl_zoo.study",
     "evaluate": "ssl_zoo.api",
     "load_encoder": "ssl_zoo.artefact",
     "load_recipe": "ssl_zoo.recipes",
@@ -42,6 +44,7 @@ __all__ = [
     "UserError",
     "View",
     "build",
+    "compare",
     "evaluate",
     "load_encoder",
     "load_recipe",

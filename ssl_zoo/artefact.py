@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ssl_zoo.errors import UserError
+from ssl_zoo.initial import read_tensors
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder, write_atomically
 
@@ -54,18 +55,21 @@ def load_encoder(run: str | Path) -> nn.Module:
     Raises:
         UserError: the folder holds no encoder, or weights that do not belong to the card.
     """
-    from safetensors.torch import load_file
-
     from ssl_zoo import registry
 
     folder = RunFolder(run)
     if not folder.card.is_file() or not folder.encoder.is_file():
         raise UserError(f"{run}: holds no finished encoder (encoder.safetensors with encoder.json).")
-    card = json.loads(folder.card.read_text(encoding="utf-8"))
-    part = dict(card["encoder"])
-    encoder = registry.build("encoder", part.pop("name"), part, size=card["input"]["size"])
     try:
-        encoder.load_state_dict(load_file(folder.encoder))
+        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        part, size = dict(card["encoder"]), card["input"]["size"]
+        name = part.pop("name")
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder.card}: is not the card of an encoder of ssl_zoo.") from None
+    encoder = registry.build("encoder", name, part, size=size)
+    weights = read_tensors(folder.encoder)
+    try:
+        encoder.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{folder.encoder}: does not fit its card: {str(error).splitlines()[-1].strip()}") from None
     return encoder.eval()

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
+from ssl_zoo.across import num_processes
 from ssl_zoo.errors import UserError
 from ssl_zoo.initial import put_weights
+from ssl_zoo.local_method import LocalMethod
 from ssl_zoo.method import Branch, Method
+from ssl_zoo.norms import to_global
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.recipe import Part, Recipe
+from ssl_zoo.recipe import Local, Part, Recipe
 from ssl_zoo.rng import derive
 
 
@@ -25,7 +28,8 @@ def build_encoder(recipe: Recipe) -> nn.Module:
     """Return the encoder, initialised from the recipe's seed: what a run of the recipe starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 0))
-        encoder = _part("encoder", recipe.encoder, size=recipe.views.knobs.get("size"))
+        sizes = {key: recipe.views.knobs.get(key) for key in ("size", "local_size")}
+        encoder = _part("encoder", recipe.encoder, **sizes)
     for attribute in ("out_dim", "in_channels"):
         if not isinstance(getattr(encoder, attribute, None), int):
             raise UserError(f"encoder {recipe.encoder.name!r}: its module must have an integer attribute {attribute}.")
@@ -35,6 +39,16 @@ def build_encoder(recipe: Recipe) -> nn.Module:
 def build_views(recipe: Recipe, encoder: nn.Module) -> nn.Module:
     """Return the view policy for the channels that the encoder takes."""
     return _part("views", recipe.views, channels=encoder.in_channels)
+
+
+def _with_places(recipe: Recipe, local: Local, method: Method) -> LocalMethod:
+    if recipe.stack_views:
+        raise UserError("stack_views: views whose places are matched are encoded one by one; set stack_views=false.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(recipe.seed, "init", 4))
+        projector = _part("head", local.projector, in_dim=method.encoder.out_dim)
+        terms = [(term.name, term.weight, _part("term", term, dim=projector.out_dim)) for term in local.objective]
+    return LocalMethod(method, projector, Objective(terms), local.location_matches, local.feature_matches)
 
 
 def build(
@@ -74,4 +88,9 @@ def build(
             f"make the predictor's last width {projector.out_dim}."
         )
     pairing = _part("pairing", recipe.pairing, dim=projector.out_dim)
-    return Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)
+    method = Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)
+    if recipe.local is not None:
+        method = _with_places(recipe, recipe.local, method)
+    if recipe.norm == "global" and num_processes() > 1:
+        to_global(method)
+    return method

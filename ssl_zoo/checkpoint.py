@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,12 @@ def load(path: Path) -> dict[str, Any]:
         UserError: there is none, or it is not one of ours.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there is no checkpoint to go on from; start the run without --resume.")
+        raise UserError(f"{path}: there is no checkpoint to go on from; remove the run's folder and start it again.")
     try:
+        if not zipfile.is_zipfile(path):  # of what is none, torch would make a pickle of an older format
+            raise EOFError
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, LookupError, ValueError):
         raise UserError(f"{path}: is not a readable checkpoint of ssl_zoo.") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of ssl_zoo (format {FORMAT}).")

@@ -5,15 +5,40 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ssl_zoo.recipe import Training
 
 _FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Replicas(DDPStrategy):
+    """DistributedDataParallel with what this package asks of it.
+
+    Buffers are not broadcast: they are equal on all processes by construction, or (`norm: local`) a process's own.
+
+    Attributes:
+        has_unused: whether the module has trainable parameters that its loss does not reach; to be set before
+            `setup_module`.
+    """
+
+    has_unused: bool = False
+
+    def setup_module(self, module: nn.Module) -> DistributedDataParallel:
+        """Return the module wrapped, so that gradients are averaged over processes."""
+        known = signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
+        options: dict[str, Any] = {buffers: False, "find_unused_parameters": self.has_unused}
+        devices = None if self.root_device.type == "cpu" else [self.root_device.index]
+        return DistributedDataParallel(module, device_ids=devices, **options)
 
 
 @dataclass(frozen=True)
@@ -25,9 +50,15 @@ class Hardware:
     precision: Literal["fp32", "bf16", "fp16"]
     memory_format: Literal["channels_last", "contiguous"]
 
-    def fabric(self) -> Fabric:
-        """Return Lightning Fabric set up for one such device."""
-        return Fabric(accelerator=self.accelerator, devices=1, precision=_FABRIC_PRECISION[self.precision])
+    def fabric(self, devices: int = 1, num_nodes: int = 1) -> Fabric:
+        """Return Lightning Fabric set up for some such devices, one process each, on each of some machines."""
+        return Fabric(
+            accelerator=self.accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy=Replicas() if devices * num_nodes > 1 else "auto",
+            precision=_FABRIC_PRECISION[self.precision],
+        )
 
     def __str__(self) -> str:
         return f"{self.name}, {self.precision}, {self.memory_format}"

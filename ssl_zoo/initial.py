@@ -31,9 +31,7 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
         if part not in COMPONENTS:
             raise UserError(f"--init-part {part}: is no component{suggest(part, COMPONENTS)}")
     if path.suffix == ".safetensors" and path.is_file():
-        from safetensors.torch import load_file
-
-        held = {"encoder": load_file(path)}
+        held = {"encoder": read_tensors(path)}
     elif (path / "checkpoints" / "last.pt").is_file():
         state = checkpoint.load(path / "checkpoints" / "last.pt")["method"]
         held = {
@@ -46,6 +44,21 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
         if not held.get(part):
             raise UserError(f"--init-from {source}: holds no weights of the {part}.")
     return {part: held[part] for part in parts}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a `.safetensors` file onto the CPU.
+
+    Raises:
+        UserError: it is none, or was cut short.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: is not a readable safetensors file: {error}.") from None
 
 
 def matching(module: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -61,7 +74,8 @@ def put_weights(module: nn.Module, weights: Mapping[str, Tensor], part: str) -> 
         UserError: none matches.
     """
     taken = matching(module, weights)
-    if not taken:
+    # A scalar matches any other (BatchNorm's counter of batches): it says nothing about where the weights belong.
+    if not any(value.dim() for value in taken.values()):
         raise UserError(
             f"--init-from: none of its {len(weights)} {part} tensors matches one of the {len(module.state_dict())} of "
             f"this recipe's {part} by name and shape; nothing would be taken over."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +33,15 @@ class StepOutput:
 
 
 def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
-    """Return z `(B, D_z)` of each view: one pass a view, or all views stacked in one pass."""
+    """Return z `(B, D_z)` of each view: one pass a view, or neighbouring views of one shape stacked in one pass.
+
+    The projector then sees the views of all shapes in one pass, as in the code of SwAV and DINO.
+    """
     if not stack:
         return [projector(encode(encoder, view)) for view in views]
-    stacked = View(torch.cat([view.data for view in views]), views[0].modality, views[0].role)
-    return list(projector(encode(encoder, stacked)).chunk(len(views)))
+    alike = [list(group) for _, group in groupby(views, key=lambda view: view.data.shape)]
+    stacked = [View(torch.cat([v.data for v in group]), group[0].modality, group[0].role) for group in alike]
+    return list(projector(torch.cat([encode(encoder, view) for view in stacked])).chunk(len(views)))
 
 
 class Branch(nn.Module):
@@ -61,7 +66,7 @@ class Method(nn.Module):
         target: (views, z) -> t, one a view; how gradient is kept out is its business.
         pairing: (p, t) -> the pairs to compare.
         objective: weighted terms over the pairs and over all z.
-        stack_views: encode all views in one pass; BatchNorm statistics are then those of all views together.
+        stack_views: encode all views of one shape in one pass; BatchNorm statistics are then those of all of them.
     """
 
     def __init__(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
 
+from ssl_zoo import across
 from ssl_zoo.evaluation.guard import CollapseGuard
 from ssl_zoo.evaluation.label_free import health
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder
 from ssl_zoo.trainer import Step, Trainer, TrainingFailed
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal, a line is printed this often."""
@@ -22,6 +27,8 @@ QUIET_SECONDS = 30.0
 
 class Monitor:
     """Logs a training, step by step, and watches for collapse.
+
+    Each process has one, as the numbers are those of all processes; the first one's writes them down.
 
     Args:
         recipe: of the run.
@@ -34,16 +41,19 @@ class Monitor:
     def __init__(
         self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, say: Callable[[str], None]
     ):
-        from torch.utils.tensorboard import SummaryWriter
-
+        self.first = across.rank() == 0
         self.recipe, self.folder, self.trainer, self.say = recipe, folder, trainer, say
         self.steps_per_epoch = steps_per_epoch
         self.guard = CollapseGuard(policy=recipe.guard.policy, patience=recipe.guard.patience, facts=facts(recipe))
-        self.board = SummaryWriter(str(folder.tensorboard), purge_step=trainer.step or None)
+        self.board = _board(folder, trainer.step) if self.first else None
         self.health: dict[str, float] = {}
         self.first_step = trainer.step
         self.bar = tqdm(
-            total=trainer.total_steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty(), leave=False
+            total=trainer.total_steps,
+            initial=trainer.step,
+            unit="step",
+            disable=not self.first or not sys.stderr.isatty(),
+            leave=False,
         )
         self._spoke = time.monotonic()
 
@@ -52,9 +62,10 @@ class Monitor:
         last = step.number == self.trainer.total_steps
         alarm = None
         if step.number % self.recipe.guard.every == 0 or step.number == 1 or last:
-            self.health = health(step.output.embeddings)
-            z = step.output.embeddings[0]
-            alarm = self.guard.update(step.number, self.health, dim=z.shape[1], batch=z.shape[0])
+            # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
+            z = [across.gather(x) for x in step.output.embeddings]
+            self.health = health(z)
+            alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0])
             if alarm is not None:
                 self.bar.clear()
                 self.say(alarm.message)
@@ -66,12 +77,10 @@ class Monitor:
         return alarm is not None and self.recipe.guard.policy == "stop"
 
     def _log(self, step: Step) -> None:
-        loss = step.loss.item()
-        terms = {name: value.item() for name, value in step.terms.items()}
-        if not torch.isfinite(step.loss):
-            worst = next(
-                (name for name, value in terms.items() if value != value or abs(value) == float("inf")), "loss"
-            )
+        loss = across.mean(step.loss).item()
+        terms = {name: across.mean(value).item() for name, value in step.terms.items()}
+        if not math.isfinite(loss):
+            worst = next((name for name, value in terms.items() if not math.isfinite(value)), "loss")
             raise TrainingFailed(
                 f"the loss is not finite at step {step.number} (term {worst!r}); try a lower training.base_lr, a "
                 "longer training.schedule.warmup_epochs, or training.precision=fp32."
@@ -86,22 +95,23 @@ class Monitor:
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"health": self.health} if self.health else {}),
         }
-        self.folder.append_metrics(record)
-        self._to_board(record)
-        self._show(record)
+        if self.board is not None:
+            self.folder.append_metrics(record)
+            self._to_board(self.board, record)
+            self._show(record)
 
     def images_per_s(self) -> float:
         """Return samples per second of the whole run so far; each is seen in all its views."""
         seconds = self.trainer.clock.train
         return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
 
-    def _to_board(self, record: dict[str, Any]) -> None:
+    def _to_board(self, board: SummaryWriter, record: dict[str, Any]) -> None:
         step = record["step"]
         for name in ("loss", "lr", "images_per_s", "data_wait_fraction"):
-            self.board.add_scalar(f"train/{name}", record[name], step)
+            board.add_scalar(f"train/{name}", record[name], step)
         for group in ("terms", "health"):
             for name, value in record.get(group, {}).items():
-                self.board.add_scalar(f"{group}/{name}", value, step)
+                board.add_scalar(f"{group}/{name}", value, step)
 
     def _show(self, record: dict[str, Any]) -> None:
         collapse = self.guard.status["status"]
@@ -114,7 +124,8 @@ class Monitor:
 
     def add_picture(self, name: str, picture: torch.Tensor) -> None:
         """Put a picture `(3, H, W)`, uint8, on the board."""
-        self.board.add_image(name, picture, self.trainer.step)
+        if self.board is not None:
+            self.board.add_image(name, picture, self.trainer.step)
 
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values."""
@@ -128,7 +139,14 @@ class Monitor:
     def close(self) -> None:
         """Finish the progress bar and the board."""
         self.bar.close()
-        self.board.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def _board(folder: RunFolder, step: int) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder.tensorboard), purge_step=step or None)
 
 
 def facts(recipe: Recipe) -> dict[str, Any]:

@@ -6,6 +6,7 @@ are checked against the part's own signature and filled in with its defaults, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -24,7 +25,8 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from ssl_zoo import registry
-from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.errors import UserError
+from ssl_zoo.explain import explain, explain_knob, short
 from ssl_zoo.optim.rules import Group
 
 DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
@@ -33,7 +35,7 @@ DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
 class Frozen(BaseModel):
     """What every section of a recipe is: no unknown keys, no change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Part(Frozen):
@@ -59,17 +61,18 @@ class WeightedPart(Part):
 
 def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
     """Turn `name` or `{name: ..., knob: ...}` into a Part whose knobs are checked and complete."""
-    if value is None or isinstance(value, Part):
+    if isinstance(value, Part):
         return value
     given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, dict) else None
     if given is None or not isinstance(given.get("name"), str):
-        raise ValueError(f"a {kind} is written as NAME or {{name: NAME, ...}}, not {value!r}")
+        raise ValueError(f"is written as NAME or {{name: NAME, ...}}, not {short(value)}")
     name = given.pop("name")
-    own = {key: given.pop(key) for key in list(given) if key in cls.model_fields and key != "knobs"}
+    fields = set(cls.model_fields) - {"name", "knobs"}
+    own = {key: given.pop(key) for key in list(given) if key in fields}
     try:
         knobs = registry.check(kind, name, given)
     except ValidationError as error:
-        raise ValueError(explain_one(error.errors()[0], registry.knobs(registry.find(kind, name)[0]))) from None
+        raise ValueError(explain_knob(error, kind, name, fields)) from None
     return cls(name=name, knobs=knobs, **own)
 
 
@@ -92,8 +95,8 @@ class Of:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Refer to the definition of the kind, which `ssl_zoo.schema` fills with the registered parts."""
-        return {"$ref": f"#/$defs/part_{self.kind}"}
+        """Leave a mark, which `ssl_zoo.schema` replaces by the registered parts: pydantic refuses foreign references."""
+        return {"part": self.kind}
 
 
 Encoder = Annotated[Part, Of("encoder")]
@@ -108,8 +111,25 @@ Optimizer = Annotated[Part, Of("optimizer")]
 Schedule = Annotated[Part, Of("schedule")]
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, (str, dict)) else value
+class Listed:
+    """Marks a list in which a single item may stand for the list of it alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Put the single item into a list before validation."""
+        return core_schema.no_info_before_validator_function(self._listed, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Allow the item beside the list."""
+        listed = handler(schema)
+        return {"anyOf": [listed, listed["items"]]}
+
+    @staticmethod
+    def _listed(value: Any) -> Any:
+        return [value] if isinstance(value, (str, dict)) else value
+
+
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML 1.1 reads a bare `off` as false
 
 
 class Data(Frozen):
@@ -126,7 +146,8 @@ class Training(Frozen):
     """How the parts are trained.
 
     `batch_size` is the total over accumulation and devices; the learning rate is `base_lr` scaled by batch_size / 256.
-    The length is `max_steps` optimizer steps if given, else `epochs`.
+    The length is `max_steps` optimizer steps if given, else `epochs`. Where `final_weight_decay` is given, the
+    optimizer's weight decay goes to it along half a cosine.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 256
@@ -138,6 +159,7 @@ class Training(Frozen):
     optimizer: Optimizer = Field(default_factory=partial(_default, "optimizer", "sgd"))
     schedule: Schedule = Field(default_factory=partial(_default, "schedule", "cosine"))
     groups: tuple[Group, ...] = ()
+    final_weight_decay: Annotated[float, Field(ge=0)] | None = None
     clip_grad: Annotated[float, Field(gt=0)] | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
@@ -162,7 +184,7 @@ class Training(Frozen):
 class Evaluation(Frozen):
     """What is measured on the frozen encoder at the end of a run, and on how many samples at most."""
 
-    protocols: Annotated[tuple[Protocol, ...], BeforeValidator(_listed)] = Field(
+    protocols: Annotated[tuple[Protocol, ...], Listed()] = Field(
         default_factory=lambda: tuple(_default("protocol", name) for name in DEFAULT_PROTOCOLS)
     )
     baselines: bool = True
@@ -172,13 +194,31 @@ class Evaluation(Frozen):
 class Guard(Frozen):
     """The collapse guard: what it does when it finds a collapse, and every how many steps it looks."""
 
-    policy: Literal["warn", "stop", "off"] = "warn"
+    policy: Annotated[Literal["warn", "stop", "off"], BeforeValidator(_off)] = "warn"
     every: Annotated[int, Field(ge=1)] = 25
     patience: Annotated[int, Field(ge=1)] = 4
 
 
+class Local(Frozen):
+    """A comparison of matching places of the views, beside that of whole views: see `ssl_zoo.local_method`.
+
+    `location_matches` and `feature_matches` are the pairs kept of each matching, in each direction: None for all, 0 for
+    none.
+    """
+
+    projector: Head
+    objective: Annotated[tuple[Term, ...], Field(min_length=1), Listed()]
+    location_matches: Annotated[int, Field(ge=0)] | None = 20
+    feature_matches: Annotated[int, Field(ge=0)] | None = None
+
+
 class Recipe(Frozen):
-    """A method and everything else that defines a run of it."""
+    """A method and everything else that defines a run of it.
+
+    `norm` says what each BatchNorm normalises by when several processes train together: `global` is the batch of all of
+    them, as in the papers of SimSiam, BYOL, Barlow Twins and VICReg and as on one process; `local` is a process's own
+    shard, which needs no exchange and depends on the number of processes.
+    """
 
     method: str
     encoder: Encoder
@@ -186,8 +226,10 @@ class Recipe(Frozen):
     predictor: Head = Field(default_factory=partial(_default, "head", "identity"))
     target: Target = Field(default_factory=partial(_default, "target", "shared"))
     pairing: Pairing = Field(default_factory=partial(_default, "pairing", "all_pairs"))
-    objective: Annotated[tuple[Term, ...], BeforeValidator(_listed), Field(min_length=1)]
+    objective: Annotated[tuple[Term, ...], Field(min_length=1), Listed()]
+    local: Local | None = None
     stack_views: bool = False
+    norm: Literal["global", "local"] = "global"
     views: Views
     data: Data = Data()
     training: Training = Field(default_factory=Training)
@@ -204,12 +246,13 @@ class Recipe(Frozen):
         return yaml.safe_dump(self.dump(), sort_keys=False, width=120)
 
 
-def parse(raw: Any, where: str) -> Recipe:
+def parse(raw: Any, where: str, overrides: Sequence[str] = ()) -> Recipe:
     """Validate plain data as a recipe.
 
     Args:
         raw: what the YAML held, overrides applied.
         where: the file or name, for messages.
+        overrides: those that were applied, KEY=VALUE, for messages.
 
     Raises:
         UserError: one sentence with the file, the key path and what to do.
@@ -217,42 +260,12 @@ def parse(raw: Any, where: str) -> Recipe:
     if not isinstance(raw, dict):
         raise UserError(f"{where}: a recipe is a mapping of keys to values, not {type(raw).__name__}.")
     try:
-        return Recipe(**raw)
+        return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise UserError(explain(error, where, Recipe)) from None
-
-
-def explain(error: ValidationError, where: str, model: Any) -> str:
-    """Return the first problem of a validation as one sentence: where, key path, what, the nearest match."""
-    problems = error.errors()
-    more = f" ({len(problems) - 1} more after that)" if len(problems) > 1 else ""
-    return f"{where}: {explain_one(problems[0], model)}{more}"
-
-
-def explain_one(problem: Any, model: Any) -> str:
-    """Return one problem as `key.path: what is wrong`, with the known keys where the key is unknown."""
-    keys = [str(key) for key in problem["loc"] if not str(key).startswith(("literal[", "constrained-", "function-"))]
-    path = ".".join(keys)
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key{suggest(keys[-1], _known_keys(model, keys[:-1]))}"
-    if problem["type"] == "missing":
-        return f"{path}: is missing; give it a value."
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    if problem["type"] == "value_error":
-        return f"{path}.{message}" if _starts_with_key(message) else f"{path}: {message}"
-    return f"{path}: {problem['input']!r} is not possible, it {message}."
-
-
-def _starts_with_key(message: str) -> bool:
-    head, colon, _ = message.partition(": ")
-    return bool(colon) and all(piece.isidentifier() or piece.isdigit() for piece in head.split("."))
-
-
-def _known_keys(model: Any, path: list[str]) -> list[str]:
-    for key in path:
-        field = getattr(model, "model_fields", {}).get(key)
-        if field is not None:
-            model = field.annotation
-            args = getattr(model, "__args__", ())
-            model = args[0] if args else model
-    return list(getattr(model, "model_fields", {}))
+        sentence = explain(error, where, Recipe)
+        path, _, problem = sentence.removeprefix(f"{where}: ").partition(": ")
+        for override in reversed(overrides):
+            key = override.partition("=")[0] + "."
+            if f"{path}.".startswith(key) or (problem.startswith("unknown key") and key.startswith(f"{path}.")):
+                raise UserError(f"-s {override} on {sentence}") from None
+        raise UserError(sentence) from None

@@ -6,8 +6,8 @@ no chains. On top come the dotted overrides of the command line.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,29 +15,36 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.recipe import Recipe, explain, parse
-
-PART_PATHS = (
-    "encoder", "projector", "predictor", "target", "pairing", "views", "data.source",
-    "training.optimizer", "training.schedule",
-)  # fmt: skip
-"""The keys whose value is one part; naming another part there replaces it whole."""
-LIST_PATHS = ("objective", "evaluation.protocols")
-"""The keys whose value is a list of parts."""
+from ssl_zoo.explain import explain
+from ssl_zoo.overrides import PlainLoader, put, split
+from ssl_zoo.recipe import Recipe, parse
 
 
 class Experiment(BaseModel):
-    """An experiment file: a method, what it changes, and how the study runs it."""
+    """An experiment file: a method, what it changes, and how the study runs it.
+
+    `variants` are named sets of overrides. `grid` has axes of such sets; every combination of one set an axis is a
+    variant too, called by their names joined with dots. `expect` says, for `base` and for variants, what each run must
+    show (see `ssl_zoo.expect`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     method: str
     set: dict[str, Any] = {}
-    data: Any = {}
+    data: str | dict[str, Any] = {}
     training: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     variants: dict[str, dict[str, Any]] = {}
-    expect: dict[str, Any] = {}
+    grid: dict[str, dict[str, dict[str, Any]]] = {}
+    expect: dict[str, tuple[str, ...]] = {}
+
+    def all_variants(self) -> dict[str, dict[str, Any]]:
+        """Return the variants and every combination of the grid, as {name: overrides}."""
+        combined: dict[str, dict[str, Any]] = {}
+        for cell in product(*(axis.items() for axis in self.grid.values())) if self.grid else ():
+            combined[".".join(name for name, _ in cell)] = {k: v for _, changes in cell for k, v in changes.items()}
+        return {**self.variants, **combined}
 
 
 def recipe_root() -> Path:
@@ -72,6 +79,8 @@ def recipe_path(reference: str) -> Path:
         return path
     if path.is_dir() and (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
+    if path.is_dir():
+        raise UserError(f"recipe {reference}: is a folder that holds no run (no recipe.yaml in it).")
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"recipe {reference}: there is no such file.")
     raise UserError(f"unknown recipe {reference!r}{suggest(reference, [*method_names(), *experiment_names()])}")
@@ -84,12 +93,21 @@ def read(path: Path) -> dict[str, Any]:
         UserError: it is no YAML, or no mapping.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), PlainLoader)
+    except UnicodeDecodeError:
+        raise UserError(f"{shown(path)}: is not a text file in UTF-8.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path.name}: is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{shown(path)}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path.name}: a recipe is a mapping of keys to values, not {type(raw).__name__}.")
+        kind = "an empty file" if raw is None else type(raw).__name__
+        raise UserError(f"{shown(path)}: a recipe is a mapping of keys to values, not {kind}.")
     return raw
+
+
+def shown(path: Path) -> str:
+    """Return how messages name a recipe's file: a shipped one from the folder of recipes on."""
+    root = recipe_root()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def is_experiment(raw: Mapping[str, Any]) -> bool:
@@ -104,10 +122,13 @@ def read_experiment(reference: str) -> Experiment:
         UserError: it does not exist, is a whole method, or has a wrong key.
     """
     path = recipe_path(reference)
+    raw = read(path)
+    if not is_experiment(raw):
+        raise UserError(f"{shown(path)}: is a whole method, not an experiment on one.")
     try:
-        return Experiment(**read(path))
+        return Experiment.model_validate(raw)
     except ValidationError as error:
-        raise UserError(explain(error, path.name, Experiment)) from None
+        raise UserError(explain(error, shown(path), Experiment)) from None
 
 
 def load_recipe(
@@ -135,90 +156,33 @@ def load_recipe(
     if is_experiment(raw):
         raw = _put_together(reference, variant)
     elif variant is not None:
-        raise UserError(f"{path.name}: is a whole method and has no variants; leave --variant out.")
+        raise UserError(f"{shown(path)}: is a whole method and has no variants; leave --variant out.")
     for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise UserError(f"-s {override}: an override is written KEY=VALUE, for example -s training.batch_size=256.")
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            message = f"-s {override}: the value is not valid YAML (quote lists and mappings for the shell)."
-            raise UserError(message) from None
-        put(raw, key, parsed)
+        put(raw, *split(override), "-s ")
     if data is not None:
-        put(raw, "data.source", data)
+        put(raw, "data.source", data, "--data: ")
     if seed is not None:
         raw["seed"] = seed
     _find_source(raw)
-    return parse(raw, path.name)
+    return parse(raw, shown(path), overrides)
 
 
 def _put_together(reference: str, variant: str | None) -> dict[str, Any]:
     experiment = read_experiment(reference)
-    base = recipe_path(experiment.method)
-    raw = read(base)
+    where = shown(recipe_path(reference))
+    raw = read(recipe_path(experiment.method))
     if is_experiment(raw):
-        raise UserError(f"{reference}: its method {experiment.method!r} is itself an experiment; name a method.")
+        raise UserError(f"{where}: its method {experiment.method!r} is itself an experiment; name a method.")
     for section in ("data", "training", "evaluation"):
-        changes = getattr(experiment, section)
-        changes = {"source": changes} if isinstance(changes, str) else changes
-        for key, value in changes.items():
-            put(raw, f"{section}.{key}", value)
+        put(raw, section, getattr(experiment, section), f"{where}: ")
     for key, value in experiment.set.items():
-        put(raw, key, value)
+        put(raw, key, value, f"{where}: set: ")
     if variant is not None:
         if variant not in experiment.variants:
-            raise UserError(f"{reference}: has no variant {variant!r}{suggest(variant, experiment.variants)}")
+            raise UserError(f"{where}: has no variant {variant!r}{suggest(variant, experiment.variants)}")
         for key, value in experiment.variants[variant].items():
-            put(raw, key, value)
+            put(raw, key, value, f"{where}: variants.{variant}: ")
     return raw
-
-
-def put(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in place: a part's name puts that part in at its defaults, a knob is turned where it is.
-
-    Raises:
-        UserError: the path leads through something that has no keys.
-    """
-    node: Any = raw
-    steps = key.split(".")
-    for depth, step in enumerate(steps[:-1]):
-        here = ".".join(steps[: depth + 1])
-        child = _child(node, step, here)
-        if isinstance(child, str) and (here in PART_PATHS or isinstance(node, list)):
-            child = {"name": child}
-            node[_index(node, step, here) if isinstance(node, list) else step] = child
-        elif here in LIST_PATHS and not isinstance(child, list):
-            child = node[step] = [child]
-        elif child is None:
-            child = node[step] = {}
-        if not isinstance(child, (dict, list)):
-            raise UserError(f"-s {key}: {here} is {child!r} and has no keys.")
-        node = child
-    if isinstance(node, list):
-        node[_index(node, steps[-1], key)] = copy.deepcopy(value)
-    elif key in PART_PATHS and isinstance(value, dict) and "name" not in value:
-        for knob, setting in value.items():
-            put(raw, f"{key}.{knob}", setting)
-    else:
-        node[steps[-1]] = copy.deepcopy(value)
-
-
-def _child(node: Any, step: str, here: str) -> Any:
-    if isinstance(node, list):
-        return node[_index(node, step, here)]
-    return node.get(step)
-
-
-def _index(items: list[Any], step: str, here: str) -> int:
-    """Return the position of a list item, given its number or its part's name."""
-    labels = [item if isinstance(item, str) else item.get("name", "") for item in items]
-    if step.isdigit() and int(step) < len(items):
-        return int(step)
-    if step in labels:
-        return labels.index(step)
-    raise UserError(f"-s {here}: the list has no item {step!r}{suggest(step, labels)}")
 
 
 def _find_source(raw: dict[str, Any]) -> None:

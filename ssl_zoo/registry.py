@@ -63,14 +63,17 @@ def register(kind: str, name: str) -> Callable[[Any], Any]:
             the part's positional parameter `model` receives the rest of the name.
 
     Raises:
-        ValueError: the kind does not exist, or the name is taken.
+        UserError: the kind does not exist, or the name is taken.
     """
     if kind not in _ENTRIES:
-        raise ValueError(f"unknown kind of part {kind!r}{suggest(kind, _ENTRIES)}")
+        raise UserError(f"unknown kind of part {kind!r}{suggest(kind, _ENTRIES)}")
 
     def add(factory: Any) -> Any:
         if name in _ENTRIES[kind]:
-            raise ValueError(f"{kind} {name!r} is registered already, by {_ENTRIES[kind][name].factory.__module__}")
+            other = _ENTRIES[kind][name].factory.__module__
+            raise UserError(
+                f"{kind} {name!r} is registered twice, by {other} and by {factory.__module__}; rename one of them."
+            )
         _ENTRIES[kind][name] = Entry(kind, name, factory)
         return factory
 
@@ -149,7 +152,7 @@ def knobs(entry: Entry) -> type[BaseModel]:
     for parameter in _parameters(factory, inspect.Parameter.KEYWORD_ONLY):
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
-    config = ConfigDict(extra="forbid", frozen=True, validate_default=False, arbitrary_types_allowed=True)
+    config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     return create_model(f"{entry.kind}_{entry.name}", __config__=config, __doc__=inspect.getdoc(factory), **fields)
 
 
@@ -161,7 +164,7 @@ def check(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         pydantic.ValidationError: an unknown knob or a value that its type refuses.
     """
     entry, _ = find(kind, name)
-    return knobs(entry)(**values).model_dump()
+    return knobs(entry).model_validate(dict(values)).model_dump()
 
 
 def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **context: Any) -> Any:
@@ -178,11 +181,11 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
     """
     entry, rest = find(kind, name)
     try:
-        chosen = knobs(entry)(**(values or {}))
+        chosen = knobs(entry).model_validate(dict(values or {}))
     except ValidationError as error:
-        from ssl_zoo.recipe import explain
+        from ssl_zoo.explain import explain_knob
 
-        raise UserError(explain(error, f"{kind} {name!r}", {})) from None
+        raise UserError(f"{kind} {name!r}: {explain_knob(error, kind, name)}") from None
     if rest:
         context = {**context, "model": rest}
     positional = []

@@ -32,6 +32,7 @@ class RunFolder:
         self.card = self.path / "encoder.json"
         self.summary = self.path / "summary.json"
         self.bad_files = self.path / "bad_files.txt"
+        self.views = self.path / "views.png"
 
     def check_free(self) -> None:
         """Make sure that a new run may be written here.
@@ -39,8 +40,14 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run, or something else.
         """
-        if self.path.is_file():
-            raise UserError(f"--out {self.path}: is a file; name a folder.")
+        for path in (self.path, *self.path.parents):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"--out {self.path}: {path} is a file; name a folder.")
+        if self.recipe.exists() and not self.checkpoint.exists():
+            raise UserError(
+                f"--out {self.path}: holds a run that ended before its first checkpoint; remove the folder, or name "
+                "another."
+            )
         if self.recipe.exists():
             raise UserError(f"--out {self.path}: holds another run; go on with it by --resume, or name another folder.")
         if self.path.is_dir() and any(self.path.iterdir()):

@@ -6,17 +6,22 @@ randomness and data are functions of it. That is what makes a resumed run equal 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
+from ssl_zoo import across
 from ssl_zoo.data import RawBatch
+from ssl_zoo.hardware import Replicas
 from ssl_zoo.method import Method, StepOutput
+from ssl_zoo.optim.over_time import freeze, set_decay
 from ssl_zoo.rng import derive
 
 
@@ -39,7 +44,10 @@ class Clock:
 
 @dataclass(frozen=True)
 class Step:
-    """What a hook gets after an optimizer step: its number (from 1), and what the last micro-batch gave."""
+    """What a hook gets after an optimizer step: its number (from 1), and what the last micro-batch gave.
+
+    With several processes, loss, terms and embeddings are those of this process's own samples.
+    """
 
     number: int
     lr: float
@@ -53,7 +61,7 @@ class Trainer:
     """Trains a method.
 
     Args:
-        fabric: device and precision.
+        fabric: device, precision and processes.
         method: the module; its `forward(batch)` gives the loss, `after_step(progress)` follows each optimizer step.
         optimizer: its groups carry `lr_scale` and `constant`.
         schedule: step -> factor on the learning rate.
@@ -77,8 +85,9 @@ class Trainer:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.module = self.fabric.setup_module(self.method)
-        self.optimizer = self.fabric.setup_optimizers(self.optimizer)
+        self.method.to(self.fabric.device)
+        self.module: nn.Module | None = None  # the method as the fabric wraps it, from the first step on
+        self.optimizer = cast(torch.optim.Optimizer, self.fabric.setup_optimizers(self.optimizer))
 
     def run(self, batches: Iterable[list[RawBatch]], after_step: Callable[[Step], bool]) -> None:
         """Take one optimizer step a list of micro-batches, until they end or `after_step` says stop.
@@ -87,7 +96,7 @@ class Trainer:
             batches: of the steps from `self.step` on.
             after_step: called after each step; True ends the training.
         """
-        self.module.train()
+        self.method.train()
         stream = iter(batches)
         while True:
             started = time.perf_counter()
@@ -103,14 +112,19 @@ class Trainer:
                 break
 
     def _step(self, micro_batches: list[RawBatch]) -> Step:
-        torch.manual_seed(derive(self.seed, "model", self.step))  # dropout and the like
+        if self.module is None:
+            self.module = self._wrap(micro_batches[0])
+        # Dropout and the like: each process has its own samples, so each draws its own numbers.
+        torch.manual_seed(derive(self.seed, "model", self.step, *([across.rank()] if across.rank() else [])))
         lr = self._set_lr()
         losses, terms = [], []
-        for raw in micro_batches:
-            output = self.module(self.to_batch(raw))
-            self.fabric.backward(output.loss / len(micro_batches))
+        for number, raw in enumerate(micro_batches, start=1):
+            with self._gradients_stay(self.module, number < len(micro_batches)):
+                output = self.module(self.to_batch(raw))
+                self.fabric.backward(output.loss / len(micro_batches))
             losses.append(output.loss.detach())
             terms.append({name: value.detach() for name, value in output.terms.items()})
+        freeze(self.optimizer.param_groups, self.step)
         if self.clip_grad is not None:
             self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.clip_grad, error_if_nonfinite=False)
         moved = self._optimizer_step()
@@ -120,10 +134,33 @@ class Trainer:
         mean_terms = {name: torch.stack([each[name] for each in terms]).mean() for name in terms[0]}
         return Step(self.step, lr, torch.stack(losses).mean(), mean_terms, output)
 
+    def _wrap(self, raw: RawBatch) -> nn.Module:
+        """Return the method set up for its device and processes.
+
+        Several processes wait for the gradient of every parameter, unless they are told to look for those that get none
+        in each step, which takes time. Whether there are any is found out on a copy of the method: a recipe may carry a
+        head that no term looks at, or a part that is frozen in the first steps.
+        """
+        if isinstance(self.fabric.strategy, Replicas):
+            trial = copy.deepcopy(self.method)
+            weights = [weight for weight in trial.parameters() if weight.requires_grad]
+            with self.fabric.autocast():
+                loss = trial(self.fabric.strategy.precision.convert_input(self.to_batch(raw))).loss
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            self.fabric.strategy.has_unused = any(gradient is None for gradient in gradients)
+        return self.fabric.setup_module(self.method)
+
+    def _gradients_stay(self, module: Any, stay: bool) -> AbstractContextManager[None]:
+        """A context for a forward and backward pass: gradients stay here for now, or are averaged over processes."""
+        if across.num_processes() == 1:
+            return nullcontext()
+        return self.fabric.no_backward_sync(module, enabled=stay)
+
     def _set_lr(self) -> float:
         lr = self.lr * self.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = (self.lr if group["constant"] else lr) * group["lr_scale"]
+        set_decay(self.optimizer.param_groups, self.step, self.total_steps)
         return lr
 
     def _optimizer_step(self) -> bool:

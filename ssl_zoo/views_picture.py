@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_zoo.data import Split
+from ssl_zoo.data import BadSample, Split
+from ssl_zoo.errors import UserError
 from ssl_zoo.rng import generator
 
 
-def picture_of_views(split: Split, policy: nn.Module, seed: int, samples: int = 8) -> Tensor:
+def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> Tensor:
     """Return a grid of samples and their views as a picture `(3, H, W)`, uint8.
 
     Args:
-        split: where the samples come from; the first of a seeded shuffle are shown.
+        split: where the samples come from; the first of a seeded shuffle that can be read are shown.
         policy: the view policy; its `picture` arranges the grid.
         seed: of the shuffle and of the views.
         samples: how many rows.
     """
-    order = torch.randperm(len(split), generator=generator(seed, "picture"))[:samples]
-    params = policy.draw(generator(seed, "picture", 1), len(order))
-    images: Any = [split.read(int(i)) for i in order]
+    images: Any = list(itertools.islice(_readable(split, seed), samples))
+    params = policy.draw(generator(seed, "picture", 1), len(images))
     if len({image.shape for image in images}) == 1:
         images = torch.stack(images)
     return policy.picture(images, policy(policy.collate(images, params)))
+
+
+def _readable(split: Split, seed: int) -> Iterator[Tensor]:
+    found = False
+    for i in torch.randperm(len(split), generator=generator(seed, "picture")):
+        try:
+            sample = split.read(int(i))
+        except BadSample:  # the loader names it, and applies the recipe's policy
+            continue
+        found = True
+        yield sample
+    if not found:
+        raise UserError(f"none of the {len(split)} samples can be read.")

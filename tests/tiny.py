@@ -1,12 +1,13 @@
 """Small things that several tests share: an encoder, a batch, a recipe."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import Batch, View
-from ssl_zoo.recipe import Recipe
+from ssl_zoo.recipe import Recipe, parse
 from ssl_zoo.recipes import load_recipe
 
 
@@ -50,3 +51,25 @@ NARROW = {
 
 def narrow(method: str, overrides: Sequence[str] = ()) -> Recipe:
     return load_recipe(method, [*NARROW[method], *overrides])
+
+
+def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return any recipe with heads of at most 8 and at least 4 dimensions, on a convnet that takes images of 8 pixels.
+
+    The new width is a function of the old one, so that widths which have to agree go on to do so.
+    """
+    raw = _narrowed(load_recipe(method, overrides).dump())
+    raw["encoder"] = {"name": "convnet", "widths": [4, 6], "in_channels": 3}
+    if "size" in raw["pairing"]:
+        raw["pairing"]["size"] = 40
+    return parse(raw, method)
+
+
+def _narrowed(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _narrowed(each, name) for name, each in value.items()}
+    if isinstance(value, list) and key != "dims":
+        return [_narrowed(each) for each in value]
+    if key == "dims":
+        return [_narrowed(each, "dim") for each in value]
+    return min(8, max(4, value // 256)) if key in ("dim", "num") and isinstance(value, int) else value

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from ssl_zoo.cli import options
+from ssl_zoo.cli.data import data
 from ssl_zoo.cli.look import check, list_, schema, show, views
-from ssl_zoo.cli.work import demo, evaluate, report, run, train
+from ssl_zoo.cli.work import compare, demo, evaluate, report, run, train
 from ssl_zoo.errors import UserError
 
 
@@ -20,7 +22,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"error: {error}", err=True)
+            options.say_error(f"error: {error}", error)
             ctx.exit(2)
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     """
 
 
-for command in (demo, train, evaluate, run, report, views, list_, show, check, schema):
+for command in (demo, train, evaluate, compare, run, report, views, list_, show, check, schema, data):
     main.add_command(command)
 
 if __name__ == "__main__":

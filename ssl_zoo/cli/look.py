@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssl_zoo.cli import options
+
+if TYPE_CHECKING:
+    from ssl_zoo.registry import Entry
 
 
 @click.command("list")
@@ -16,6 +20,7 @@ from ssl_zoo.cli import options
 def list_(kind: str | None, as_json: bool) -> None:
     """List the methods and experiments, or the parts of a KIND (encoder, head, target, term, ...)."""
     from ssl_zoo import registry
+    from ssl_zoo.errors import UserError, suggest
     from ssl_zoo.recipes import experiment_names, method_names
 
     found: dict[str, dict[str, str]] = {}
@@ -23,9 +28,11 @@ def list_(kind: str | None, as_json: bool) -> None:
         found["methods"] = {name: _headline(name) for name in method_names()}
     if kind in (None, "experiments"):
         found["experiments"] = {name: _headline(name) for name in experiment_names()}
+    known = ("methods", "experiments", *registry.PACKAGES)
+    if kind is not None and kind not in known:
+        raise UserError(f"there is nothing to list of the kind {kind!r}{suggest(kind, known)}")
     if kind not in ("methods", "experiments"):
         for each in registry.PACKAGES if kind is None else (kind,):
-            registry.names(each)
             found[each] = {entry.name: entry.summary for entry in registry.entries(each)}
     if as_json:
         options.print_json({section: list(names) for section, names in found.items()})
@@ -51,21 +58,24 @@ def _headline(reference: str) -> str:
 def show(
     name: str, overrides: tuple[str, ...], data: str | None, seed: int | None, variant: str | None, as_json: bool
 ) -> None:
-    """Show a recipe with all its settings, or a part with its knobs."""
+    """Show a recipe with all its settings, or a part with its knobs: NAME, or KIND/NAME such as head/mlp."""
     from ssl_zoo import registry
     from ssl_zoo.errors import UserError, suggest
     from ssl_zoo.recipes import experiment_names, load_recipe, method_names
 
-    parts = [entry for kind in registry.PACKAGES for entry in registry.entries(kind) if entry.name == name]
+    every = [entry for kind in registry.PACKAGES for entry in registry.entries(kind)]
+    parts = [entry for entry in every if name in (entry.name, f"{entry.kind}/{entry.name}") or _in_family(name, entry)]
     recipes = [*method_names(), *experiment_names()]
-    if name in recipes or Path(name).exists() or not parts:
+    if name in recipes or not parts:
         if name not in recipes and not Path(name).exists():
-            known = {entry.name for kind in registry.PACKAGES for entry in registry.entries(kind)}
-            raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known | set(recipes))}")
+            known = {entry.name for entry in every} | set(recipes)
+            raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known)}")
         recipe = load_recipe(name, overrides, data=data, seed=seed, variant=variant)
         options.print_json(recipe.dump()) if as_json else click.echo(recipe.to_yaml(), nl=False)
         return
-    shown = [{"kind": e.kind, "name": e.name, "doc": registry.knobs(e).__doc__, "knobs": _knobs(e)} for e in parts]
+    shown: list[dict[str, Any]] = [
+        {"kind": e.kind, "name": e.name, "doc": registry.knobs(e).__doc__, "knobs": _knobs(e)} for e in parts
+    ]
     if as_json:
         options.print_json(shown)
         return
@@ -75,10 +85,13 @@ def show(
             click.echo(f"  {knob} = {default}")
 
 
-def _knobs(entry: object) -> dict[str, str]:
+def _in_family(name: str, entry: Entry) -> bool:
+    return entry.name.endswith("/*") and name.startswith(entry.name[:-1])
+
+
+def _knobs(entry: Entry) -> dict[str, str]:
     from ssl_zoo import registry
 
-    assert isinstance(entry, registry.Entry)
     fields = registry.knobs(entry).model_fields
     return {name: "(must be given)" if field.is_required() else str(field.default) for name, field in fields.items()}
 
@@ -129,6 +142,7 @@ def views(
     samples: int,
 ) -> None:
     """Write a PNG of what the model really sees: a row a sample, first as it is, then its views."""
+    import torch
     from PIL import Image
 
     from ssl_zoo.api import open_data
@@ -140,8 +154,10 @@ def views(
     if not Path(out).parent.is_dir():
         raise UserError(f"--out {out}: the folder {Path(out).parent} does not exist.")
     loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
-    policy = build_views(loaded, build_encoder(loaded))
+    with torch.device("meta"):  # only its channels matter
+        encoder = build_encoder(loaded)
+    policy: Any = build_views(loaded, encoder)
     train = open_data(loaded, policy.channels).train
     picture = picture_of_views(train, policy, loaded.seed, samples)
-    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out, format="PNG")
     click.echo(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,6 @@ import click
 
 
 def _import_modules(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    import os
     import sys
 
     from ssl_zoo.registry import import_user_module
@@ -50,4 +50,14 @@ def print_json(value: Any) -> None:
 
 def say(line: str) -> None:
     """Print a line of progress, on standard error, so that standard output holds only results."""
+    click.echo(line, err=True)
+
+
+def say_error(line: str, error: Exception) -> None:
+    """Print why a command ends, once where several processes train together."""
+    if "LOCAL_RANK" in os.environ:
+        from ssl_zoo.launch import let_first_speak
+
+        if not let_first_speak(error):
+            return
     click.echo(line, err=True)

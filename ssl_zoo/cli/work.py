@@ -16,8 +16,15 @@ def _leave(status: str) -> NoReturn:
     raise SystemExit(EXIT_CODES[status])
 
 
+def _default_out(recipe: str, variant: str | None, seed: int) -> str:
+    """Return the run folder of `digits/simsiam` as runs/digits-simsiam-seed0; of a path, by the file's name."""
+    path = Path(recipe)
+    name = path.stem if path.suffix in (".yaml", ".yml") else path.name if path.is_dir() else recipe.replace("/", "-")
+    return f"runs/{name}{'-' + variant if variant else ''}-seed{seed}"
+
+
 def _failed(error: Exception) -> NoReturn:
-    click.echo(f"failed: {error}", err=True)
+    options.say_error(f"failed: {error}", error)
     raise SystemExit(1)
 
 
@@ -29,6 +36,8 @@ def _failed(error: Exception) -> NoReturn:
 @click.option("--init-from", metavar="RUN", help="Take first weights from a run folder or an encoder.safetensors.")
 @click.option("--init-part", "init_parts", multiple=True, default=("encoder",), show_default=True, metavar="PART",
               help="Component to take by --init-from: encoder, projector, predictor.")  # fmt: skip
+@click.option("--devices", type=click.IntRange(min=1), metavar="N",
+              help="Train with N processes, one a device; leave it out under torchrun.")  # fmt: skip
 @click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
 @options.as_json
@@ -42,6 +51,7 @@ def train(
     resume: bool,
     init_from: str | None,
     init_parts: tuple[str, ...],
+    devices: int | None,
     max_steps: int | None,
     max_time: str | None,
     as_json: bool,
@@ -51,6 +61,7 @@ def train(
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
     from ssl_zoo.api import train as run_training
+    from ssl_zoo.launch import is_first
     from ssl_zoo.recipes import load_recipe
     from ssl_zoo.report.table import summary_table
     from ssl_zoo.stop import seconds
@@ -61,7 +72,7 @@ def train(
     loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
     if out is None:
         is_run = resume and (Path(recipe) / "recipe.yaml").is_file()
-        out = recipe if is_run else f"runs/{recipe.removesuffix('.yaml').replace('/', '-')}-seed{loaded.seed}"
+        out = recipe if is_run else _default_out(recipe, variant, loaded.seed)
     try:
         summary = run_training(
             loaded,
@@ -69,11 +80,14 @@ def train(
             resume=resume,
             init_from=init_from,
             init_parts=init_parts,
+            devices=devices,
             max_seconds=None if max_time is None else seconds(max_time),
             say=options.say,
         )
     except TrainingFailed as error:
         _failed(error)
+    if not is_first():
+        return  # the first process's output and exit code are the run's
     if as_json:
         options.print_json(summary)
     elif summary["status"] == "interrupted":
@@ -108,6 +122,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 @options.overrides
 @options.imports
 @click.option("--out", default="runs", show_default=True, type=click.Path(file_okay=False), help="Where the runs go.")
+@click.option("--results", type=click.Path(dir_okay=False), help="File of the tables; default OUT/STUDY/RESULTS.md.")
 def run(
     experiment: str,
     variants: tuple[str, ...],
@@ -115,6 +130,7 @@ def run(
     data: str | None,
     overrides: tuple[str, ...],
     out: str,
+    results: str | None,
 ) -> None:
     """Run a study: every experiment, variant and seed of EXPERIMENT, skipping what is done; writes RESULTS.md."""
     from ssl_zoo.study import run_study
@@ -123,11 +139,48 @@ def run(
     try:
         summaries = run_study(
             experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
-            out=Path(out), say=options.say,
+            out=out, results=results, say=options.say,
         )  # fmt: skip
     except TrainingFailed as error:
         _failed(error)
     if any(summary["status"] == "interrupted" for summary in summaries):
+        _leave("interrupted")
+
+
+@click.command()
+@click.argument("recipes", nargs=-1, required=True)
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=(0,), show_default=True,
+              help="Seed of each recipe's runs; give several for a spread.")  # fmt: skip
+@options.data
+@options.overrides
+@options.imports
+@click.option("--out", default="runs/compare", show_default=True, type=click.Path(file_okay=False))
+@options.as_json
+def compare(
+    recipes: tuple[str, ...],
+    seeds: tuple[int, ...],
+    data: str | None,
+    overrides: tuple[str, ...],
+    out: str,
+    as_json: bool,
+) -> None:
+    """Train several RECIPES on the same data with the same seeds; table, RESULTS.md and report.html in --out.
+
+    Example: ssl-zoo compare digits/simsiam digits/barlow_twins --seed 0 --seed 1
+    """
+    from ssl_zoo.report.aggregate import comparison_table
+    from ssl_zoo.study import compare as run_comparison
+    from ssl_zoo.trainer import TrainingFailed
+
+    try:
+        groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, say=options.say)
+    except TrainingFailed as error:
+        _failed(error)
+    if as_json:
+        options.print_json({group.name: list(group.summaries) for group in groups})
+    else:
+        click.echo(f"{comparison_table(groups)}\n\nreport: {Path(out) / 'report.html'}")
+    if any(summary["status"] == "interrupted" for group in groups for summary in group.summaries):
         _leave("interrupted")
 
 
@@ -137,9 +190,9 @@ def run(
 @click.option("--title", default="ssl_zoo report", show_default=True)
 def report(runs: tuple[str, ...], out: str, title: str) -> None:
     """Write one self-contained HTML page about RUNS."""
-    from ssl_zoo.report.html import write_report
+    from ssl_zoo.report.html import groups_of, write_report
 
-    click.echo(write_report([(Path(each).name, Path(each)) for each in runs], Path(out), title))
+    click.echo(write_report(groups_of([Path(each) for each in runs]), Path(out), title))
 
 
 @click.command()
@@ -159,6 +212,5 @@ def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: 
     if as_json:
         options.print_json(result)
     elif result["status"] == "done":
-        click.echo(result["table"])
-        click.echo(f"\nreport: {result['report']}")
+        click.echo("\n".join([result["table"], "", *result["expectations"], "", f"report: {result['report']}"]))
     _leave(result["status"])

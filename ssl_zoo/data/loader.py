@@ -112,12 +112,16 @@ class Loader:
             then smaller (another in its place would be seen twice).
         bad_budget: with `skip`, the largest fraction of the split that may be bad, 0..1.
         pin_memory: put batches into page-locked memory, for a faster copy to a GPU.
+        rank: of `num_ranks` processes this one, from 0. Each takes its own part of every micro-batch; together they
+            are the samples and views of one process.
+        num_ranks: processes that train together; divides a micro-batch.
 
     Attributes:
         steps_per_epoch: whole batches in the split; the few samples that remain differ between epochs.
 
     Raises:
-        UserError: fewer samples than a batch, or a batch that `accumulate` does not divide.
+        UserError: fewer samples than a batch, a batch that `accumulate` and `num_ranks` do not divide, or `skip` where
+            it would leave the processes with parts of different size.
     """
 
     def __init__(
@@ -132,9 +136,15 @@ class Loader:
         on_error: Literal["raise", "skip"] = "raise",
         bad_budget: float = 0.001,
         pin_memory: bool = False,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
-        if batch_size % accumulate:
-            raise UserError(f"batch_size: {batch_size} cannot be cut into accumulate: {accumulate} equal parts.")
+        check_divides(batch_size, accumulate, num_ranks)
+        if num_ranks > 1 and on_error == "skip" and not hasattr(split, "read_batch"):
+            raise UserError(
+                f"data.on_error: skip would leave {num_ranks} processes with batches of different size, as the samples "
+                "are read during training; use data.cache=memory, which reads them before, or data.on_error=raise."
+            )
         self.steps_per_epoch = len(split) // batch_size
         if not self.steps_per_epoch:
             raise UserError(
@@ -143,6 +153,7 @@ class Loader:
             )
         self._reader = _Reader(split, policy, seed, batch_size)
         self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
+        self._rank, self._num_ranks = rank, num_ranks
         self._budget = Budget(len(split), on_error, bad_budget)
 
     @property
@@ -200,8 +211,27 @@ class Loader:
             if step == start_step or place == 0:
                 order = torch.randperm(num, generator=rng.generator(seed, "order", epoch))
             batch = order[place * self._reader.batch_size :][: self._reader.batch_size]
-            for first in range(0, len(batch), size):
-                yield _Request(step, first, batch[first : first + size].tolist())
+            own = size // self._num_ranks
+            for first in range(self._rank * own, len(batch), size):
+                yield _Request(step, first, batch[first : first + own].tolist())
+
+
+def check_divides(batch_size: int, accumulate: int, num_ranks: int) -> None:
+    """Make sure that a batch can be cut into equal parts, for accumulation and for processes.
+
+    Raises:
+        UserError: it cannot; the message names the nearest sizes that can.
+    """
+    if batch_size % accumulate:
+        raise UserError(f"batch_size: {batch_size} cannot be cut into accumulate: {accumulate} equal parts.")
+    parts = accumulate * num_ranks
+    if batch_size % parts:
+        less, more = batch_size // parts * parts, (batch_size // parts + 1) * parts
+        raise UserError(
+            f"training.batch_size: {batch_size} cannot be cut into equal parts for {num_ranks} processes"
+            + (f" and training.accumulate={accumulate}" if accumulate > 1 else "")
+            + f"; use {f'{less} or {more}' if less else more}."
+        )
 
 
 @contextmanager

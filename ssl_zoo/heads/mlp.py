@@ -9,17 +9,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from ssl_zoo.heads.iterative_norm import IterativeNorm
 from ssl_zoo.registry import register
 
 Norm = Literal["batch", "layer", "none"]
+LastNorm = Literal["batch", "layer", "iterative", "none"]
 Width = Annotated[int, Field(ge=1)]
 
 
-def _norm(kind: Norm, width: int, affine: bool) -> list[nn.Module]:
+def _norm(kind: LastNorm, width: int, affine: bool) -> list[nn.Module]:
     if kind == "batch":
         return [nn.BatchNorm1d(width, affine=affine)]
     if kind == "layer":
         return [nn.LayerNorm(width, elementwise_affine=affine)]
+    if kind == "iterative":
+        return [IterativeNorm(width)]
     return []
 
 
@@ -36,7 +40,7 @@ class MLP(nn.Sequential):
         bias: whether hidden linear layers have a bias.
         affine: whether hidden norms learn a scale and a shift.
         activation: after each hidden norm.
-        last_norm: norm after the last layer.
+        last_norm: norm after the last layer; `iterative` is VIbCReg's `IterativeNorm`, which learns nothing.
         last_bias: whether the last linear layer has a bias.
         last_affine: whether the last norm learns a scale and a shift.
 
@@ -52,7 +56,7 @@ class MLP(nn.Sequential):
         bias: bool = False,
         affine: bool = True,
         activation: Literal["relu", "gelu"] = "relu",
-        last_norm: Norm = "none",
+        last_norm: LastNorm = "none",
         last_bias: bool = True,
         last_affine: bool = True,
     ):

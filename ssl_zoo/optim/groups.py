@@ -14,6 +14,13 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 KINDS = ("bias", "norm")
 
 
+def _prefixes(name: str) -> Iterator[str]:
+    """Yield `a`, `a.b` and so on for a name `a.b.c`: the modules that a parameter is inside of."""
+    parts = name.split(".")
+    for length in range(1, len(parts)):
+        yield ".".join(parts[:length])
+
+
 def _traits(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, set[str]]]:
     """Yield each trainable parameter once, with the words that select it."""
     seen: set[int] = set()
@@ -22,7 +29,7 @@ def _traits(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, set[str]]]:
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            words = {name.partition(".")[0]}
+            words = set(_prefixes(name))
             if isinstance(owner, NORMS):
                 words.add("norm")
             elif name.endswith("bias"):
@@ -38,16 +45,19 @@ def parameter_groups(module: nn.Module, rules: tuple[Group, ...]) -> list[dict[s
         rules: in the recipe's order.
 
     Returns:
-        One dict a group: `params`, `names`, `lr_scale`, `constant` and, where a rule sets it, `weight_decay`, `adapt`.
+        One dict a group: `params`, `names`, `lr_scale`, `constant` and, where a rule sets it, `weight_decay`, `adapt`,
+        `frozen_epochs`.
 
     Raises:
-        UserError: a rule names something that is neither a component nor `bias` nor `norm`.
+        UserError: a rule names something that is neither a component, nor a module inside one, nor `bias` nor `norm`.
     """
     known = {name for name, _ in module.named_children()} | set(KINDS)
+    inside = {prefix for name, _ in module.named_parameters() for prefix in _prefixes(name)}
     for i, rule in enumerate(rules):
         for word in rule.of:
-            if word not in known:
-                raise UserError(f"training.groups.{i}.of: no parameters are called {word!r}{suggest(word, known)}")
+            if word not in known and word not in inside:
+                near = known | {prefix for prefix in inside if prefix.count(".") <= 1}
+                raise UserError(f"training.groups.{i}.of: no parameters are called {word!r}{suggest(word, near)}")
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter, words in _traits(module):
         settings: dict[str, Any] = {"lr_scale": 1.0, "constant": False}

@@ -24,10 +24,14 @@ class LARS(torch.optim.Optimizer):
         momentum: in [0, 1).
         weight_decay: L2 penalty, where a group does not set its own.
         trust: the trust coefficient, eta.
+        clip: let no layer learn faster than the learning rate says.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], momentum: float, weight_decay: float, trust: float):
+    def __init__(
+        self, groups: list[dict[str, Any]], momentum: float, weight_decay: float, trust: float, clip: bool = False
+    ):
         defaults = {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        self.clip = clip
         super().__init__(groups, defaults)
 
     @torch.no_grad()
@@ -47,7 +51,10 @@ class LARS(torch.optim.Optimizer):
         g = g.add(w, alpha=group["weight_decay"])
         if group["adapt"]:
             size, slope = w.norm(), g.norm()
-            g = g * torch.where((size > 0) & (slope > 0), group["trust"] * size / slope, torch.ones_like(size))
+            ratio = group["trust"] * size / slope
+            if self.clip:
+                ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(size)
+            g = g * torch.where((size > 0) & (slope > 0), ratio, torch.ones_like(size))
         state = self.state[w]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(w)
@@ -62,6 +69,7 @@ def lars(
     momentum: Fraction = 0.9,
     weight_decay: Decay = 0.0,
     trust: Annotated[float, Field(gt=0)] = 0.001,
+    clip: bool = False,
 ) -> torch.optim.Optimizer:
     """Layer-wise adaptive SGD for large batches (LARS).
 
@@ -70,5 +78,6 @@ def lars(
         momentum: in [0, 1).
         weight_decay: L2 penalty, where a group does not set its own.
         trust: the trust coefficient, eta.
+        clip: the rate of a layer is the smaller of lr and trust |w| / |g|, not their product (solo-learn, EMP-SSL).
     """
-    return LARS(groups, momentum, weight_decay, trust)
+    return LARS(groups, momentum, weight_decay, trust, clip)

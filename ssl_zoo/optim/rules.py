@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class Group(BaseModel):
     """A rule for some parameters; where several match, the later one wins.
 
-    `of` names them: a component of the method (`encoder`, `projector`, `predictor`, `objective`), `bias` (biases of
-    layers that are no norm) or `norm` (scale and shift of norm layers).
+    `of` names them: a component of the method (`encoder`, `projector`, `predictor`, `objective`) or a module inside one
+    (`projector.last`), `bias` (biases of layers that are no norm) or `norm` (scale and shift of norm layers). For the
+    first `frozen_epochs` of the run they do not move.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -20,3 +21,4 @@ class Group(BaseModel):
     schedule: Literal["recipe", "constant"] = "recipe"
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     adapt: bool | None = None
+    frozen_epochs: Annotated[float, Field(ge=0)] = 0.0

@@ -13,10 +13,20 @@ from ssl_zoo.batch import View
 from ssl_zoo.registry import register
 
 
+def _still(network: nn.Module) -> None:
+    """Turn off what is random in a forward pass: dropout, and timm's stochastic depth."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        elif isinstance(getattr(module, "drop_prob", None), float):
+            vars(module)["drop_prob"] = 0.0
+
+
 @register("target", "ema")
 class EMA(nn.Module):
     """t comes from a second network whose weights follow the online ones, xi <- tau xi + (1 - tau) theta.
 
+    It has no dropout and no stochastic depth, as in the code of DINO.
     It moves once per optimizer step, whatever the accumulation. Its rate is a function of the run's progress, so a
     resumed run goes on with the rate that it would have had.
 
@@ -41,6 +51,7 @@ class EMA(nn.Module):
     ):
         super().__init__()
         self.network = copy.deepcopy(branch).requires_grad_(False)
+        _still(self.network)
         self._online = [branch]  # in a list, so that the online parameters are not registered a second time
         self.momentum, self.schedule, self.buffers_policy = momentum, schedule, buffers
         self.register_buffer("rate", torch.tensor(float(momentum)))

@@ -123,3 +123,20 @@ def test_optimizers_take_groups_with_keys_of_others() -> None:
     for make in (sgd, adamw):
         _, groups = one([1.0], adapt=False, weight_decay=0.5)
         assert make(groups).param_groups[0]["weight_decay"] == 0.5
+
+
+def test_lars_with_clip_is_the_smaller_of_the_rate_and_the_trust_ratio() -> None:
+    w, groups = one([3.0, 4.0])
+    optimizer = lars(groups, momentum=0.0, trust=0.01, clip=True)
+    optimizer.param_groups[0]["lr"] = 2.0
+    w.grad = torch.tensor([0.0, 10.0])
+    optimizer.step()  # trust |w| / |g| = 0.005 < lr
+    torch.testing.assert_close(w.data, torch.tensor([3.0, 4.0 - 0.005 * 10.0]))
+    optimizer.param_groups[0]["lr"] = 0.001
+    before = w.detach().clone()
+    optimizer.step()  # now lr is the smaller
+    torch.testing.assert_close(w.data, before - torch.tensor([0.0, 0.001 * 10.0]))
+    optimizer.param_groups[0]["lr"] = 0.0
+    before = w.detach().clone()
+    optimizer.step()
+    assert torch.equal(w.data, before)

@@ -40,6 +40,10 @@ class ConvNet(nn.Module):
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.in_channels, self.out_dim = in_channels, inputs
 
+    def maps(self, x: Tensor) -> Tensor:
+        """Return the feature maps `(B, out_dim, H', W')` of images; their mean over the places is the features."""
+        return self.body[:-2](x)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the features `(B, out_dim)` of images `(B, C, H, W)`."""
         return self.body(x)

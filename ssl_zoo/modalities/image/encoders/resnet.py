@@ -71,11 +71,14 @@ class ResNet(nn.Module):
             elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
 
+    def maps(self, x: Tensor) -> Tensor:
+        """Return the feature maps `(B, out_dim, H', W')` of images; their mean over the places is the features."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the features `(B, out_dim)` of images `(B, C, H, W)`."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.avgpool(x).flatten(1)
+        return self.avgpool(self.maps(x)).flatten(1)
 
 
 def _stage(block: Block, inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:

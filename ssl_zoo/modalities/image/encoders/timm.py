@@ -19,6 +19,7 @@ class TimmEncoder(nn.Module):
     Args:
         model: timm's name of it.
         size: height and width of the views; models of a fixed input size are built for it. None: timm's own.
+        local_size: height and width of local views, where there are any; such models must then take both sizes.
         in_channels: of the images.
         drop_path: rate of stochastic depth, for models that have it; None keeps timm's default.
 
@@ -30,6 +31,7 @@ class TimmEncoder(nn.Module):
         self,
         model: str,
         size: int | None = None,
+        local_size: int | None = None,
         *,
         in_channels: Annotated[int, Field(ge=1)] = 3,
         drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None,
@@ -45,11 +47,14 @@ class TimmEncoder(nn.Module):
             config = timm.get_pretrained_cfg(model)
             if size is not None and config is not None and config.fixed_input_size:
                 options["img_size"] = size
+                if local_size not in (None, size):
+                    options["dynamic_img_size"] = True
             made: Any = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_channels, **options)
             self.model: nn.Module = made
             self.out_dim: int = getattr(made, "head_hidden_size", made.num_features)
-            if size is not None:
-                self._try(size)
+            for each in (size, local_size):
+                if each is not None:
+                    self._try(each)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             where = "" if size is None else f" for views of {size} pixels"
             reason = str(error) or type(error).__name__

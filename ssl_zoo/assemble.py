@@ -1,0 +1,157 @@
+"""From a recipe to all the pieces of a training: data, loader, method, trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import across, registry
+from ssl_zoo.batch import Batch
+from ssl_zoo.build import build, build_views
+from ssl_zoo.data import Loader, RawBatch, Split, load
+from ssl_zoo.data.loader import Policy
+from ssl_zoo.errors import UserError
+from ssl_zoo.hardware import Hardware
+from ssl_zoo.launch import Crew
+from ssl_zoo.method import Method
+from ssl_zoo.optim.groups import parameter_groups
+from ssl_zoo.optim.over_time import plan
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """A recipe's data: the train split, the test split if the source has one, and what could not be read."""
+
+    train: Split
+    test: Split | None
+    bad: dict[str, str]
+
+
+def open_data(recipe: Recipe, channels: int) -> OpenData:
+    """Open the data of a recipe, decoded into memory where it fits.
+
+    Raises:
+        UserError: the recipe names no data, or they cannot be read.
+    """
+    if recipe.data.source is None:
+        raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
+    source = registry.build("source", recipe.data.source.name, recipe.data.source.knobs, channels=channels)
+    options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
+    splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
+    bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
+    return OpenData(splits["train"], splits.get("test"), bad)
+
+
+@dataclass
+class Run:
+    """The pieces of one training, put together."""
+
+    recipe: Recipe
+    folder: RunFolder
+    hardware: Hardware
+    crew: Crew
+    data: OpenData
+    policy: nn.Module
+    loader: Loader
+    trainer: Trainer
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.trainer.step >= self.trainer.total_steps
+
+
+def assemble(
+    recipe: Recipe, folder: RunFolder, hardware: Hardware, crew: Crew, weights: Mapping[str, Mapping[str, Tensor]]
+) -> Run:
+    """Put the pieces of a training together, in each of its processes.
+
+    Args:
+        recipe: of the run.
+        folder: where it is kept.
+        hardware: what it computes on.
+        crew: the processes that train together.
+        weights: {component: {name: tensor}} to start from.
+
+    Raises:
+        UserError: parts that do not join, or data that cannot be read.
+    """
+    method = build(recipe, weights=weights)
+    _check_batch(recipe, method)
+    groups = parameter_groups(method, recipe.training.groups)
+    policy = build_views(recipe, method.encoder)
+    data = open_data(recipe, cast(int, policy.channels))
+    settings = recipe.training
+    loader = Loader(
+        data.train,
+        cast(Policy, policy),
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        seed=recipe.seed,
+        num_workers=_num_workers(recipe, data.train),
+        on_error=recipe.data.on_error,
+        bad_budget=recipe.data.bad_budget,
+        rank=across.rank(),
+        num_ranks=crew.size,
+    )
+    trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
+    return Run(recipe, folder, hardware, crew, data, policy, loader, trainer)
+
+
+def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
+    """Return how many samples each BatchNorm normalises over in a training step."""
+    views = recipe.views.knobs.get("num_views", 1) if recipe.stack_views else 1
+    shards = num_processes if recipe.norm == "local" else 1
+    return recipe.training.batch_size // recipe.training.accumulate // shards * views
+
+
+def _num_workers(recipe: Recipe, split: Split) -> int:
+    if recipe.data.num_workers != "auto":
+        return recipe.data.num_workers
+    return 0 if hasattr(split, "read_batch") else max(1, min(8, (torch.get_num_threads())))
+
+
+def _check_batch(recipe: Recipe, method: nn.Module) -> None:
+    samples = samples_per_norm(recipe, across.num_processes())
+    if samples < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules()):
+        raise UserError(
+            f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
+            "samples (training.batch_size / training.accumulate), or heads and an encoder without BatchNorm."
+        )
+
+
+def _trainer(
+    recipe: Recipe,
+    hardware: Hardware,
+    crew: Crew,
+    method: Method,
+    groups: list[Any],
+    policy: nn.Module,
+    steps_per_epoch: int,
+) -> Trainer:
+    settings, fabric = recipe.training, crew.fabric
+    total = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
+    layout = torch.channels_last if hardware.memory_format == "channels_last" else torch.contiguous_format
+    method.to(memory_format=layout)
+
+    def to_batch(raw: RawBatch) -> Batch:
+        payload = {name: value.to(fabric.device, non_blocking=True) for name, value in raw.payload.items()}
+        return Batch(policy(payload), raw.index)
+
+    decay = settings.optimizer.knobs.get("weight_decay", 0.0)
+    groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
+    optimizer = registry.build("optimizer", settings.optimizer.name, settings.optimizer.knobs, groups=groups)
+    knobs = settings.schedule.knobs
+    schedule = registry.build(
+        "schedule", settings.schedule.name, knobs, total_steps=total, steps_per_epoch=steps_per_epoch
+    )
+    return Trainer(
+        fabric, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
+    )

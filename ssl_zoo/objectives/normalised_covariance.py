@@ -1,0 +1,48 @@
+"""The term `normalised_covariance` of VIbCReg: correlations instead of covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ssl_zoo.objectives.decorrelation import off_diagonal_energy, standardise
+from ssl_zoo.registry import register
+
+
+def normalised_covariance(z: Tensor, eps: float = 1e-12) -> Tensor:
+    """Return (1/D^2) sum_{i != j} R_ij^2, R the correlation matrix of z `(B, D)` (Lee & Aune 2021, arXiv 2109.00783).
+
+    Args:
+        z: embeddings `(B, D)`.
+        eps: the least variance of a dimension that is divided by.
+    """
+    unit = standardise(z, eps)
+    return off_diagonal_energy(unit.T @ unit / len(z)) / z.shape[1] ** 2
+
+
+@register("term", "normalised_covariance")
+class NormalisedCovariance(nn.Module):
+    """Squared correlations between dimensions are to be zero (VIbCReg, arXiv 2109.00783).
+
+    VICReg's covariance term scaled to [0, 1]: it does not grow with the embedding's scale or width, so one weight fits
+    several widths.
+
+    Args:
+        eps: the least variance of a dimension that is divided by.
+        views: `sum` over the views as in the authors' code, or their `mean`.
+    """
+
+    takes = "set"
+
+    def __init__(self, *, eps: Annotated[float, Field(gt=0)] = 1e-12, views: Literal["mean", "sum"] = "sum"):
+        super().__init__()
+        self.eps, self.views = eps, views
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar for the embeddings of all views, each `(B, D)`."""
+        total = torch.stack([normalised_covariance(x, self.eps) for x in z]).sum()
+        return total / len(z) if self.views == "mean" else total

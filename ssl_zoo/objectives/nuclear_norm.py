@@ -1,0 +1,47 @@
+"""The term `nuclear_norm`: MMCR (Yerxa et al. 2023, arXiv 2303.03307)."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ssl_zoo.registry import register
+
+
+def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
+    """Return -|C|_* + local mean_b |Z_b|_* (Yerxa et al. 2023), |.|_* the sum of the singular values.
+
+    With views on the unit sphere, C `(B, D)` holds the mean over the views of each sample, and Z_b `(V, D)` the views
+    of sample b. The first part grows with the batch: at best it is sqrt(D B) for B >= D.
+
+    Args:
+        z: embeddings of the V views, each `(B, D)`.
+        local: the weight lambda of the second part.
+    """
+    u = torch.stack([F.normalize(x, dim=1) for x in z], dim=1)  # (B, V, D)
+    spread = -torch.linalg.svdvals(u.mean(dim=1)).sum()
+    if local == 0:
+        return spread
+    return spread + local * torch.linalg.svdvals(u).sum() / len(u)
+
+
+@register("term", "nuclear_norm")
+class NuclearNorm(nn.Module):
+    """The mean views of the samples are to fill the space, and so the views of each to agree (MMCR).
+
+    Args:
+        local: weight of the nuclear norm of the views of one sample; 0 by default in the authors' code.
+    """
+
+    takes = "set"
+
+    def __init__(self, *, local: Annotated[float, Field(ge=0)] = 0.0):
+        super().__init__()
+        self.local = local
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar for the embeddings of all views, each `(B, D)`."""
+        return nuclear_norm(z, self.local)

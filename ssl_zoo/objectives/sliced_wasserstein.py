@@ -1,0 +1,117 @@
+"""VISReg's three terms: `unit_scale`, `sliced_wasserstein` (the shape) and `centre`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ssl_zoo.objectives.slices import Slices
+from ssl_zoo.registry import register
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+def deviation(z: Tensor, eps: float) -> Tensor:
+    """Return the (biased) standard deviation of each dimension of z `(B, D)`, but `eps` where it is less."""
+    return (z - z.mean(dim=0)).square().mean(dim=0).clamp_min(eps**2).sqrt()
+
+
+def unit_scale(z: Tensor, eps: float = 1e-6) -> Tensor:
+    """Return mean_j (1 - sigma_j)^2 of z `(B, D)` (Wu et al. 2026, equation 1)."""
+    return (1 - deviation(z, eps)).square().mean()
+
+
+def centre(z: Tensor) -> Tensor:
+    """Return mean_j mu_j^2 of z `(B, D)` (Wu et al. 2026, equation 6)."""
+    return z.mean(dim=0).square().mean()
+
+
+def gaussian_quantiles(like: Tensor) -> Tensor:
+    """Return the standard Gaussian's quantiles at i / (B + 1), i = 1..B, ascending, for samples `(B, ...)`."""
+    place = torch.arange(1, len(like) + 1, device=like.device, dtype=torch.float64) / (len(like) + 1)
+    return (math.sqrt(2) * torch.erfinv(2 * place - 1)).to(like.dtype)
+
+
+def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tensor:
+    """Return the squared 2-Wasserstein distance of the standardised z from the Gaussian, mean over the slices.
+
+    Each dimension is centred and divided by its standard deviation, which no gradient passes (Wu et al. 2026, equation
+    2), so that the shape is asked for and the scale left alone. In one dimension the distance is that between sorted
+    samples and quantiles (equation 5).
+
+    Args:
+        z: embeddings `(B, D)`.
+        directions: unit vectors `(D, M)`.
+        eps: the least standard deviation that is divided by.
+    """
+    normed = (z - z.mean(dim=0)) / deviation(z, eps).detach()
+    ordered = (normed @ directions).sort(dim=0).values
+    return (ordered - gaussian_quantiles(z)[:, None]).square().mean()
+
+
+@register("term", "unit_scale")
+class UnitScale(nn.Module):
+    """Each dimension is to have standard deviation 1 (VISReg's scale, arXiv 2606.02572, equation 1).
+
+    Args:
+        eps: the least standard deviation; a dimension below it has no gradient.
+    """
+
+    takes = "set"
+
+    def __init__(self, *, eps: Positive = 1e-6):
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
+        return torch.stack([unit_scale(x, self.eps) for x in z]).mean()
+
+
+@register("term", "centre")
+class Centre(nn.Module):
+    """Each dimension is to have mean 0 (VISReg, arXiv 2606.02572, equation 6)."""
+
+    takes = "set"
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
+        return torch.stack([centre(x) for x in z]).mean()
+
+
+@register("term", "sliced_wasserstein")
+class SlicedWasserstein(nn.Module):
+    """Random slices of the standardised embeddings are to be Gaussian (VISReg's shape, arXiv 2606.02572, equation 5).
+
+    Args:
+        slices: random directions a step; more than the embedding has dimensions.
+        eps: the least standard deviation that is divided by.
+        seed: of the sequence of directions.
+    """
+
+    takes = "set"
+
+    def __init__(
+        self,
+        *,
+        slices: Annotated[int, Field(ge=1)] = 4096,
+        eps: Positive = 1e-6,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ):
+        super().__init__()
+        self.eps = eps
+        self.directions = Slices(slices, seed)
+
+    def forward(self, z: Sequence[Tensor]) -> Tensor:
+        """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
+        a = self.directions(z[0])
+        return torch.stack([sliced_wasserstein(x, a, self.eps) for x in z]).mean()
+
+    def after_step(self, progress: float) -> None:
+        """Go on to the next step's directions."""
+        self.directions.after_step(progress)

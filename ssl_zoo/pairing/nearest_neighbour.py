@@ -1,0 +1,70 @@
+"""The pairing `nearest_neighbour`: predict a similar sample from a memory, instead of the other view itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ssl_zoo import across
+from ssl_zoo.pairing.basic import AllPairs, Pairs, Reduce
+from ssl_zoo.registry import register
+
+
+@register("pairing", "nearest_neighbour")
+class NearestNeighbour(nn.Module):
+    """Every view predicts the nearest neighbours, in a queue of past targets, of the other views' targets.
+
+    Dwibedi et al. 2021 (arXiv 2104.14548), equations 1 and 2. A neighbour is the entry with the largest cosine and has
+    unit length; no gradient passes it. The queue starts empty, and a target is then its own neighbour. After each
+    optimizer step the step's targets of the first view, of all processes, take the place of the oldest entries, so the
+    queue is the same on every process.
+
+    Args:
+        dim: width of the targets.
+        size: targets that the queue holds.
+        reduce: `mean` over the pairs or their `sum`.
+    """
+
+    queue: Tensor
+    seen: Tensor
+
+    def __init__(self, dim: int, *, size: Annotated[int, Field(ge=1)] = 65536, reduce: Reduce = "mean"):
+        super().__init__()
+        self.size = size
+        self.pairs = AllPairs(reduce=reduce)
+        self.register_buffer("queue", torch.zeros(size, dim))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+        self._pending: list[Tensor] = []
+
+    @torch.no_grad()
+    def neighbours(self, t: Tensor) -> Tensor:
+        """Return the nearest entry of the queue, `(B, D)`, for each of t `(B, D)`; t's direction if it is empty."""
+        with torch.autocast(t.device.type, enabled=False):
+            unit = F.normalize(t.to(self.queue.dtype), dim=1)
+            empty = torch.arange(self.size, device=t.device) >= self.seen
+            nearest = (unit @ self.queue.T).masked_fill(empty, -torch.inf).argmax(dim=1)
+            return torch.where(self.seen > 0, self.queue[nearest], unit).to(t.dtype)
+
+    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+        """Pair predictions p with neighbours of targets t, one entry a view; None where a view is no target."""
+        first = next((x for x in t if x is not None), None)
+        if self.training and first is not None:
+            unit = F.normalize(first.detach().to(self.queue.dtype), dim=1)
+            self._pending.append(across.gather(unit))
+        return self.pairs(p, [None if x is None else self.neighbours(x) for x in t])
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Put the step's targets into the queue."""
+        if not self._pending:
+            return
+        new = torch.cat(self._pending)[-self.size :]
+        self._pending.clear()
+        place = (self.seen + torch.arange(len(new), device=new.device)) % self.size
+        self.queue[place] = new
+        self.seen += len(new)

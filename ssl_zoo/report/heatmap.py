@@ -1,0 +1,84 @@
+"""A picture of a grid of settings: quality as colour, collapse as a cross."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.report.aggregate import Group
+
+METRIC = ("knn", "top1")
+CROSS = "\N{MULTIPLICATION X}"
+
+
+def _value(group: Group | None) -> float | None:
+    if group is None:
+        return None
+    found = [s["metrics"][METRIC[0]][METRIC[1]] for s in group.summaries if METRIC[0] in s["metrics"]]
+    return statistics.fmean(found) if found else None
+
+
+def _baseline(groups: Sequence[Group], name: str) -> float | None:
+    for group in groups:
+        for summary in group.summaries:
+            if METRIC[0] in summary["baselines"].get(name, {}):
+                return summary["baselines"][name][METRIC[0]][METRIC[1]]
+    return None
+
+
+def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequence[Group], title: str) -> None:
+    """Write a PNG with a panel for each value of the first axis, a row for each of the last, a column for the second.
+
+    Args:
+        path: the file.
+        axes: three axes of the grid, `{axis: values}`, in the order in which their values are joined in the names.
+        groups: the runs; `Group.name` is the values of a cell, joined with dots. Cells without runs stay blank.
+        title: of the picture.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    by_name = {group.name: group for group in groups}
+    (panel_axis, panels), (column_axis, columns), (row_axis, rows) = axes.items()
+    values = [v for group in groups if (v := _value(group)) is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    height = 1.9 + 0.42 * len(rows)
+    figure = Figure(figsize=(2.6 + 1.05 * len(columns) * len(panels), height), layout="constrained")
+    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
+    shades = colormaps["viridis"]
+    drawn: Any = None
+    for axis, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+        cells = [[by_name.get(".".join((panel, column, row))) for column in columns] for row in rows]
+        grid = [[float("nan") if (v := _value(cell)) is None else v for cell in line] for line in cells]
+        drawn = axis.imshow(grid, cmap=shades, vmin=low, vmax=high, aspect="auto")
+        for y, line in enumerate(cells):
+            for x, cell in enumerate(line):
+                _annotate(axis, x, y, cell, (grid[y][x] - low) / max(high - low, 1e-9))
+        axis.set_title(f"{panel_axis}: {panel}", fontsize=10)
+        axis.set_xticks(range(len(columns)), columns, fontsize=8)
+        axis.set_xlabel(column_axis, fontsize=9)
+        axis.set_yticks(range(len(rows)), rows, fontsize=9)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    bar = figure.colorbar(drawn, ax=figure.axes, fraction=0.03, pad=0.01, format=lambda v, _: f"{100 * v:.0f}")
+    bar.set_label("kNN top-1, %", fontsize=9)
+    for name, label in (("pixels", "raw"), ("untrained", "untrained")):
+        level = _baseline(groups, name)
+        if level is not None and low <= level <= high:
+            bar.ax.axhline(level, color="white", linewidth=1.5)
+            bar.ax.text(-0.15, level, label, ha="right", va="center", fontsize=7, transform=bar.ax.get_yaxis_transform())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _annotate(axis: Any, x: int, y: int, cell: Group | None, shade: float) -> None:
+    value = _value(cell)
+    if cell is None or value is None:
+        axis.text(x, y, "-", ha="center", va="center", fontsize=8, color="#888888")
+        return
+    collapsed = any(summary["status"] == "collapsed" for summary in cell.summaries)
+    text = f"{CROSS} {100 * value:.0f}" if collapsed else f"{100 * value:.0f}"
+    weight = "normal" if collapsed else "bold"
+    axis.text(x, y, text, ha="center", va="center", fontsize=9, weight=weight, color="white" if shade < 0.6 else "black")

@@ -1,0 +1,100 @@
+"""The report: one self-contained HTML page about some runs, without scripts and without anything to load."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
+from ssl_zoo.report.figures import curves
+from ssl_zoo.run_folder import RunFolder, write_atomically
+
+PAGE = Path(__file__).with_name("page.html")
+
+
+def _table(markdown: str) -> Any:
+    """Return a Markdown table as HTML."""
+    from markupsafe import Markup, escape
+
+    head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+
+    def row(cells: list[str], tag: str) -> str:
+        shown = [str(escape(cell)).replace("+-", "&plusmn;") for cell in cells]
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in shown) + "</tr>"
+
+    rows = "".join(row(cells, "td") for cells in body)
+    return Markup(f"<table><thead>{row(head, 'th')}</thead><tbody>{rows}</tbody></table>")  # noqa: S704 - escaped above
+
+
+def _pictures(groups: Sequence[Group]) -> list[dict[str, str]]:
+    """Return the pictures of views that the runs kept, each once."""
+    found: dict[str, dict[str, str]] = {}
+    for group in groups:
+        path = RunFolder(group.runs[0]).views if group.runs else None
+        if path is not None and path.is_file():
+            png = base64.b64encode(path.read_bytes()).decode()
+            found.setdefault(png, {"name": group.name, "png": png})
+    return list(found.values())
+
+
+def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
+    """Write the page.
+
+    Args:
+        groups: the runs, by setting.
+        out: the HTML file.
+        title: of the page.
+
+    Returns:
+        `out`.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    alarms = [
+        {"name": f"{group.name}, seed {summary['seed']}", "reason": summary["collapse"]["reason"]}
+        for group in groups
+        for summary in group.summaries
+        if summary["collapse"]["reason"]
+    ]
+    recipes = [
+        {"name": group.name, "text": RunFolder(group.runs[0]).recipe.read_text(encoding="utf-8")} for group in groups
+    ]
+    page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
+        title=title,
+        table=_table,
+        results=comparison_table(groups),
+        cost=settings_table(groups),
+        alarms=alarms,
+        figure=Markup(curves(groups)),  # noqa: S704 - made here
+        pictures=_pictures(groups),
+        environment=environment_lines(groups),
+        recipes=recipes,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, page)
+    return out
+
+
+def groups_of(runs: Sequence[Path]) -> list[Group]:
+    """Return runs as groups: those whose recipes differ in the seed only belong together.
+
+    Raises:
+        UserError: a folder that holds no finished run.
+    """
+    import yaml
+
+    found: dict[str, tuple[str, list[Path], list[dict[str, Any]]]] = {}
+    for run in runs:
+        folder = RunFolder(run)
+        summary = folder.read_summary()
+        recipe = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+        key = yaml.safe_dump({**recipe, "seed": None})
+        name = run.name.removesuffix(f"-seed{summary['seed']}")
+        _, paths, summaries = found.setdefault(key, (name, [], []))
+        paths.append(run)
+        summaries.append(summary)
+    return [Group(name, tuple(paths), tuple(summaries)) for name, paths, summaries in found.values()]

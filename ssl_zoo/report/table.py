@@ -1,0 +1,72 @@
+"""Text tables of results: what the terminal shows and what RESULTS.md holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Mapping[str, float]]
+
+COLUMNS = {
+    ("few_shot", "top1"): "few-shot",
+    ("knn", "top1"): "kNN",
+    ("linear", "top1"): "linear",
+    ("label_free", "std"): "std",
+    ("label_free", "effective_rank"): "eff. rank",
+}
+"""The metrics that have a short name, in the order of the columns; others follow as `protocol metric`."""
+
+
+def cell(metric: str, value: float | None, spread: float | None = None) -> str:
+    """Return a number as it stands in a table: accuracies in percent, others as they are; with `spread`, +- it."""
+    if value is None:
+        return "-"
+    scale, digits = (100, 1) if metric == "top1" else (1, 2 if abs(value) < 10 else 1)
+    shown = f"{scale * value:.{digits}f}"
+    return shown if spread is None else f"{shown} +- {scale * spread:.{digits}f}"
+
+
+def columns(results: Sequence[Results]) -> list[tuple[str, str]]:
+    """Return the (protocol, metric) pairs that any of the results has, the known ones first."""
+    found = {(protocol, metric) for each in results for protocol, values in each.items() for metric in values}
+    found -= {pair for pair in found if pair[1] == "std" and (pair[0], "top1") in found}
+    return [*(pair for pair in COLUMNS if pair in found), *sorted(found - set(COLUMNS))]
+
+
+def title(column: tuple[str, str]) -> str:
+    """Return the heading of a column."""
+    return COLUMNS.get(column, " ".join(column) if column[1] != "top1" else column[0])
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an aligned Markdown table; the first column is text, the others are numbers."""
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
+    return "\n".join([line(header), f"|{rule}|", *map(line, rows)])
+
+
+def results_table(results: Mapping[str, Results]) -> str:
+    """Return the table of one run: a row for the encoder and for each baseline."""
+    names = {"pixels": "raw pixels", "untrained": "untrained encoder", "encoder": "trained encoder"}
+    chosen = [name for name in names if name in results]
+    metrics = columns([results[name] for name in chosen])
+    rows = [
+        [names[name], *(cell(metric, results[name].get(protocol, {}).get(metric)) for protocol, metric in metrics)]
+        for name in chosen
+    ]
+    return markdown(["representation", *map(title, metrics)], rows)
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return the table of a run's summary, and what the guard says of it."""
+    table = results_table({**summary["baselines"], "encoder": summary["metrics"]})
+    collapse = summary["collapse"]
+    verdict = f"collapse: {collapse['status']}" + (f" ({collapse['reason']})" if collapse["reason"] else "")
+    return f"{table}\n{verdict}"

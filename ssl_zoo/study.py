@@ -1,0 +1,209 @@
+"""Studies: every experiment, variant and seed, skipping what is done; and comparisons of recipes on one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.recipes import experiment_names, load_recipe, read_experiment
+from ssl_zoo.report.aggregate import Group
+from ssl_zoo.run_folder import RunFolder
+
+BASE = "base"
+"""What the experiment is called as it stands, beside its variants."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of a study: a recipe without its seed.
+
+    Attributes:
+        name: what tables call it.
+        folder: the start of its run folders' names.
+        load: seed -> recipe.
+        seeds: to run it with.
+        expect: what each of its runs must show, see `ssl_zoo.expect`.
+    """
+
+    name: str
+    folder: str
+    load: Callable[[int], Recipe]
+    seeds: tuple[int, ...]
+    expect: tuple[str, ...] = ()
+
+
+def settings_of(
+    reference: str,
+    variants: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+) -> list[Setting]:
+    """Return the settings of a study, of one experiment or of a YAML file.
+
+    Args:
+        reference: STUDY (all its experiments), STUDY/NAME, or the path of an experiment.
+        variants: only these, `base` being the experiment as it stands; None takes all.
+        seeds: in place of the experiments' own.
+        data: in place of the experiments' own.
+        overrides: dotted keys on all recipes.
+
+    Raises:
+        UserError: no such experiment or variant.
+    """
+    found = [] if "/" in reference or Path(reference).is_file() else experiment_names(reference)
+    settings = []
+    for each in found or [reference]:
+        experiment = read_experiment(each)
+        known = [BASE, *experiment.all_variants()]
+        for name in variants or known:
+            if name not in known:
+                if len(found) > 1 and any(name in read_experiment(other).all_variants() for other in found):
+                    continue
+                raise UserError(f"{each}: has no variant {name!r}{suggest(name, known)}")
+            variant = None if name == BASE else name
+
+            def load(seed: int, each: str = each, variant: str | None = variant) -> Recipe:
+                return load_recipe(each, overrides, data=data, seed=seed, variant=variant)
+
+            stem = each.removesuffix(".yaml").rpartition("/")[2]
+            title = stem if variant is None else variant if len(found or [1]) == 1 else f"{stem} ({variant})"
+            folder = stem if variant is None else f"{stem}-{variant}"
+            expect = tuple(experiment.expect.get(name, ()))
+            settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expect))
+    return settings
+
+
+def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] = lambda: False) -> Group:
+    """Train what is missing of a setting and return its runs.
+
+    A run that is done, collapsed or failed is taken as it is; one that was interrupted goes on.
+
+    Raises:
+        UserError: a folder holds a run of another recipe.
+        TrainingFailed: a run broke off.
+    """
+    from ssl_zoo.api import train
+
+    folders, summaries = [], []
+    for seed in setting.seeds:
+        recipe, folder = setting.load(seed), RunFolder(out / f"{setting.folder}-seed{seed}")
+        resume = folder.recipe.is_file()
+        if resume:
+            folder.check_same(recipe)
+        if folder.summary.is_file() and folder.read_summary()["status"] != "interrupted":
+            summary = folder.read_summary()
+        else:
+            say(f"--- {setting.name}, seed {seed}")
+            summary = train(recipe, out=folder.path, resume=resume and folder.checkpoint.is_file(), say=say)
+        folders.append(folder.path)
+        summaries.append(summary)
+        if summary["status"] == "interrupted":
+            break
+    return Group(setting.name, tuple(folders), tuple(summaries))
+
+
+def run_settings(settings: Sequence[Setting], out: Path, say: Say) -> list[Group]:
+    """Run settings one after the other, until one is interrupted.
+
+    Raises:
+        UserError, TrainingFailed: as `run_setting`.
+    """
+    groups: list[Group] = []
+    for setting in settings:
+        groups.append(run_setting(setting, out, say))
+        if "interrupted" in [summary["status"] for summary in groups[-1].summaries]:
+            say("interrupted; the same command goes on")
+            break
+    return groups
+
+
+def run_study(
+    reference: str,
+    *,
+    variants: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    out: str | Path = "runs",
+    results: str | Path | None = None,
+    say: Say = print,
+) -> list[dict[str, Any]]:
+    """Run a study and write its RESULTS.md.
+
+    Args:
+        reference: STUDY, STUDY/NAME, or the path of an experiment.
+        variants: only these, `base` being the experiment as it stands.
+        seeds: in place of the experiments' own.
+        data: in place of the experiments' own.
+        overrides: dotted keys on all recipes.
+        out: the runs go into OUT/STUDY.
+        results: the file to write; default OUT/STUDY/RESULTS.md.
+        say: prints a line for the user.
+
+    Returns:
+        The summaries of all runs.
+
+    Raises:
+        UserError, TrainingFailed: as `run_setting`.
+    """
+    from ssl_zoo.report.results import write_results
+
+    settings = settings_of(reference, variants, seeds, data, overrides)
+    for setting in settings:
+        setting.load(setting.seeds[0])  # a mistake in the last recipe is told before the first is trained
+    parts = reference.removesuffix(".yaml").split("/")
+    folder = Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
+    groups = run_settings(settings, folder, say)
+    path = Path(results) if results is not None else folder / "RESULTS.md"
+    write_results(path, reference, groups, {setting.name: setting.expect for setting in settings})
+    say(f"results: {path}")
+    return [dict(summary) for group in groups for summary in group.summaries]
+
+
+def compare(
+    recipes: Sequence[str],
+    *,
+    data: str | None = None,
+    seeds: Sequence[int] = (0,),
+    overrides: Sequence[str] = (),
+    out: str | Path = "runs/compare",
+    say: Say = print,
+) -> list[Group]:
+    """Train several recipes on the same data with the same seeds and write a table and a report.
+
+    Args:
+        recipes: what `load_recipe` takes.
+        data: for all of them; None leaves each its own.
+        seeds: the runs of each recipe.
+        overrides: dotted keys on all recipes.
+        out: folder of the runs, of `RESULTS.md` and of `report.html`.
+        say: prints a line for the user.
+
+    Returns:
+        One group a recipe.
+
+    Raises:
+        UserError, TrainingFailed: as `run_setting`.
+    """
+    from ssl_zoo.report.html import write_report
+    from ssl_zoo.report.results import write_results
+
+    def setting(reference: str) -> Setting:
+        def load(seed: int) -> Recipe:
+            return load_recipe(reference, overrides, data=data, seed=seed)
+
+        load(seeds[0])
+        return Setting(reference, reference.removesuffix(".yaml").replace("/", "-"), load, tuple(seeds))
+
+    settings = [setting(reference) for reference in recipes]
+    groups = run_settings(settings, Path(out), say)
+    write_results(Path(out) / "RESULTS.md", "comparison", groups, {})
+    write_report(groups, Path(out) / "report.html", "Comparison of " + ", ".join(recipes))
+    return groups

@@ -1,0 +1,35 @@
+"""Groups of processes that meet over gloo, for tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def meet(folder: Path, rank: int, size: int) -> None:
+    """Let the processes of a group meet; before, each of them is alone."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size, timeout=timedelta(seconds=60)
+    )
+
+
+def run_group(size: int, job: Callable[..., Any], *args: Any) -> list[Any]:
+    """Return what `job(folder, rank, size, *args)` returns in each of `size` processes; it calls `meet` itself."""
+    with tempfile.TemporaryDirectory() as name:
+        mp.spawn(_enter, (Path(name), size, job, args), nprocs=size)
+        return [torch.load(Path(name) / f"{rank}.pt", weights_only=False) for rank in range(size)]
+
+
+def _enter(rank: int, folder: Path, size: int, job: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    result = job(folder, rank, size, *args)
+    torch.save(result, folder / f"{rank}.pt")
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,124 @@
+"""What groups of processes do for the tests of training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ssl_zoo import assemble, hardware
+from ssl_zoo.api import evaluate, train
+from ssl_zoo.build import build
+from ssl_zoo.launch import launch
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.run_folder import RunFolder
+from tests.distributed.group import meet
+
+STEPS = 20
+FIRST_METHODS = {"simsiam": 1, "byol": 1, "barlow_twins": 2, "vicreg": 1}
+"""The methods of the 20 steps, and into how many micro-batches their batches are cut."""
+
+
+def join(folder: Path, rank: int, size: int) -> None:
+    """Be a process that torchrun has started, which has met the others already."""
+    if size > 1:
+        os.environ |= {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(size)}
+        meet(folder, rank, size)
+
+
+def weights_after_steps(recipe: Recipe, size: int, precision: str) -> dict[str, Any]:
+    """Return the weights after some steps of the trainer on the loader's batches, and what a test asks about them."""
+
+    def build_exactly(*args: Any, **knobs: Any) -> Any:
+        method = build(*args, **knobs)
+        return method.double() if precision == "64-true" else method
+
+    with (
+        patch.dict(hardware._FABRIC_PRECISION, {"fp32": precision}),
+        patch.object(assemble, "build", build_exactly),
+    ):
+        chosen = hardware.choose(recipe.training)
+        run = assemble.assemble(recipe, RunFolder("unused"), chosen, launch(chosen, size), {})
+        run.trainer.run(run.loader.iterate(0, STEPS), lambda step: False)
+    method, optimizer = run.trainer.method, run.trainer.optimizer
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    reduced = getattr(run.trainer.module, "module", None)
+    return {
+        "weights": {name: p.detach().clone() for name, p in method.named_parameters()},
+        "target in optimizer": [n for n, p in method.target.named_parameters() if id(p) in trained],
+        "target with gradient": [
+            n for n, p in method.target.named_parameters() if p.requires_grad or p.grad is not None
+        ],
+        "wrapped as": type(run.trainer.module._forward_module).__name__ if reduced is not None else "",
+    }
+
+
+def same_everywhere(tensors: dict[str, Tensor], size: int) -> bool:
+    """Return whether all processes have the same tensors, bit for bit."""
+    if size == 1:
+        return True
+    found: list[Any] = [None] * size
+    dist.all_gather_object(found, tensors)
+    return all(torch.equal(value, each[name]) for name, value in tensors.items() for each in found)
+
+
+def twenty_steps(folder: Path, rank: int, size: int) -> dict[tuple[str, str], dict[str, Any]]:
+    """Train each of the first methods for 20 steps, in both precisions."""
+    from tests.distributed.noise import on_noise
+
+    join(folder, rank, size)
+    results = {}
+    for method, parts in FIRST_METHODS.items():
+        for precision in ("64-true", "32-true"):
+            found = weights_after_steps(on_noise(method, accumulate=parts), size, precision)
+            found["same everywhere"] = same_everywhere(found["weights"], size)
+            results[method, precision] = found
+    return results
+
+
+def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
+    """Run what `ssl_zoo.train` is asked for by several processes, or by the one that follows on them."""
+    from tests.distributed.noise import on_noise
+
+    join(folder, rank, size)
+    recipe = on_noise("byol", max_steps=6)
+    other = recipe.model_copy(update={"norm": "local"})
+    lazy = recipe.data.model_copy(
+        update={"cache": "none", "on_error": "skip", "num_workers": 0, "source": _lazy(recipe)}
+    )
+    lines: list[str] = []
+    if size == 1:
+        return {
+            "whole": train(recipe, out=out / "one", say=lines.append),
+            "resumed": train(recipe, out=out / "mixed", resume=True, say=lines.append),
+            "evaluated": evaluate(out / "several"),
+            "lines": lines,
+        }
+    return {
+        "whole": train(recipe, out=out / "several", say=lines.append),
+        "stopped": train(recipe, out=out / "mixed", stop_at=3, say=lines.append),
+        # Only the last process is out of time.
+        "out of time": train(other, out=out / "late", max_seconds=1e-9 if rank == size - 1 else None, say=lines.append),
+        "odd": _error(on_noise("byol", batch_size=23), out=out / "no"),
+        "devices": _error(recipe, out=out / "no", devices=size + 1),
+        "skip": _error(recipe.model_copy(update={"data": lazy}), out=out / "no"),
+        "lines": lines,
+    }
+
+
+def _lazy(recipe: Recipe) -> Any:
+    assert recipe.data.source is not None
+    return recipe.data.source.model_copy(update={"knobs": {"bad_rank": 9}})
+
+
+def _error(recipe: Recipe, **options: Any) -> str:
+    try:
+        train(recipe, **options)
+    except ValueError as error:
+        return str(error)
+    return ""

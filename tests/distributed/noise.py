@@ -1,0 +1,68 @@
+"""A source of made-up images, and what goes wrong on demand. It registers itself, so only test processes import it."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from ssl_zoo import launch
+from ssl_zoo.data import BadSample, MemorySplit, Strings
+from ssl_zoo.recipe import Recipe, parse
+from ssl_zoo.registry import register
+from tests.tiny import small
+
+NUM = {"train": 100, "test": 51}
+VIEWS = {"name": "augment", "size": 12, "scale": [0.3, 1.0], "hue": 0.0, "mean": [0.5], "std": [0.5]}
+
+
+@register("source", "noise")
+class Noise:
+    """Patches of grey, 12 x 12, of two kinds."""
+
+    splits = ("train", "test")
+
+    def __init__(self, channels: int, *, bad_rank: int | None = None):
+        self.bad_rank = bad_rank
+
+    def split(self, name: str) -> MemorySplit | Lazy:
+        g = torch.Generator().manual_seed(len(name))
+        labels = torch.randint(2, (NUM[name],), generator=g)
+        data = torch.randint(256, (NUM[name], 1, 12, 12), generator=g) // (1 + labels)[:, None, None, None]
+        whole = MemorySplit(data.to(torch.uint8), labels, None, Strings(map(str, range(NUM[name]))), {})
+        return whole if self.bad_rank is None else Lazy(whole, self.bad_rank)
+
+
+class Lazy:
+    """Reads one by one, and one process cannot read."""
+
+    class_names = None
+
+    def __init__(self, whole: MemorySplit, bad_rank: int):
+        self.whole, self.bad_rank, self.labels = whole, bad_rank, whole.labels
+        launch.PATIENCE = 1.0
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def read(self, i: int) -> Tensor:
+        if int(os.environ.get("LOCAL_RANK", 0)) == self.bad_rank:
+            raise BadSample(self.name(i), "it is mouldy")
+        return self.whole.data[i]
+
+    def name(self, i: int) -> str:
+        return f"patch {i}"
+
+
+def on_noise(method: str, **training: object) -> Recipe:
+    """Return a small recipe that trains on noise."""
+    raw = small(method).dump()
+    raw["encoder"]["in_channels"] = 1
+    raw["views"] = VIEWS
+    raw["data"] = {"source": {"name": "noise"}}
+    raw["training"] |= {"batch_size": 24, "max_steps": 20, "log_every": 2, "epochs": 1, **training}
+    raw["training"]["schedule"] = {"name": "cosine"}
+    raw["evaluation"] = {"protocols": ["label_free", {"name": "knn", "k": 3}], "baselines": False}
+    raw["guard"] = {"every": 2}
+    return parse(raw, method)

@@ -1,0 +1,119 @@
+"""Training on several processes: the weights, the run folder and the words are those of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import checkpoint
+from ssl_zoo.norms import GlobalBatchNorm
+from tests.distributed import jobs
+from tests.distributed.group import run_group
+
+
+@pytest.fixture(scope="module")
+def steps() -> dict[int, list[Any]]:
+    return {size: run_group(size, jobs.twenty_steps) for size in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any], Any]:
+    out = tmp_path_factory.mktemp("runs")
+    several = run_group(2, jobs.whole_runs, out)
+    return out, several, run_group(1, jobs.whole_runs, out)[0]
+
+
+def together(weights: dict[str, Tensor]) -> Tensor:
+    return torch.cat([value.double().flatten() for value in weights.values()])
+
+
+@pytest.mark.parametrize("method", jobs.FIRST_METHODS)
+def test_weights_after_20_steps_are_those_of_one_process(steps: dict[int, list[Any]], method: str) -> None:
+    one, two = (steps[size][0][method, "64-true"]["weights"] for size in (1, 2))
+    assert one.keys() == two.keys()
+    for name in one:
+        assert one[name].dtype == torch.float64
+        assert (one[name] - two[name]).norm() <= 1e-8 * one[name].norm(), name
+    one, two = (together(steps[size][0][method, "32-true"]["weights"]) for size in (1, 2))
+    assert (one - two).norm() <= 1e-4 * one.norm()
+
+
+@pytest.mark.parametrize("method", jobs.FIRST_METHODS)
+def test_weights_are_equal_on_all_processes(steps: dict[int, list[Any]], method: str) -> None:
+    for rank in (0, 1):
+        found = steps[2][rank][method, "32-true"]
+        assert found["same everywhere"]
+        assert found["wrapped as"] == "DistributedDataParallel"
+
+
+def test_target_network_is_in_no_optimizer_and_no_bucket(steps: dict[int, list[Any]]) -> None:
+    found = steps[2][1]["byol", "32-true"]
+    assert any(name.startswith("target.") for name in found["weights"])
+    assert found["target in optimizer"] == found["target with gradient"] == []
+
+
+def test_only_the_first_process_speaks_and_all_return_the_summary(runs: tuple[Path, list[Any], Any]) -> None:
+    out, (first, second), _ = runs
+    assert second["lines"] == []
+    assert any(
+        "2 processes, total batch 24" in line and "each BatchNorm sees 24 samples" in line for line in first["lines"]
+    )
+    assert any("each BatchNorm sees 12 samples" in line for line in first["lines"])  # norm: local
+    assert first["whole"] == second["whole"]
+    assert first["whole"]["status"] == "done" and first["whole"]["environment"]["processes"] == 2
+
+
+def test_logged_numbers_are_those_of_one_process(runs: tuple[Path, list[Any], Any]) -> None:
+    out, _, _ = runs
+    logs = [[json.loads(line) for line in (out / n / "metrics.jsonl").open()] for n in ("one", "several")]
+    for one, several in zip(*logs, strict=True):
+        assert several["step"] == one["step"]
+        assert several["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert several["health"] == pytest.approx(one["health"], rel=1e-3, abs=1e-3)
+
+
+def test_evaluation_sees_all_samples_whatever_the_number_of_processes(runs: tuple[Path, list[Any], Any]) -> None:
+    _, (first, _), alone = runs
+    assert alone["evaluated"]["encoder"] == first["whole"]["metrics"]
+
+
+def test_a_run_goes_on_with_another_number_of_processes(runs: tuple[Path, list[Any], Any]) -> None:
+    out, (first, second), alone = runs
+    assert first["stopped"] == second["stopped"]
+    assert (first["stopped"]["status"], first["stopped"]["steps"]) == ("interrupted", 3)
+    assert (alone["resumed"]["status"], alone["resumed"]["steps"]) == ("done", 6)
+    one, mixed = (checkpoint.load(out / name / "checkpoints" / "last.pt")["method"] for name in ("one", "mixed"))
+    assert one.keys() == mixed.keys()
+    weights = {name: value for name, value in one.items() if value.is_floating_point()}
+    assert (together(weights) - together({n: mixed[n] for n in weights})).norm() <= 1e-4 * together(weights).norm()
+
+
+def test_all_stop_at_one_step_when_one_is_asked_to(runs: tuple[Path, list[Any], Any]) -> None:
+    _, several, _ = runs
+    assert [(each["out of time"]["status"], each["out of time"]["steps"]) for each in several] == [
+        ("interrupted", 2)
+    ] * 2
+
+
+def test_impossible_wishes_are_one_sentence(runs: tuple[Path, list[Any], Any]) -> None:
+    out, several, _ = runs
+    for each in several:
+        assert each["odd"].startswith(
+            "training.batch_size: 23 cannot be cut into equal parts for 2 processes; use 22 or 24"
+        )
+        assert each["devices"].startswith("--devices 3: 2 processes have been started already")
+        assert "data.cache=memory" in each["skip"] and "data.on_error=raise" in each["skip"]
+    assert not (out / "no").exists()
+
+
+def test_a_trained_encoder_is_plain_again(runs: tuple[Path, list[Any], Any]) -> None:
+    from ssl_zoo.artefact import load_encoder
+
+    encoder = load_encoder(runs[0] / "several")
+    norms = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d | GlobalBatchNorm)]
+    assert norms and all(type(layer) is nn.BatchNorm2d for layer in norms)

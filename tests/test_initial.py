@@ -1,0 +1,105 @@
+"""First weights from another run: what matches is taken, what does not is told, nothing at all is an error (T41)."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ssl_zoo import checkpoint
+from ssl_zoo.build import build
+from ssl_zoo.errors import UserError
+from ssl_zoo.initial import initial_weights, put_weights, report
+from ssl_zoo.recipes import load_recipe
+from ssl_zoo.run_folder import RunFolder
+
+SMALL = (
+    "encoder={name: convnet, widths: [4, 8]}",
+    "projector.dims=[6, 6, 6]",
+    "predictor.dims=[3, 6]",
+)
+
+
+def method(*overrides: str):
+    return build(load_recipe("simsiam", [*SMALL, *overrides]))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with a checkpoint of a method of seed 1."""
+    trained = method("seed=1")
+    folder = RunFolder(tmp_path / "run")
+    checkpoint.save(folder.checkpoint, {"method": trained.state_dict()})
+    save_file(trained.encoder.state_dict(), folder.encoder)
+    return folder, trained
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_named_components_are_taken_and_no_others(run):
+    folder, trained = run
+    fresh = method("seed=2")
+    started = build(load_recipe("simsiam", [*SMALL, "seed=2"]), weights=initial_weights(folder.path, ("encoder",)))
+    assert same(started.encoder, trained.encoder) and not same(started.encoder, fresh.encoder)
+    assert same(started.projector, fresh.projector) and same(started.predictor, fresh.predictor)
+    all_three = initial_weights(folder.path, ("encoder", "projector", "predictor"))
+    started = build(load_recipe("simsiam", [*SMALL, "seed=2"]), weights=all_three)
+    assert same(started, trained)
+
+
+def test_a_target_network_starts_as_the_network_with_the_weights_that_were_taken(run):
+    folder, trained = run
+    recipe = load_recipe("simsiam", [*SMALL, "seed=2", "target=ema"])
+    started = build(recipe, weights=initial_weights(folder.path, ("encoder",)))
+    assert same(started.target.network.encoder, trained.encoder)
+
+
+def test_a_safetensors_file_is_an_encoder(run):
+    folder, trained = run
+    weights = initial_weights(folder.encoder, ("encoder",))
+    assert weights["encoder"].keys() == trained.encoder.state_dict().keys()
+    with pytest.raises(UserError, match=r"encoder\.safetensors: holds no weights of the projector"):
+        initial_weights(folder.encoder, ("encoder", "projector"))
+
+
+def test_what_matched_and_what_did_not_is_reported(run):
+    folder, trained = run
+    weights = initial_weights(folder.path, ("encoder", "projector"))
+    other = build(load_recipe("simsiam", [*SMALL, "projector.dims=[6, 6, 5]", "predictor.dims=[3, 5]"]))
+    put_weights(other.projector, weights["projector"], "projector")
+    lines = report(other, weights)
+    assert lines[0] == "--init-from: encoder: 12 of 12 tensors taken"
+    rest = "6.weight, 7.running_mean, 7.running_var"
+    assert lines[1] == f"--init-from: projector: 13 of 16 tensors taken; not matched: {rest}"
+    taken = other.projector.state_dict()
+    assert torch.equal(taken["0.weight"], trained.projector.state_dict()["0.weight"])
+
+
+def test_no_match_is_an_error_and_counters_are_no_match(run):  # T41
+    folder, _ = run
+    weights = initial_weights(folder.path, ("encoder",))
+    # Every shape differs but that of BatchNorm's counters, which are scalars in any network.
+    wide = load_recipe("simsiam", [*SMALL, "encoder.widths=[5, 9]"])
+    with pytest.raises(
+        UserError, match="none of its 12 encoder tensors matches one of the 12 of this recipe's encoder"
+    ):
+        build(wide, weights=weights)
+    renamed = {f"module.{name}": value for name, value in weights["encoder"].items()}
+    with pytest.raises(UserError, match="matches one of"):
+        put_weights(method().encoder, renamed, "encoder")
+
+
+def test_what_holds_no_weights_is_told(run, tmp_path):
+    folder, _ = run
+    with pytest.raises(UserError, match="--init-part encodr: is no component; did you mean 'encoder'"):
+        initial_weights(folder.path, ("encodr",))
+    for source in (tmp_path / "nowhere", tmp_path, folder.path / "nothing.safetensors"):
+        with pytest.raises(UserError, match="is neither a run folder with a checkpoint nor a .safetensors file"):
+            initial_weights(source, ("encoder",))
+    for data in (b"", b"text that is no weights", folder.encoder.read_bytes()[:-10]):
+        folder.encoder.write_bytes(data)
+        with pytest.raises(UserError, match=r"encoder\.safetensors: is not a readable safetensors file"):
+            initial_weights(folder.encoder, ("encoder",))
+    checkpoint.save(folder.checkpoint, {"method": {"target.network.x": torch.ones(1)}})
+    with pytest.raises(UserError, match="holds no weights of the encoder"):
+        initial_weights(folder.path, ("encoder",))

@@ -1,0 +1,148 @@
+"""The registry: names, knobs from signatures, what a part gets by position, and parts of third parties."""
+
+import sys
+import types
+
+import pytest
+from pydantic import ValidationError
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError, suggest
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    """What a test registers is forgotten after it."""
+    entries = {kind: dict(known) for kind, known in registry._ENTRIES.items()}
+    monkeypatch.setattr(registry, "_ENTRIES", entries)
+    return entries
+
+
+def test_every_kind_has_members_sorted_and_described():
+    for kind in registry.PACKAGES:
+        names = registry.names(kind)
+        assert names and names == sorted(set(names)), kind
+        assert [entry.name for entry in registry.entries(kind)] == names
+        for entry in registry.entries(kind):
+            assert entry.summary.endswith((".", ")")) or ":" in entry.summary, f"{kind} {entry.name} needs a docstring"
+
+
+def test_a_duplicate_raises_and_names_both_modules(clean):
+    def other():
+        """Another."""
+
+    with pytest.raises(UserError, match=r"target 'ema' is registered twice, by ssl_zoo\.targets\.ema and by .*rename"):
+        registry.names("target")
+        registry.register("target", "ema")(other)
+    assert registry.find("target", "ema")[0].factory is not other
+
+
+def test_an_unknown_kind_names_the_nearest():
+    for call in (lambda: registry.names("encodr"), lambda: registry.register("encodr", "x")):
+        with pytest.raises(UserError, match="unknown kind of part 'encodr'; did you mean 'encoder'"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "nearest"),
+    [("target", "emma", "ema"), ("encoder", "ResNet50", "resnet50"), ("term", "varience", "variance")],
+)
+def test_an_unknown_name_names_the_nearest_and_all(kind, name, nearest):
+    with pytest.raises(UserError) as caught:
+        registry.find(kind, name)
+    assert f"unknown {kind} {name!r}; did you mean {nearest!r}? Known: " in str(caught.value)
+    assert all(known in str(caught.value) for known in registry.names(kind))
+
+
+def test_a_name_like_no_other_gets_no_guess():
+    assert suggest("zzzzzz", ["ema", "shared"]) == ". Known: ema, shared"
+    assert suggest("zzzzzz", []) == ". Known: none"
+
+
+def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(clean):
+    @registry.register("head", "made_up")
+    class MadeUp:
+        """A head that was made up.
+
+        Args:
+            rate: how fast.
+        """
+
+        def __init__(self, in_dim: int, *, rate: float, times: int = 3, names: tuple[str, ...] = ("a",)):
+            self.got = (in_dim, rate, times, names)
+
+    entry = registry.find("head", "made_up")[0]
+    model = registry.knobs(entry)
+    assert {name: (f.annotation, f.is_required()) for name, f in model.model_fields.items()} == {
+        "rate": (float, True),
+        "times": (int, False),
+        "names": (tuple[str, ...], False),
+    }
+    assert entry.summary == "A head that was made up." and model.__doc__.startswith(entry.summary)
+    assert registry.check("head", "made_up", {"rate": "1e-4"}) == {"rate": 1e-4, "times": 3, "names": ("a",)}
+    assert registry.build("head", "made_up", {"rate": 2, "names": ["b"]}, in_dim=7).got == (7, 2.0, 3, ("b",))
+    for wrong in ({}, {"rate": "fast"}, {"rate": 1, "time": 3}, {"rate": 1, 3: 3}, {"rate": float("nan")}):
+        with pytest.raises(ValidationError):
+            registry.check("head", "made_up", wrong)
+    with pytest.raises(UserError, match=r"head 'made_up': time: unknown key of head 'made_up'; did you mean 'times'"):
+        registry.build("head", "made_up", {"rate": 1, "time": 3}, in_dim=7)
+
+
+def test_a_function_is_a_part_and_takes_from_the_context_what_it_names(clean):
+    @registry.register("schedule", "made_up")
+    def made_up(total_steps, offset=5, *, factor: float = 1.0):
+        """A schedule."""
+        return total_steps, offset, factor
+
+    context = {"total_steps": 10, "steps_per_epoch": 2}
+    assert registry.build("schedule", "made_up", {"factor": 0.5}, **context) == (10, 5, 0.5)
+    assert registry.build("schedule", "made_up", **context, offset=1) == (10, 1, 1.0)
+    with pytest.raises(TypeError, match="asks for the positional parameter 'total_steps'; offered: steps_per_epoch"):
+        registry.build("schedule", "made_up", steps_per_epoch=2)
+
+
+def test_a_family_gives_its_part_the_rest_of_the_name(clean):
+    @registry.register("encoder", "shelf/*")
+    def from_shelf(model, *, depth: int = 1):
+        """A model from the shelf."""
+        return model, depth
+
+    assert registry.build("encoder", "shelf/a/b", {"depth": 2}) == ("a/b", 2)
+    assert registry.find("encoder", "timm/vit_tiny_patch16_224")[1] == "vit_tiny_patch16_224"
+    with pytest.raises(UserError, match="unknown encoder 'shelf/'; did you mean"):
+        registry.find("encoder", "shelf/")
+
+
+def test_entry_points_are_loaded_when_parts_are_first_asked_for(clean, monkeypatch):
+    class Point:
+        def load(self):
+            registry.register("pairing", "from_a_plugin")(lambda: "plugged in")
+
+    def entry_points(group):
+        return [Point()] if group == "ssl_zoo" else []
+
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+    registry._discover.cache_clear()
+    registry._load_plugins.cache_clear()
+    try:
+        assert "from_a_plugin" in registry.names("pairing")
+        assert registry.build("pairing", "from_a_plugin") == "plugged in"
+        assert "from_a_plugin" in registry.names("pairing")  # asked again, loaded once: a second time would raise
+    finally:
+        registry._load_plugins.cache_clear()  # so that the real ones are asked for again
+
+
+def test_a_module_of_the_users_is_imported_by_name(clean, tmp_path, monkeypatch):
+    (tmp_path / "my_parts.py").write_text(
+        "from ssl_zoo import register\n\n@register('pairing', 'mine')\ndef mine():\n    return 'mine'\n"
+    )
+    (tmp_path / "my_broken.py").write_text("import a_module_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "my_parts", types.ModuleType("my_parts"))
+    monkeypatch.delitem(sys.modules, "my_parts")
+    registry.import_user_module("my_parts")
+    assert registry.build("pairing", "mine") == "mine"
+    with pytest.raises(UserError, match="--import my_prts: no module of that name on the Python path"):
+        registry.import_user_module("my_prts")
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):  # the user's bug, not ours to hide
+        registry.import_user_module("my_broken")
