@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import textwrap
@@ -15,11 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import griffe
 
 import ssl_zoo
 from ssl_zoo import registry
 from ssl_zoo.cli import main
-from ssl_zoo.recipes import method_names, recipe_path
+from ssl_zoo.recipes import load_recipe, method_names, recipe_path
 
 MARKER = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
 
@@ -37,20 +39,56 @@ KINDS = {
 }
 
 
-def _qualified(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
-
-
 def parts() -> str:
-    """Return a section a kind of part and the documentation of every part of it."""
+    """Return a section a kind of part and, for every part of it, its documentation and a table of its knobs."""
     lines: list[str] = []
     for kind in registry.PACKAGES:
         lines += [f"## {kind}", "", KINDS.get(kind, ""), ""]
         for entry in registry.entries(kind):
-            lines += [f"### `{entry.name}` {{: #{kind}-{_slug(entry.name)} }}", "", f"::: {_qualified(entry.factory)}"]
-            lines += ["    options:", "      show_root_heading: false", "      show_root_toc_entry: false"]
-            lines += ["      show_bases: false", "      members: false", ""]
+            prose, described = _docstring(entry)
+            lines += [f"### `{entry.name}` {{: #{kind}-{_slug(entry.name)} }}", "", prose, ""]
+            knobs = registry.knobs(entry).model_json_schema().get("properties", {})
+            if knobs:
+                lines += ["| knob | values | default | |", "| --- | --- | --- | --- |"]
+                lines += [_row(name, schema, described.get(name, "")) for name, schema in knobs.items()] + [""]
     return "\n".join(lines)
+
+
+def _docstring(entry: registry.Entry) -> tuple[str, dict[str, str]]:
+    """Return the prose of a part's docstring, and what it says of each parameter."""
+    sections = griffe.Docstring(inspect.getdoc(entry.factory) or "").parse("google", warnings=False)
+    prose, described = [], {}
+    for section in sections:
+        if section.kind is griffe.DocstringSectionKind.text:
+            prose.append(section.value)
+        elif section.kind is griffe.DocstringSectionKind.parameters:
+            described = {each.name: " ".join(each.description.split()) for each in section.value}
+        elif section.kind is griffe.DocstringSectionKind.raises:
+            prose += [f"Raises `{each.annotation}`: {each.description}" for each in section.value]
+    return "\n\n".join(prose), described
+
+
+def _row(name: str, schema: dict[str, Any], description: str) -> str:
+    default = f"`{json.dumps(schema['default'])}`" if "default" in schema else "must be given"
+    cells = (f"`{name}`", _values(schema), default, description)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """Return in words what a JSON schema admits."""
+    if "anyOf" in schema:
+        return " or ".join(_values(each) for each in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{each}`" for each in schema.get("enum", [schema.get("const")]))
+    kind = schema.get("type", "any")
+    if kind == "array":
+        items = schema.get("prefixItems")
+        return f"{len(items)} of: {_values(items[0])}" if items else f"list of: {_values(schema.get('items', {}))}"
+    words = {"number": "number", "integer": "whole number", "boolean": "`true`, `false`"}
+    words |= {"string": "text", "null": "`null`"}
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return words.get(kind, kind) + (" " + " and ".join(limits) if limits else "")
 
 
 def list_of_parts() -> str:
@@ -64,6 +102,20 @@ def list_of_parts() -> str:
 
 def _slug(name: str) -> str:
     return re.sub(r"\W+", "-", name).strip("-")
+
+
+def table_of_methods() -> str:
+    """Return a table of the shipped methods and the parts of each."""
+    rows = [
+        "| method | projector | predictor | target | pairing | objective |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in method_names():
+        made = load_recipe(name)
+        parts = [made.projector, made.predictor, made.target, made.pairing]
+        objective = ", ".join(f"`{term.name}`" for term in made.objective)
+        rows.append("| " + " | ".join([f"[{name}](#{name})", *(f"`{part.name}`" for part in parts), objective]) + " |")
+    return "\n".join(rows)
 
 
 def methods() -> str:
@@ -106,19 +158,21 @@ def public_names() -> str:
     return "\n".join(f"::: {ssl_zoo._HOMES[name]}.{name}" for name in sorted(ssl_zoo.__all__, key=str.lower)) + "\n"
 
 
-def modules(skip: str = "") -> str:
-    """Return the documentation of every module, in the order of their names."""
+def modules() -> str:
+    """Return the documentation of every module, in the order of their names, without what the Python API lists."""
     lines: list[str] = []
     for info in pkgutil.walk_packages(ssl_zoo.__path__, "ssl_zoo."):
-        if info.ispkg or info.name.rpartition(".")[2] == "__main__" or info.name.startswith("ssl_zoo.cli"):
+        if info.ispkg or info.name == "ssl_zoo.__main__" or info.name.startswith("ssl_zoo.cli."):
             continue
+        listed = [f"!^{name}$" for name, home in ssl_zoo._HOMES.items() if home == info.name]
         lines += [f"::: {info.name}", "    options:", "      heading_level: 2", "      show_root_full_path: true"]
-        lines += ["      show_root_members_full_path: false", ""]
+        lines += [f"      filters: {json.dumps(['!^_', *listed])}", ""]
     return "\n".join(lines)
 
 
 GENERATED: dict[str, Callable[..., str]] = {
-    each.__name__: each for each in (parts, list_of_parts, methods, recipe, source, commands, public_names, modules)
+    each.__name__: each
+    for each in (parts, list_of_parts, table_of_methods, methods, recipe, source, commands, public_names, modules)
 }
 
 

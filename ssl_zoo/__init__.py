@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ssl_zoo.artefact import load_encoder as load_encoder
     from ssl_zoo.batch import Batch as Batch
     from ssl_zoo.batch import View as View
-    from ssl_zoo.build import build as build
+    from ssl_zoo.construct import build as build
     from ssl_zoo.errors import UserError as UserError
     from ssl_zoo.method import Method as Method
     from ssl_zoo.recipe import Recipe as Recipe
@@ -26,7 +26,7 @@ _HOMES = {
     "Recipe": "ssl_zoo.recipe",
     "UserError": "ssl_zoo.errors",
     "View": "ssl_zoo.batch",
-    "build": "ssl_zoo.build",
+    "build": "ssl_zoo.construct",
     "compare": "ssl_zoo.study",
     "evaluate": "ssl_zoo.api",
     "load_encoder": "ssl_zoo.artefact",

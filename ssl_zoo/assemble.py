@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import across, registry
 from ssl_zoo.batch import Batch
-from ssl_zoo.build import build, build_views
+from ssl_zoo.construct import build, build_views
 from ssl_zoo.data import Loader, RawBatch, Split, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError

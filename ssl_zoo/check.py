@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ssl_zoo.build import build, build_views
+from ssl_zoo.construct import build, build_views
 from ssl_zoo.optim.groups import parameter_groups
 from ssl_zoo.recipe import Recipe
 

@@ -12,24 +12,31 @@ from torch import nn
 from ssl_zoo import registry
 from ssl_zoo.artefact import load_encoder
 from ssl_zoo.assemble import OpenData, open_data
-from ssl_zoo.build import build_encoder, build_views
-from ssl_zoo.evaluation.evaluate import compare_representations
+from ssl_zoo.construct import build_encoder, build_views
+from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.evaluate import compare_representations, usable
 from ssl_zoo.hardware import choose
 from ssl_zoo.recipe import Part, Recipe
 from ssl_zoo.recipes import load_recipe
+from ssl_zoo.run_folder import RunFolder
 
 
 def measure(
-    recipe: Recipe, encoder: nn.Module, policy: nn.Module, data: OpenData, device: torch.device
+    recipe: Recipe, encoder: nn.Module, policy: nn.Module, data: OpenData, device: torch.device, insist: bool = False
 ) -> dict[str, Any]:
-    """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe."""
+    """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
+
+    Protocols that need labels are left out where the data have none, or with `insist` are an error there.
+    """
+    protocols = [(part.name, part.knobs) for part in recipe.evaluation.protocols]
+    labelled = all(split.labels is not None for split in (data.train, data.test) if split is not None)
     return compare_representations(
         encoder,
         build_encoder(recipe).to(device) if recipe.evaluation.baselines else None,
         policy,
         data.train,
         data.test,
-        [(part.name, part.knobs) for part in recipe.evaluation.protocols],
+        protocols if insist else usable(protocols, labelled),
         device=device,
         limit=recipe.evaluation.limit,
     )
@@ -44,7 +51,7 @@ def evaluate(
         run: a finished run folder.
         protocols: names; empty takes the recipe's.
         data: other data than the run's.
-        overrides: dotted keys on the run's recipe, such as `evaluation.knn.k=20`.
+        overrides: dotted keys on the run's recipe, such as `evaluation.protocols.knn.k=20`.
 
     Returns:
         `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}`.
@@ -52,7 +59,10 @@ def evaluate(
     Raises:
         UserError: no such run, protocol or data, or a protocol that needs labels where there are none.
     """
-    recipe = load_recipe(str(run), overrides, data=data)
+    folder = RunFolder(run)
+    if not folder.recipe.is_file():
+        raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
+    recipe = load_recipe(str(folder.recipe), overrides, data=data)
     if protocols:
         parts = {part.name: part for part in recipe.evaluation.protocols}
         chosen = [parts.get(name) or Part(name=name, knobs=registry.check("protocol", name, {})) for name in protocols]
@@ -62,4 +72,5 @@ def evaluate(
     encoder = load_encoder(run)
     policy = build_views(recipe, encoder)
     device = choose(recipe.training).fabric().device
-    return measure(recipe, encoder.to(device), policy, open_data(recipe, cast(int, policy.channels)), device)
+    opened = open_data(recipe, cast(int, policy.channels))
+    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols))

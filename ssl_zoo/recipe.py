@@ -95,7 +95,7 @@ class Of:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Leave a mark, which `ssl_zoo.schema` replaces by the registered parts: pydantic refuses foreign references."""
+        """Leave a mark, which `ssl_zoo.schema` replaces by the registered parts: pydantic knows no such reference."""
         return {"part": self.kind}
 
 
@@ -170,7 +170,8 @@ class Training(Frozen):
     def _divides(self) -> Training:
         if self.batch_size % self.accumulate:
             raise ValueError(
-                f"batch_size: {self.batch_size} does not divide into {self.accumulate} equal parts (training.accumulate)"
+                f"batch_size: {self.batch_size} does not divide into {self.accumulate} equal parts "
+                "(training.accumulate)"
             )
         return self
 

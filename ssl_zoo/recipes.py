@@ -178,9 +178,10 @@ def _put_together(reference: str, variant: str | None) -> dict[str, Any]:
     for key, value in experiment.set.items():
         put(raw, key, value, f"{where}: set: ")
     if variant is not None:
-        if variant not in experiment.variants:
-            raise UserError(f"{where}: has no variant {variant!r}{suggest(variant, experiment.variants)}")
-        for key, value in experiment.variants[variant].items():
+        variants = experiment.all_variants()
+        if variant not in variants:
+            raise UserError(f"{where}: has no variant {variant!r}{suggest(variant, variants)}")
+        for key, value in variants[variant].items():
             put(raw, key, value, f"{where}: variants.{variant}: ")
     return raw
 

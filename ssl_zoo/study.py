@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def settings_of(
 
     Args:
         reference: STUDY (all its experiments), STUDY/NAME, or the path of an experiment.
-        variants: only these, `base` being the experiment as it stands; None takes all.
+        variants: only these, `base` being the experiment as it stands; None takes all (of a grid: its cells, not the
+            base).
         seeds: in place of the experiments' own.
         data: in place of the experiments' own.
         overrides: dotted keys on all recipes.
@@ -57,12 +59,12 @@ def settings_of(
     Raises:
         UserError: no such experiment or variant.
     """
-    found = [] if "/" in reference or Path(reference).is_file() else experiment_names(reference)
+    found = experiments_of(reference)
     settings = []
-    for each in found or [reference]:
+    for each in found:
         experiment = read_experiment(each)
         known = [BASE, *experiment.all_variants()]
-        for name in variants or known:
+        for name in variants or (known[1:] if experiment.grid else known):
             if name not in known:
                 if len(found) > 1 and any(name in read_experiment(other).all_variants() for other in found):
                     continue
@@ -73,11 +75,23 @@ def settings_of(
                 return load_recipe(each, overrides, data=data, seed=seed, variant=variant)
 
             stem = each.removesuffix(".yaml").rpartition("/")[2]
-            title = stem if variant is None else variant if len(found or [1]) == 1 else f"{stem} ({variant})"
-            folder = stem if variant is None else f"{stem}-{variant}"
+            title = stem if variant is None else variant if len(found) == 1 else f"{stem} ({variant})"
+            folder = re.sub(r"[^\w.-]+", "-", stem if variant is None else f"{stem}-{variant}")
             expect = tuple(experiment.expect.get(name, ()))
             settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expect))
     return settings
+
+
+def experiments_of(reference: str) -> list[str]:
+    """Return all experiments of a study, or the one that is named."""
+    found = [] if "/" in reference or Path(reference).is_file() else experiment_names(reference)
+    return found or [reference]
+
+
+def grids_of(reference: str) -> list[dict[str, list[str]]]:
+    """Return the axes of each of a study's grids that has three: what `write_heatmap` draws."""
+    grids = [read_experiment(each).grid for each in experiments_of(reference)]
+    return [{axis: list(values) for axis, values in grid.items()} for grid in grids if len(grid) == 3]
 
 
 def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] = lambda: False) -> Group:
@@ -153,6 +167,7 @@ def run_study(
     Raises:
         UserError, TrainingFailed: as `run_setting`.
     """
+    from ssl_zoo.report.heatmap import write_heatmap
     from ssl_zoo.report.results import write_results
 
     settings = settings_of(reference, variants, seeds, data, overrides)
@@ -164,6 +179,10 @@ def run_study(
     path = Path(results) if results is not None else folder / "RESULTS.md"
     write_results(path, reference, groups, {setting.name: setting.expect for setting in settings})
     say(f"results: {path}")
+    for axes in grids_of(reference):
+        picture = path.with_name("heatmap.png")
+        write_heatmap(picture, axes, groups, f"{folder.name}: quality and collapse of every combination")
+        say(f"picture: {picture}")
     return [dict(summary) for group in groups for summary in group.summaries]
 
 

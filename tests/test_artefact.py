@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ssl_zoo.artefact import load_encoder, save_encoder
-from ssl_zoo.build import build_encoder
+from ssl_zoo.construct import build_encoder
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.run_folder import RunFolder

@@ -27,7 +27,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_a_checkpoint_of_a_method_loads_with_weights_only(tmp_path):  # T25
-    from ssl_zoo.build import build
+    from ssl_zoo.construct import build
 
     torch.manual_seed(0)
     method = build(narrow("byol"), tiny_encoder())

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from ssl_zoo import checkpoint
-from ssl_zoo.build import build
+from ssl_zoo.construct import build
 from ssl_zoo.errors import UserError
 from ssl_zoo.initial import initial_weights, put_weights, report
 from ssl_zoo.recipes import load_recipe

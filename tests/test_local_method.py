@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_zoo.batch import Batch, View
-from ssl_zoo.build import build
+from ssl_zoo.construct import build
 from ssl_zoo.errors import UserError
 from ssl_zoo.local_method import LocalMethod
 from ssl_zoo.places import centres, match, take

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_zoo.build import build
+from ssl_zoo.construct import build
 from ssl_zoo.method import Method
 
 

@@ -10,14 +10,6 @@ from ssl_zoo import registry
 from ssl_zoo.errors import UserError, suggest
 
 
-@pytest.fixture
-def clean(monkeypatch):
-    """What a test registers is forgotten after it."""
-    entries = {kind: dict(known) for kind, known in registry._ENTRIES.items()}
-    monkeypatch.setattr(registry, "_ENTRIES", entries)
-    return entries
-
-
 def test_every_kind_has_members_sorted_and_described():
     for kind in registry.PACKAGES:
         names = registry.names(kind)
@@ -27,7 +19,7 @@ def test_every_kind_has_members_sorted_and_described():
             assert entry.summary.endswith((".", ")")) or ":" in entry.summary, f"{kind} {entry.name} needs a docstring"
 
 
-def test_a_duplicate_raises_and_names_both_modules(clean):
+def test_a_duplicate_raises_and_names_both_modules(own_parts):
     def other():
         """Another."""
 
@@ -59,7 +51,7 @@ def test_a_name_like_no_other_gets_no_guess():
     assert suggest("zzzzzz", []) == ". Known: none"
 
 
-def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(clean):
+def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(own_parts):
     @registry.register("head", "made_up")
     class MadeUp:
         """A head that was made up.
@@ -88,7 +80,7 @@ def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(clean):
         registry.build("head", "made_up", {"rate": 1, "time": 3}, in_dim=7)
 
 
-def test_a_function_is_a_part_and_takes_from_the_context_what_it_names(clean):
+def test_a_function_is_a_part_and_takes_from_the_context_what_it_names(own_parts):
     @registry.register("schedule", "made_up")
     def made_up(total_steps, offset=5, *, factor: float = 1.0):
         """A schedule."""
@@ -101,7 +93,7 @@ def test_a_function_is_a_part_and_takes_from_the_context_what_it_names(clean):
         registry.build("schedule", "made_up", steps_per_epoch=2)
 
 
-def test_a_family_gives_its_part_the_rest_of_the_name(clean):
+def test_a_family_gives_its_part_the_rest_of_the_name(own_parts):
     @registry.register("encoder", "shelf/*")
     def from_shelf(model, *, depth: int = 1):
         """A model from the shelf."""
@@ -113,7 +105,7 @@ def test_a_family_gives_its_part_the_rest_of_the_name(clean):
         registry.find("encoder", "shelf/")
 
 
-def test_entry_points_are_loaded_when_parts_are_first_asked_for(clean, monkeypatch):
+def test_entry_points_are_loaded_when_parts_are_first_asked_for(own_parts, monkeypatch):
     class Point:
         def load(self):
             registry.register("pairing", "from_a_plugin")(lambda: "plugged in")
@@ -132,7 +124,7 @@ def test_entry_points_are_loaded_when_parts_are_first_asked_for(clean, monkeypat
         registry._load_plugins.cache_clear()  # so that the real ones are asked for again
 
 
-def test_a_module_of_the_users_is_imported_by_name(clean, tmp_path, monkeypatch):
+def test_a_module_of_the_users_is_imported_by_name(own_parts, tmp_path, monkeypatch):
     (tmp_path / "my_parts.py").write_text(
         "from ssl_zoo import register\n\n@register('pairing', 'mine')\ndef mine():\n    return 'mine'\n"
     )

@@ -146,7 +146,7 @@ def views(
     from PIL import Image
 
     from ssl_zoo.api import open_data
-    from ssl_zoo.build import build_encoder, build_views
+    from ssl_zoo.construct import build_encoder, build_views
     from ssl_zoo.errors import UserError
     from ssl_zoo.recipes import load_recipe
     from ssl_zoo.views_picture import picture_of_views

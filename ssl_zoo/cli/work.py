@@ -69,9 +69,10 @@ def train(
 
     if max_steps is not None:
         overrides = (*overrides, f"training.max_steps={max_steps}")
-    loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
+    is_run = resume and out is None and (Path(recipe) / "recipe.yaml").is_file()
+    reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may be called like a method
+    loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant)
     if out is None:
-        is_run = resume and (Path(recipe) / "recipe.yaml").is_file()
         out = recipe if is_run else _default_out(recipe, variant, loaded.seed)
     try:
         summary = run_training(

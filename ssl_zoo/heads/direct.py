@@ -75,7 +75,7 @@ class _FromCorrelation(nn.Module):
 class DirectPred(_FromCorrelation):
     """W = U diag(sqrt(s / max s) + eps) U^T of the running correlation F = U diag(s) U^T (DirectPred).
 
-    Tian, Chen & Ganguli 2021 (arXiv 2102.06810), equation 18: a linear predictor aligned with the correlation of its
+    Tian, Chen & Ganguli 2021 (arXiv 2102.06810): a linear predictor aligned with the correlation of its
     input. F <- rho F + (1 - rho) E[z z^T], uncentred, over all views of an optimizer step; W is the identity until the
     end of the first step.
 

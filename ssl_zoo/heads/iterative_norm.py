@@ -12,7 +12,7 @@ def inverse_root(covariance: Tensor, iterations: int) -> Tensor:
     """Return an approximation of covariance^(-1/2) by Newton's iteration on covariance / trace.
 
     P_0 = I, P_k = (3 P_{k-1} - P_{k-1}^3 S) / 2 with S of trace 1; P / sqrt(trace) (Huang et al. 2019, arXiv
-    1904.03441, equation 5). Few iterations leave small eigenvalues partly unwhitened, which bounds the gradient.
+    1904.03441). Few iterations leave small eigenvalues partly unwhitened, which bounds the gradient.
 
     Args:
         covariance: symmetric and positive definite, `(..., C, C)`.

@@ -15,17 +15,18 @@ def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
     """Return -|C|_* + local mean_b |Z_b|_* (Yerxa et al. 2023), |.|_* the sum of the singular values.
 
     With views on the unit sphere, C `(B, D)` holds the mean over the views of each sample, and Z_b `(V, D)` the views
-    of sample b. The first part grows with the batch: at best it is sqrt(D B) for B >= D.
+    of sample b. The first part grows with the batch: at best it is sqrt(D B) for B >= D. In float64: the gradient of a
+    small singular value is a direction that float32 hardly knows.
 
     Args:
         z: embeddings of the V views, each `(B, D)`.
         local: the weight lambda of the second part.
     """
-    u = torch.stack([F.normalize(x, dim=1) for x in z], dim=1)  # (B, V, D)
-    spread = -torch.linalg.svdvals(u.mean(dim=1)).sum()
-    if local == 0:
-        return spread
-    return spread + local * torch.linalg.svdvals(u).sum() / len(u)
+    u = torch.stack([F.normalize(x.double(), dim=1) for x in z], dim=1)  # (B, V, D)
+    value = -torch.linalg.svdvals(u.mean(dim=1)).sum()
+    if local > 0:
+        value = value + local * torch.linalg.svdvals(u).sum() / len(u)
+    return value.to(z[0].dtype)
 
 
 @register("term", "nuclear_norm")

@@ -19,7 +19,7 @@ from ssl_zoo.registry import register
 class NearestNeighbour(nn.Module):
     """Every view predicts the nearest neighbours, in a queue of past targets, of the other views' targets.
 
-    Dwibedi et al. 2021 (arXiv 2104.14548), equations 1 and 2. A neighbour is the entry with the largest cosine and has
+    Dwibedi et al. 2021 (NNCLR, arXiv 2104.14548, section 3). A neighbour is the entry with the largest cosine and has
     unit length; no gradient passes it. The queue starts empty, and a target is then its own neighbour. After each
     optimizer step the step's targets of the first view, of all processes, take the place of the oldest entries, so the
     queue is the same on every process.

@@ -86,12 +86,6 @@ def test_a_registered_source(cli):
     assert sorted(report["train"]["classes"]) == [str(digit) for digit in range(10)]
 
 
-def test_real_images(cli, shared_data):
-    result = cli("data", "check", shared_data / "cifar10-small.zip", "--json")
-    assert result.exit_code == 0
-    assert all(report["sizes"] == {"32x32": report["num_samples"]} for report in json.loads(result.stdout).values())
-
-
 def test_what_cannot_be_opened_is_one_sentence(cli, tmp_path):
     for source in ("nowhere", tmp_path):
         result = cli("data", "check", source)

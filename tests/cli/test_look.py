@@ -18,12 +18,8 @@ def test_list_shows_every_method_experiment_and_part_with_a_line_about_it(cli):
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
     for kind in ("methods", "experiments", *registry.PACKAGES):
         assert f"{kind}:" in lines
-    for name in (
-        *method_names(),
-        *experiment_names(),
-        *(name for kind in registry.PACKAGES for name in registry.names(kind)),
-    ):
-        assert name in lines
+    parts = [name for kind in registry.PACKAGES for name in registry.names(kind)]
+    assert set(lines) >= {*method_names(), *experiment_names(), *parts}
     assert "Exploring Simple Siamese Representation Learning" in result.stdout
 
 
@@ -59,8 +55,8 @@ def test_show_prints_all_parts_of_a_name_and_families(cli):
     assert "path = (must be given)" in cli("show", "source/folder").stdout
 
 
-def test_check_joins_the_parts_of_every_method(cli):
-    for name in method_names():
+def test_check_joins_the_parts_of_a_recipe(cli):
+    for name in ("simsiam", "byol", "barlow_twins", "vicreg"):
         result = cli("check", name, "--json")
         assert result.exit_code == 0, result.output
         checked = json.loads(result.stdout)

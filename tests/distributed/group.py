@@ -12,6 +12,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+# Processes are forked from a server that has imported everything once, which takes longer than most groups live.
+mp.set_forkserver_preload(["tests.distributed.jobs", "tests.distributed.noise", "tests.distributed.parity"])
+
 
 def meet(folder: Path, rank: int, size: int) -> None:
     """Let the processes of a group meet; before, each of them is alone."""
@@ -23,7 +26,7 @@ def meet(folder: Path, rank: int, size: int) -> None:
 def run_group(size: int, job: Callable[..., Any], *args: Any) -> list[Any]:
     """Return what `job(folder, rank, size, *args)` returns in each of `size` processes; it calls `meet` itself."""
     with tempfile.TemporaryDirectory() as name:
-        mp.spawn(_enter, (Path(name), size, job, args), nprocs=size)
+        mp.start_processes(_enter, (Path(name), size, job, args), nprocs=size, start_method="forkserver")
         return [torch.load(Path(name) / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ssl_zoo import assemble, hardware
 from ssl_zoo.api import evaluate, train
-from ssl_zoo.build import build
+from ssl_zoo.construct import build
 from ssl_zoo.launch import launch
-from ssl_zoo.recipe import Recipe
+from ssl_zoo.recipe import Recipe, parse
 from ssl_zoo.run_folder import RunFolder
 from tests.distributed.group import meet
 
@@ -86,7 +86,7 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     from tests.distributed.noise import on_noise
 
     join(folder, rank, size)
-    recipe = on_noise("byol", max_steps=6)
+    recipe = on_noise("byol", max_steps=6, memory_format="contiguous")  # as an encoder that is loaded
     other = recipe.model_copy(update={"norm": "local"})
     lazy = recipe.data.model_copy(
         update={"cache": "none", "on_error": "skip", "num_workers": 0, "source": _lazy(recipe)}
@@ -107,8 +107,15 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
         "odd": _error(on_noise("byol", batch_size=23), out=out / "no"),
         "devices": _error(recipe, out=out / "no", devices=size + 1),
         "skip": _error(recipe.model_copy(update={"data": lazy}), out=out / "no"),
+        "unused head": train(_with_unused_head(recipe), out=out / "unused", say=lambda line: None),
         "lines": lines,
     }
+
+
+def _with_unused_head(recipe: Recipe) -> Recipe:
+    """Return the recipe with terms that do not look at the predictor."""
+    raw = recipe.dump()
+    return parse(raw | {"objective": ["variance", "covariance"]}, "unused")
 
 
 def _lazy(recipe: Recipe) -> Any:

@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_zoo import across, norms
+from ssl_zoo import across
 from ssl_zoo.batch import Batch, View
-from ssl_zoo.build import build
+from ssl_zoo.construct import build
 from ssl_zoo.recipe import Recipe
 from tests.distributed.group import meet
-from tests.tiny import small
 
 BATCH = 24
 ROUNDS = 2
 """The second round sees what the first left behind: running statistics, queues, a target that has moved."""
-FLOOR = 1e-2
-"""A gradient that is zero by mathematics (of a bias before BatchNorm) is held against this part of the largest one."""
+FLOOR = {torch.float64: 1e-3, torch.float32: 0.1}
+"""What is zero by mathematics, such as the gradient of a bias before BatchNorm, is rounding noise: differences are
+relative to a tensor's own norm, or to this part of the largest gradient (of 1 for losses and buffers), if that is more.
+"""
+
+Key = tuple[str, str, str]  # item, precision, way to get it wrong ("" for none)
+Found = dict[str, Any]
 
 
-def recipe_of(item: str) -> Recipe:
-    """Return the recipe of `method/NAME`, or one that holds the term of `term/NAME`."""
-    kind, name = item.split("/")
-    if kind == "method":
-        return small(name)
-    return small("vicreg", [f"objective={name}", "predictor={name: mlp, dims: [2048, 8192]}", "pairing=all_pairs"])
+class SmoothEncoder(nn.Module):
+    """Convolutions with BatchNorm, `(B, 3, H, W)` -> `(B, 6)`, without kinks, at which rounding decides a gradient."""
+
+    in_channels, out_dim = 3, 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU(), nn.Conv2d(4, 6, 3, 2), nn.BatchNorm2d(6)]
+        self.body = nn.Sequential(*layers)
+
+    def maps(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.maps(x).mean(dim=(2, 3))
+
+
+def smooth(module: nn.Module) -> None:
+    """Replace the ReLUs of the heads by GELUs."""
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, nn.GELU())
 
 
 def whole_batch(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
-    """Return random views in the roles that the recipe's policy gives; each sample is of another brightness."""
+    """Return random views in the roles that the recipe's policy gives, of samples of very different colours."""
     g = torch.Generator().manual_seed(seed)
     knobs = recipe.views.knobs
     shapes = [("global", 8)] * min(3, knobs["num_views"]) + [("local", 6)] * min(2, knobs.get("num_local", 0))
-    samples = (
-        torch.randn(BATCH, 3, 8, 8, generator=g, dtype=torch.float64)
-        + torch.linspace(-1, 1, BATCH)[:, None, None, None]
-    )
+    samples = 0.5 * torch.randn(BATCH, 3, 8, 8, generator=g, dtype=torch.float64)
+    samples += 2 * torch.randn(BATCH, 3, 1, 1, generator=g, dtype=torch.float64)
     views = []
     for role, size in shapes:
         data = samples[:, :, :size, :size] + 0.5 * torch.randn(BATCH, 3, size, size, generator=g, dtype=torch.float64)
@@ -57,17 +78,18 @@ def shard(batch: Batch, rank: int, size: int) -> Batch:
     return Batch([View(v.data[rows], v.modality, v.role, v.geometry[rows]) for v in batch.views])
 
 
-def train_a_little(item: str, dtype: torch.dtype, rank: int, size: int) -> dict[str, Any]:
+def train_a_little(recipe: Recipe, dtype: torch.dtype, rank: int, size: int) -> Found:
     """Return losses, terms, gradients and the last buffers of a few steps on one process's shard."""
-    recipe = recipe_of(item)
-    method = build(recipe).to(dtype).train()
+    torch.manual_seed(0)
+    method = build(recipe, SmoothEncoder()).to(dtype).train()
+    smooth(method)
     module = DistributedDataParallel(method, find_unused_parameters=True) if size > 1 else method
-    found: dict[str, Any] = {"loss": [], "terms": [], "gradients": []}
+    found: Found = {"loss": [], "terms": [], "gradients": []}
     for number in range(ROUNDS):
         torch.manual_seed(100 * size + rank)  # no result may hang on the global generator
         output = module(shard(whole_batch(recipe, dtype, number), rank, size))
         output.loss.backward()
-        found["loss"].append(across.mean(output.loss.detach()))
+        found["loss"].append({"loss": across.mean(output.loss.detach())})
         found["terms"].append({name: across.mean(value.detach()) for name, value in output.terms.items()})
         found["gradients"].append({n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None})
         with torch.no_grad():
@@ -76,75 +98,82 @@ def train_a_little(item: str, dtype: torch.dtype, rank: int, size: int) -> dict[
                     weight -= 0.01 * weight.grad / (1 + weight.grad.norm())
                     weight.grad = None
         method.after_step((number + 1) / ROUNDS)
-    found["buffers"] = {name: value.clone() for name, value in method.named_buffers()}
-    found["target"] = {n: p.clone() for n, p in method.target.named_parameters()}
+    found["buffers"] = [{name: value.clone() for name, value in method.named_buffers()}]
+    found["state"] = {name: value.clone() for name, value in method.state_dict().items()}
     return found
 
 
-def distance(ours: Tensor, theirs: Tensor, floor: float = 0.0) -> float:
-    """Return the relative difference of two tensors; below `floor`, the norm that it is relative to is the floor."""
-    scale = max(theirs.double().norm().item(), floor)
-    return (ours.double() - theirs.double()).norm().item() / scale if scale else float(ours.norm())
-
-
-def furthest(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[float, str]]:
+def furthest(ours: Found, theirs: Found, floor: float) -> dict[str, tuple[float, str]]:
     """Return, of loss, terms, gradients and buffers, the largest relative difference and where it is."""
-    largest: dict[str, list[tuple[float, str]]] = {"loss": [], "terms": [], "gradients": [], "buffers": []}
-    for number in range(ROUNDS):
-        largest["loss"].append((distance(ours["loss"][number], theirs["loss"][number]), f"round {number}"))
-        for kind in ("terms", "gradients"):
-            a, b = ours[kind][number], theirs[kind][number]
+    largest = {}
+    for kind in ("loss", "terms", "gradients", "buffers"):
+        differences = [(0.0, "")]
+        for number, (a, b) in enumerate(zip(ours[kind], theirs[kind], strict=True)):
             assert a.keys() == b.keys(), (kind, a.keys() ^ b.keys())
-            top = max(value.double().norm().item() for value in b.values())
-            largest[kind] += [(distance(a[name], b[name], FLOOR * top), f"{name}, round {number}") for name in a]
-    for name in ours["buffers"]:
-        largest["buffers"].append((distance(ours["buffers"][name], theirs["buffers"][name], 1e-3), name))
-    return {kind: max(values, default=(0.0, "")) for kind, values in largest.items()}
+            least = floor * (max(x.double().norm().item() for x in b.values()) if kind == "gradients" else 1.0)
+            for name in a:
+                difference = (a[name].double() - b[name].double()).norm().item()
+                scale = max(b[name].double().norm().item(), least)
+                # A NaN is no number that max() would find.
+                worst = difference / scale if difference == difference else float("inf")
+                differences.append((worst, f"{name}, round {number}"))
+        largest[kind] = max(differences)
+    return largest
 
 
-def equal_everywhere(found: dict[str, Any], size: int) -> list[str]:
-    """Return the buffers and target weights that are not the same, bit for bit, in all processes."""
-    mine = {**found["buffers"], **{f"target {name}": value for name, value in found["target"].items()}}
-    all_of_them: list[Any] = [None] * size
-    dist.all_gather_object(all_of_them, mine)
-    return [name for name, value in mine.items() if any(not torch.equal(value, each[name]) for each in all_of_them)]
+def unequal(state: dict[str, Tensor], size: int) -> list[str]:
+    """Return the weights and buffers that are not the same, bit for bit, in all processes."""
+    found: list[Any] = [None] * size
+    dist.all_gather_object(found, state)
+    return [name for name, value in state.items() if any(not torch.equal(value, each[name]) for each in found)]
 
 
-def compare(folder: Path, rank: int, size: int, items: list[str], dtypes: list[torch.dtype], sabotage: str = "") -> Any:
-    """Return {(item, dtype): (what `furthest` says, what is not equal everywhere)}, in the first process."""
-    torch.manual_seed(0)
-    work = [(item, dtype) for item in items for dtype in dtypes]
-    alone = {key: train_a_little(*key, 0, 1) for key in work} if rank == 0 else {}
+def compare(folder: Path, rank: int, size: int, recipes: dict[str, Recipe], keys: list[Key]) -> Any:
+    """Return {key: (what `furthest` says, what is `unequal`)}, in the first process."""
+    cases = {(item, name) for item, name, _ in keys} if rank == 0 else set()
+    alone = {(item, name): train_a_little(recipes[item], getattr(torch, name), 0, 1) for item, name in cases}
     meet(folder, rank, size)
-    SABOTAGE[sabotage]()
     results = {}
-    for key in work:
-        found = train_a_little(*key, rank, size)
-        unequal = equal_everywhere(found, size)
+    for item, name, wrong in keys:
+        dtype = getattr(torch, name)
+        with WRONG[wrong]():
+            found = train_a_little(recipes[item], dtype, rank, size)
+        differing = unequal(found["state"], size)
         if rank == 0:
-            results[key] = (furthest(found, alone[key]), unequal)
+            results[item, name, wrong] = furthest(found, alone[item, name], FLOOR[dtype]), differing
     return results
 
 
-def _raw_gather() -> None:
-    def gather(x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x) for _ in range(across.num_processes())]
-        dist.all_gather(parts, x.detach().contiguous())
-        parts[across.rank()] = x
-        return torch.cat(parts)
-
-    across.gather = gather
+def _without_gradient(x: Tensor) -> Tensor:
+    """Gather as torch's all_gather does: only a process's own samples carry gradient."""
+    parts = [torch.empty_like(x) for _ in range(across.num_processes())]
+    dist.all_gather(parts, x.detach().contiguous())
+    parts[across.rank()] = x
+    return torch.cat(parts)
 
 
-def _no_gather() -> None:
-    across.gather = lambda x: x
+@contextmanager
+def _raw_gather() -> Iterator[None]:
+    with patch.object(across, "gather", _without_gradient):
+        yield
 
 
-def _local_norms() -> None:
-    norms.to_global.__code__ = (lambda module: None).__code__
+@contextmanager
+def _no_gather() -> Iterator[None]:
+    with patch.object(across, "gather", lambda x: x):
+        yield
 
 
-SABOTAGE = {"": lambda: None, "raw gather": _raw_gather, "no gather": _no_gather, "local norms": _local_norms}
-"""Ways to get it wrong: gradients of a process's own samples only, statistics of the shard, norms of the shard."""
+@contextmanager
+def _local_norms() -> Iterator[None]:
+    with patch("ssl_zoo.construct.to_global", lambda module: None):
+        yield
 
-assert not math.fmod(BATCH, 6)
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+WRONG = {"": _nothing, "raw gather": _raw_gather, "no gather": _no_gather, "local norms": _local_norms}
+"""Ways to get it wrong: no gradient from other processes, statistics of the shard, norms of the shard."""

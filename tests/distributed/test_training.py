@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import checkpoint
 from ssl_zoo.norms import GlobalBatchNorm
+from ssl_zoo.run_folder import RunFolder
 from tests.distributed import jobs
 from tests.distributed.group import run_group
 
@@ -70,7 +70,7 @@ def test_only_the_first_process_speaks_and_all_return_the_summary(runs: tuple[Pa
 
 def test_logged_numbers_are_those_of_one_process(runs: tuple[Path, list[Any], Any]) -> None:
     out, _, _ = runs
-    logs = [[json.loads(line) for line in (out / n / "metrics.jsonl").open()] for n in ("one", "several")]
+    logs = [list(RunFolder(out / name).read_metrics()) for name in ("one", "several")]
     for one, several in zip(*logs, strict=True):
         assert several["step"] == one["step"]
         assert several["loss"] == pytest.approx(one["loss"], rel=1e-4)
@@ -109,6 +109,10 @@ def test_impossible_wishes_are_one_sentence(runs: tuple[Path, list[Any], Any]) -
         assert each["devices"].startswith("--devices 3: 2 processes have been started already")
         assert "data.cache=memory" in each["skip"] and "data.on_error=raise" in each["skip"]
     assert not (out / "no").exists()
+
+
+def test_a_head_that_no_term_looks_at_is_no_obstacle(runs: tuple[Path, list[Any], Any]) -> None:
+    assert [each["unused head"]["status"] for each in runs[1]] == ["done", "done"]
 
 
 def test_a_trained_encoder_is_plain_again(runs: tuple[Path, list[Any], Any]) -> None:

@@ -1,14 +1,20 @@
 """Frozen beginnings and the schedule of the weight decay, alone and in a training."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from ssl_zoo import train
+from ssl_zoo.artefact import load_encoder
+from ssl_zoo.construct import build_encoder
 from ssl_zoo.errors import UserError
 from ssl_zoo.optim.groups import parameter_groups
 from ssl_zoo.optim.optimizers import adamw, sgd
 from ssl_zoo.optim.over_time import freeze, plan, set_decay
 from ssl_zoo.optim.rules import Group
+from ssl_zoo.recipes import load_recipe
 
 
 class Net(nn.Module):
@@ -80,3 +86,16 @@ def test_the_plan_survives_the_optimizers_state_dict() -> None:
     other.load_state_dict(optimizer.state_dict())
     assert [g["frozen_steps"] for g in other.param_groups] == [g["frozen_steps"] for g in optimizer.param_groups]
     assert all(tuple(g["decay"]) == (0.04, 0.4) for g in other.param_groups)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_in_a_run_a_frozen_encoder_stays_what_it_was(frozen: bool, tmp_path: Path) -> None:
+    overrides = ["training.max_steps=2", "evaluation.limit=50", "evaluation.protocols=knn"]
+    overrides.append("evaluation.baselines=false")
+    if frozen:
+        overrides.append("training.groups=[{of: [encoder], frozen_epochs: 1}]")
+    recipe = load_recipe("digits/simsiam", [*overrides, "training.batch_size=16", "training.final_weight_decay=0.1"])
+    train(recipe, out=tmp_path / "run", say=lambda line: None)
+    first, last = build_encoder(recipe), load_encoder(tmp_path / "run")
+    moved = [not torch.equal(a, b) for a, b in zip(first.parameters(), last.parameters(), strict=True)]
+    assert not any(moved) if frozen else all(moved)

@@ -96,3 +96,21 @@ def test_own_buffers_follow_the_targets_own_passes() -> None:
 def test_the_online_network_is_not_registered_twice() -> None:
     online = branch()
     assert len(list(EMA(online).parameters())) == len(list(online.parameters()))
+
+
+def test_the_ema_network_has_no_dropout_and_no_stochastic_depth() -> None:
+    class DropPath(nn.Module):
+        drop_prob = 0.0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop_prob = 0.5
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * (torch.rand(len(x), 1) > self.drop_prob)
+
+    online = Branch(nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Dropout(0.5), DropPath()), nn.Linear(5, 4))
+    target = EMA(online).train()
+    first, again = (target(views(), [])[0] for _ in range(2))
+    assert torch.equal(first, again)
+    assert online.encoder[2].p == online.encoder[3].drop_prob == 0.5

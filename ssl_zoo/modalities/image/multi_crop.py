@@ -1,4 +1,4 @@
-"""The view policy `multi_crop`: some global views and many small local ones (SwAV, arXiv 2006.09882, section 3.3)."""
+"""The view policy `multi_crop`: some global views and many small local ones (SwAV, arXiv 2006.09882, section 3.2)."""
 
 from __future__ import annotations
 

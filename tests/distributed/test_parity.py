@@ -1,0 +1,73 @@
+"""Every term and every recipe on several processes equals one process on the concatenated batch (T12, T13, T14, T17).
+
+Every process has other samples. Compared are the loss, each term, the gradient of each parameter after
+DistributedDataParallel has averaged it, and the buffers, over two steps; the second sees the state that the first left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ssl_zoo import registry
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.recipes import method_names
+from tests.distributed.group import run_group
+from tests.distributed.parity import compare
+from tests.tiny import small
+
+TERMS = [f"term/{name}" for name in registry.names("term")]
+METHODS = [f"method/{name}" for name in method_names()]
+SIZES = (2, 3)
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+WRONG = [
+    ("term/covariance", "raw gather", "gradients"),
+    ("term/covariance", "no gather", "loss"),
+    ("term/nuclear_norm", "raw gather", "gradients"),
+    ("method/barlow_twins", "raw gather", "gradients"),
+    ("method/barlow_twins", "no gather", "loss"),
+    ("method/simsiam", "local norms", "gradients"),
+    ("method/byol", "local norms", "buffers"),
+]
+"""An item, a way to get it wrong, and where that has to show."""
+
+
+def recipe_of(item: str) -> Recipe:
+    """Return the recipe of `method/NAME`, or one that holds the term of `term/NAME`."""
+    kind, name = item.split("/")
+    if kind == "method":
+        return small(name)
+    heads = ["projector.dims=[1024, 1024]", "predictor={name: mlp, dims: [2048, 1024]}"]
+    return small("vicreg", [f"objective={name}", *heads, "pairing=all_pairs"])
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[int, Any]:
+    recipes = {item: recipe_of(item) for item in (*TERMS, *METHODS)}
+    keys = [(item, dtype, "") for item in recipes for dtype in TOLERANCE]
+    keys += [(item, "float64", wrong) for item, wrong, _ in WRONG]
+    return {size: run_group(size, compare, recipes, keys)[0] for size in SIZES}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("item", [*TERMS, *METHODS])
+@pytest.mark.parametrize("size", SIZES)
+def test_several_processes_equal_one(results: dict[int, Any], size: int, item: str, dtype: str) -> None:
+    furthest, unequal = results[size][item, dtype, ""]
+    for kind, (difference, where) in furthest.items():
+        assert difference < TOLERANCE[dtype], (kind, where)
+    assert unequal == []
+
+
+@pytest.mark.parametrize(("item", "wrong", "kind"), WRONG)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_wrong_reduction_is_seen(results: dict[int, Any], size: int, item: str, wrong: str, kind: str) -> None:
+    furthest, _ = results[size][item, "float64", wrong]
+    assert furthest[kind][0] > 1e-3
+
+
+def test_nothing_is_left_out(results: dict[int, Any]) -> None:
+    assert len(TERMS) >= 20 and len(METHODS) >= 26
+    for size in SIZES:
+        assert {item for item, _, wrong in results[size] if not wrong} == {*TERMS, *METHODS}

@@ -1,0 +1,57 @@
+"""The public names: pinned here, so that one is not added or lost unnoticed."""
+
+import ast
+import importlib.util
+import inspect
+from pathlib import Path
+
+import ssl_zoo
+from ssl_zoo.cli import main
+
+PUBLIC = [
+    "Batch",
+    "Method",
+    "Recipe",
+    "UserError",
+    "View",
+    "build",
+    "compare",
+    "evaluate",
+    "load_encoder",
+    "load_recipe",
+    "names",
+    "register",
+    "train",
+]
+
+COMMANDS = ["check", "compare", "data", "demo", "eval", "list", "report", "run", "schema", "show", "train", "views"]
+
+
+def test_the_public_names_are_these():
+    assert ssl_zoo.__all__ == PUBLIC == sorted(PUBLIC)
+    assert dir(ssl_zoo) == PUBLIC
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in PUBLIC:
+        value = getattr(ssl_zoo, name)
+        assert value.__name__ == name and (inspect.getdoc(value) or "").strip(), name
+
+
+def test_no_module_hides_a_public_name():
+    # Once `ssl_zoo/build.py` were imported, `ssl_zoo.build` would be that module, and no longer the function.
+    for name in PUBLIC:
+        assert importlib.util.find_spec(f"ssl_zoo.{name}") is None, name
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(ssl_zoo.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname: f"{node.module}" for node in block.body for alias in node.names}
+    assert seen == ssl_zoo._HOMES and sorted(seen) == PUBLIC
+    assert Path(ssl_zoo.__file__).with_name("py.typed").is_file()
+
+
+def test_the_commands_are_these_and_each_says_what_it_does():
+    assert sorted(main.commands) == COMMANDS
+    assert all(command.help for command in main.commands.values())
