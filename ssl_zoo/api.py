@@ -142,9 +142,13 @@ def _banner(run: Run, say: Say) -> None:
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:
+    from PIL import Image
+
     from ssl_zoo.views_picture import picture_of_views
 
-    monitor.add_picture("views", picture_of_views(run.data.train, run.policy, run.recipe.seed, samples=8))
+    picture = picture_of_views(run.data.train, run.policy, run.recipe.seed, samples=8)
+    monitor.add_picture("views", picture)
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(run.folder.views)
 
 
 def _fit(run: Run, monitor: Monitor, started: float, max_seconds: float | None, stop_at: int | None) -> str:

@@ -144,8 +144,9 @@ class Trainer:
         if isinstance(self.fabric.strategy, Replicas):
             trial = copy.deepcopy(self.method)
             weights = [weight for weight in trial.parameters() if weight.requires_grad]
+            batch = self.fabric.strategy.precision.convert_input(self.to_batch(raw))
             with self.fabric.autocast():
-                loss = trial(self.fabric.strategy.precision.convert_input(self.to_batch(raw))).loss
+                loss = trial(batch).loss
             gradients = torch.autograd.grad(loss, weights, allow_unused=True)
             self.fabric.strategy.has_unused = any(gradient is None for gradient in gradients)
         return self.fabric.setup_module(self.method)

@@ -31,7 +31,7 @@ from ssl_zoo.monitor import Monitor
 
 last = Monitor.after_step
 def after_step(self, step):
-    if step.number == {half} + 2:  # two steps after the checkpoint that is gone on from, which was written at every step
+    if step.number == {half} + 2:  # two steps after the checkpoint that is gone on from
         raise KeyboardInterrupt
     return last(self, step)
 
@@ -53,7 +53,9 @@ from pathlib import Path
 from ssl_zoo.api import train
 
 for run in sys.argv[1:]:
-    assert train(str(Path(run) / "wanted.yaml"), out=Path(run) / "run", resume=True, say=lambda line: None)["status"] == "done"
+    run = Path(run)
+    summary = train(str(run / "wanted.yaml"), out=run / "run", resume=True, say=lambda line: None)
+    assert summary["status"] == "done"
 """
 
 
@@ -108,9 +110,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """Return the leaves of nested mappings and lists by their paths."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else None
-    if items is None:
+    if not isinstance(value, (dict, list, tuple)):
         return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
     return {key: leaf for name, each in items for key, leaf in flat(each, f"{path}/{name}").items()}
 
 
@@ -130,7 +132,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert sorted(kept) == sorted(key for key in ours if not key.startswith(timing))
     assert [key for key in kept if not same(ours[key], theirs[key])] == []
     tensors = {key for key in kept if isinstance(theirs[key], Tensor)}
-    assert any(key.startswith("/method/encoder") for key in tensors) and any("momentum_buffer" in key for key in tensors)
+    assert any(key.startswith("/method/encoder") for key in tensors)
+    assert any("momentum_buffer" in key for key in tensors)
     assert theirs["/step"] == 2 * HALF
     if method == "byol":
         rate = theirs["/method/target.rate"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data.source import BadSample, Budget, Split, Strings
+from ssl_zoo.data.tolerant import Tolerant
 from ssl_zoo.errors import UserError
 
 Cache = Literal["auto", "memory", "none"]
@@ -66,7 +67,7 @@ def load(
     on_error: Literal["raise", "skip"] = "raise",
     bad_budget: float = 0.001,
 ) -> Split:
-    """Return the split with its samples in memory where that is asked for and possible, else as it is.
+    """Return the split with its samples in memory where that is asked for and possible, else as it is or `Tolerant`.
 
     Args:
         split: what to read.
@@ -78,10 +79,11 @@ def load(
     Raises:
         UserError: a sample cannot be read, or more than the budget; `memory` and the sizes differ.
     """
-    if isinstance(split, MemorySplit) or cache == "none":
+    if isinstance(split, MemorySplit):
         return split
-    if cache == "auto" and not _fits(split):
-        return split
+    lazy: Split = Tolerant(split, bad_budget) if on_error == "skip" else split
+    if cache == "none" or (cache == "auto" and not _fits(split)):
+        return lazy
     budget = Budget(len(split), on_error, bad_budget)
     data: Tensor | None = None
     kept: list[int] = []
@@ -95,7 +97,7 @@ def load(
             data = torch.empty((len(split), *sample.shape), dtype=sample.dtype)
         if sample.shape != data.shape[1:]:
             if cache == "auto":
-                return split
+                return lazy
             raise UserError(
                 f"cache: memory needs samples of one size, but {split.name(i)} is {_size(sample)} "
                 f"and {split.name(kept[0])} is {_size(data[0])}; use cache: auto or none."

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View, encode
+from ssl_zoo.data.source import BadSample, Budget
 from ssl_zoo.rng import generator
 
 
@@ -74,11 +75,26 @@ def chosen(num: int, limit: int | None) -> Tensor:
     return torch.randperm(num, generator=generator(0, "limit"))[:limit].sort().values
 
 
-def read(split: Any, index: Tensor, device: torch.device | str = "cpu") -> Tensor | list[Tensor]:
-    """Return samples of a split: one tensor on `device` if it keeps them so, else a list of decoded samples."""
+def read(
+    split: Any, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
+) -> tuple[Tensor | list[Tensor], Tensor]:
+    """Return samples of a split and their indices: those asked for, less those that `budget` lets be left out.
+
+    Samples are one tensor on `device` if the split keeps them so, else a list of decoded samples.
+    """
     if hasattr(split, "read_batch"):
-        return split.read_batch(index).to(device)
-    return [split.read(i) for i in index.tolist()]
+        return split.read_batch(index).to(device), index
+    samples, kept = [], []
+    for i in index.tolist():
+        try:
+            samples.append(split.read(i))
+        except BadSample as error:
+            if budget is None:
+                raise
+            budget.add(error.name, error.reason)
+            continue
+        kept.append(i)
+    return samples, torch.tensor(kept, dtype=torch.int64)
 
 
 def _collect(
@@ -91,18 +107,25 @@ def _collect(
     device: torch.device | str,
 ) -> Features:
     """Apply `embed` to the plain samples of a split, in batches on `device`; the result lies in main memory."""
-    index = chosen(len(split), limit)
+    budget = split.budget() if hasattr(split, "budget") else None
     x: Tensor | None = None
+    used = []
+    num = 0
+    index = chosen(len(split), limit)
     with torch.no_grad():
-        for start in range(0, len(index), batch_size):
-            part = index[start : start + batch_size]
-            h = embed(policy.plain(read(split, part, device)).to(device)).float().cpu()
+        for part in index.split(batch_size):
+            samples, kept = read(split, part, device, budget)
+            if not len(kept):
+                continue
+            h = embed(policy.plain(samples).to(device)).float().cpu()
             if x is None:
                 x = torch.empty(len(index), h.shape[1])
-            x[start : start + len(part)] = h
+            x[num : num + len(kept)] = h
+            num += len(kept)
+            used.append(kept)
     if x is None:
         raise ValueError("an empty split has no features")
-    return Features(x, None if split.labels is None else split.labels[index])
+    return Features(x[:num], None if split.labels is None else split.labels[torch.cat(used)])
 
 
 def extract(

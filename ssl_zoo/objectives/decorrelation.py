@@ -1,4 +1,4 @@
-"""Terms that keep the embedding space open: `cross_correlation` (Barlow Twins), `variance` and `covariance` (VICReg)."""
+"""Terms that keep the space open: `cross_correlation` (Barlow Twins), `variance` and `covariance` (VICReg)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

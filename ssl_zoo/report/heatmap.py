@@ -68,7 +68,8 @@ def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequenc
         level = _baseline(groups, name)
         if level is not None and low <= level <= high:
             bar.ax.axhline(level, color="white", linewidth=1.5)
-            bar.ax.text(-0.15, level, label, ha="right", va="center", fontsize=7, transform=bar.ax.get_yaxis_transform())
+            place = bar.ax.get_yaxis_transform()
+            bar.ax.text(-0.15, level, label, ha="right", va="center", fontsize=7, transform=place)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
@@ -80,5 +81,5 @@ def _annotate(axis: Any, x: int, y: int, cell: Group | None, shade: float) -> No
         return
     collapsed = any(summary["status"] == "collapsed" for summary in cell.summaries)
     text = f"{CROSS} {100 * value:.0f}" if collapsed else f"{100 * value:.0f}"
-    weight = "normal" if collapsed else "bold"
-    axis.text(x, y, text, ha="center", va="center", fontsize=9, weight=weight, color="white" if shade < 0.6 else "black")
+    weight, colour = "normal" if collapsed else "bold", "white" if shade < 0.6 else "black"
+    axis.text(x, y, text, ha="center", va="center", fontsize=9, weight=weight, color=colour)

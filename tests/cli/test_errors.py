@@ -163,13 +163,7 @@ def test_more_corrupt_images_than_the_budget_stop(refused, tiny, images):
     assert words.endswith("; mend or remove them, or raise bad_budget.") and "07.png" in words
 
 
-UNCACHED = pytest.param(
-    "none",
-    marks=pytest.mark.xfail(strict=True, reason="evaluation reads samples that are not in memory without the policy"),
-)
-
-
-@pytest.mark.parametrize("cache", ["memory", UNCACHED])
+@pytest.mark.parametrize("cache", ["memory", "none"])
 def test_corrupt_images_within_the_budget_are_left_out_and_listed(cli, tiny, images, tmp_path, cache):
     skip = ("-s", "data.on_error=skip", "-s", "data.bad_budget=0.05", "-s", f"data.cache={cache}")
     # six epochs of two batches of 16 from 40: the bad one comes up

@@ -57,7 +57,8 @@ def test_groups_select_components_biases_and_norms() -> None:
     )
     groups = by_name(parameter_groups(Net(), rules))
     assert set(groups) == {
-        "encoder.0.weight", "encoder.0.bias", "encoder.1.weight", "encoder.1.bias", "predictor.weight", "predictor.bias",
+        "encoder.0.weight", "encoder.0.bias", "encoder.1.weight", "encoder.1.bias",
+        "predictor.weight", "predictor.bias",
     }  # fmt: skip
     assert "weight_decay" not in groups["encoder.0.weight"] and groups["encoder.0.weight"]["lr_scale"] == 1.0
     for name in ("encoder.0.bias", "encoder.1.weight", "encoder.1.bias", "predictor.bias"):

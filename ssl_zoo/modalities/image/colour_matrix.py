@@ -1,10 +1,10 @@
 """The colour jitter as one affine map of the channels a sample: much faster than the changes one by one.
 
-Brightness, contrast and saturation are affine in the pixel's channels, given the image's mean; so is a turn of the hue
-if it is a rotation about the grey axis. Their product in each sample's own order is one 3 x 4 matrix, and taking the
-colour out (`grey`) is one more factor. Two things differ from doing them one by one (`ssl_zoo.modalities.image.colour`,
-torchvision's semantics): values are kept in [0, 1] once at the end, not after each change, and the hue turns on a circle
-where HSV's is a hexagon (equal at multiples of a third of the circle).
+Brightness, contrast and saturation are affine in the pixel's channels, given the image's mean; so is a turn of the
+hue if it is a rotation about the grey axis. Their product in each sample's own order is one 3 x 4 matrix, and taking
+the colour out (`grey`) is one more factor. Two things differ from doing them one by one, as torchvision does and
+`ssl_zoo.modalities.image.colour`: values are kept in [0, 1] once at the end, not after each change, and the hue turns
+on a circle where HSV's is a hexagon (equal at multiples of a third of the circle).
 """
 
 from __future__ import annotations
@@ -15,11 +15,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.modalities.image.colour import GREY_WEIGHTS
-
-
-def _weights(x: Tensor) -> Tensor:
-    """Return what each channel counts in the grey value, `(C,)`."""
-    return x.new_tensor(GREY_WEIGHTS) if x.shape[1] == 3 else x.new_full((x.shape[1],), 1 / x.shape[1])
+from ssl_zoo.modalities.image.constants import constant
 
 
 def _turns(angle: Tensor) -> Tensor:
@@ -30,60 +26,65 @@ def _turns(angle: Tensor) -> Tensor:
     return torch.stack(rows, dim=1).view(-1, 3, 3)
 
 
-def jitter_matrices(
-    mean: Tensor, factors: Tensor, order: Tensor, chosen: Tensor, used: tuple[bool, ...], weights: Tensor
+def colour_maps(
+    mean: Tensor, factors: Tensor, order: Tensor, chosen: Tensor, used: tuple[bool, ...], grey: Tensor | None
 ) -> Tensor:
-    """Return the maps `(B, C, C + 1)`, the last column being added, of a colour jitter in each sample's order.
+    """Return the maps `(B, C, C + 1)`, the last column being added, of a colour jitter and of the loss of colour.
 
     Args:
-        mean: of each channel of each image, `(B, C)`.
+        mean: of each channel of each image, `(B, C)`, in [0, 1].
         factors: of brightness, contrast, saturation, and the turn of the hue, `(B, 4)`.
         order: a permutation of 0..3 a sample, `(B, 4)`: which change comes when.
-        chosen: which samples are changed, bool `(B,)`; the others get the identity.
+        chosen: which samples are jittered, bool `(B,)`; the others keep their colours.
         used: which of the four changes are wanted at all.
-        weights: of the channels in the grey value, `(C,)`.
+        grey: which samples lose their colour, bool `(B,)`, or None.
     """
     num, channels = mean.shape
-    eye = torch.eye(channels, device=mean.device, dtype=mean.dtype)
-    linear = eye.expand(num, -1, -1)
-    shift = mean.new_zeros(num, channels)
+    device, dtype = mean.device, mean.dtype
     colour = channels == 3
-    neutral = factors.new_tensor([1.0, 1.0, 1.0, 0.0])
-    wanted = torch.tensor(used, device=mean.device) & chosen[:, None]
-    factors = torch.where(wanted, factors, neutral)
-    grey = weights.expand(channels, -1)  # 1 w^T
+    weights = constant(GREY_WEIGHTS if colour else (1 / channels,) * channels, device, dtype)
+    eye = torch.eye(channels, device=device, dtype=dtype)
+    wanted = constant(used, device, torch.bool) & chosen[:, None]
+    factors = torch.where(wanted, factors, constant((1.0, 1.0, 1.0, 0.0), device, factors.dtype))
     scaled = factors[:, :3, None, None] * eye  # (B, 3, C, C)
-    changes = [scaled[:, 0], scaled[:, 1]]
-    if colour:
-        changes += [scaled[:, 2] + (1 - factors[:, 2, None, None]) * grey, _turns(factors[:, 3])]
-    every = torch.stack(changes, dim=1)  # (B, 2 or 4, C, C)
-    for turn in order.unbind(dim=1):
-        step = every[torch.arange(num, device=mean.device), turn.clamp(max=len(changes) - 1)]
-        if not colour:
-            step = torch.where((turn < 2)[:, None, None], step, eye)
-        level = ((linear @ mean[..., None]).squeeze(2) + shift) @ weights  # the grey mean of the image so far
-        added = torch.where(turn == 1, (1 - factors[:, 1]) * level, torch.zeros_like(level))
-        linear = step @ linear
-        shift = (step @ shift[..., None]).squeeze(2) + added[:, None]
-    return torch.cat([linear, shift[..., None]], dim=2)
+    last = [scaled[:, 2] + (1 - factors[:, 2, None, None]) * weights, _turns(factors[:, 3])] if colour else [eye, eye]
+    every = torch.stack([scaled[:, 0], scaled[:, 1], *(each.expand(num, -1, -1) for each in last)], dim=1)
+    steps = every[torch.arange(num, device=device)[:, None], order]  # (B, 4, C, C), in each sample's order
+    blended = torch.where(order == 1, 1 - factors[:, 1, None], 0)  # how much of the grey mean contrast adds, and when
+    # What has been made so far of the colours, of what is added, and of the image's mean: columns C, 1 and 1.
+    state = torch.cat([eye.expand(num, -1, -1), mean.new_zeros(num, channels, 1), mean[..., None]], dim=2)
+    for turn in range(order.shape[1]):
+        level = state[:, :, -1] @ weights  # the grey mean of the image so far
+        state = torch.bmm(steps[:, turn], state)
+        state[:, :, channels:] += (blended[:, turn] * level)[:, None, None]
+    maps = state[:, :, :-1]
+    if grey is not None and colour:
+        maps = torch.where(grey[:, None, None], weights @ maps[:, None], maps)
+    return maps
+
+
+def apply_maps(
+    maps: Tensor, planes: Tensor, low: Tensor | float, high: Tensor | float, out: Tensor | None = None
+) -> Tensor:
+    """Return the pixels that affine maps make of others, kept in bounds.
+
+    Args:
+        maps: `(B, C, C + 1)`.
+        planes: `(B, C + 1, N)`, channels and a last one of ones.
+        low: least value; a number, or `(C, 1)`.
+        high: greatest value.
+        out: `(B, C, N)`, contiguous, to write to.
+    """
+    made = torch.bmm(maps, planes, out=out) if out is not None else torch.bmm(maps, planes)
+    if isinstance(low, Tensor) and isinstance(high, Tensor):  # several times faster than `clamp_` with tensors
+        return torch.minimum(torch.maximum(made, low, out=made), high, out=made)
+    return made.clamp_(low, high)
 
 
 def recolour(
     x: Tensor, factors: Tensor, order: Tensor, chosen: Tensor, used: tuple[bool, ...], grey: Tensor | None
 ) -> Tensor:
-    """Return images with the jitter's changes, and without colour where `grey` says so, in [0, 1].
-
-    Args:
-        x: images `(B, C, H, W)` in [0, 1].
-        factors: as in `jitter_matrices`, and so are `order`, `chosen` and `used`.
-        order: see there.
-        chosen: see there.
-        used: see there.
-        grey: which samples lose their colour, bool `(B,)`, or None.
-    """
-    weights = _weights(x)
-    maps = jitter_matrices(x.mean(dim=(2, 3)), factors, order, chosen, used, weights)
-    if grey is not None and x.shape[1] == 3:
-        flat = weights.expand(3, -1) @ maps
-        maps = torch.where(grey[:, None, None], flat, maps)
-    return torch.baddbmm(maps[..., -1:], maps[..., :-1], x.flatten(2)).view_as(x).clamp_(0, 1)
+    """Return images `(B, C, H, W)` in [0, 1] with the changes of `colour_maps`, in [0, 1]."""
+    maps = colour_maps(x.mean(dim=(2, 3)), factors, order, chosen, used, grey)
+    planes = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+    return apply_maps(maps, planes.flatten(2), 0.0, 1.0).view_as(x)

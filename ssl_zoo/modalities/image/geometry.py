@@ -1,12 +1,14 @@
 """Crop, resize, flip and blur of image batches, with parameters per sample.
 
 Crop with resize, and blur, are separable linear maps: each is a matrix product on the rows and one on the columns, with
-a matrix a sample. The weights are those of torch's antialiased interpolation, so the results are torchvision's.
+a matrix a sample. The weights are those of torch's antialiased interpolation, so the results are torchvision's. Matrices
+of large images are mostly zeros; on a CPU those are left to `ssl_zoo.modalities.image.geometry_large`.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -15,6 +17,9 @@ from torch import Tensor
 Interpolation = Literal["bilinear", "bicubic"]
 TRIES = 10
 """Tries at a crop that fits, as in torchvision's RandomResizedCrop."""
+
+_FAR = 1e6
+"""A distance in pixels at which every filter is zero."""
 
 
 def draw_crops(generator: torch.Generator, *shape: int) -> Tensor:
@@ -59,54 +64,87 @@ def _central(high: Tensor, wide: Tensor, ratio: tuple[float, float]) -> Tensor:
     return torch.stack([((high - h) / 2).floor(), ((wide - w) / 2).floor(), h, w], dim=-1)
 
 
-def _kernel(x: Tensor, interpolation: Interpolation) -> Tensor:
-    """Return the interpolation filter at x: a triangle, or Keys' cubic with a = -0.5 as in antialiased torch."""
-    x = x.abs()
-    if interpolation == "bilinear":
-        return (1 - x).clamp(min=0)
+def _cubic(x: Tensor) -> Tensor:
+    """Return Keys' cubic filter at distances x >= 0, with a = -0.5 as in antialiased torch."""
     a = -0.5
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def resample_weights(start: Tensor, length: Tensor, num_in: int, num_out: int, interpolation: Interpolation) -> Tensor:
-    """Return the matrices `(B, num_out, num_in)` that resample the span [start, start + length) to `num_out` pixels."""
+def resample_weights(
+    start: Tensor,
+    length: Tensor,
+    num_in: int,
+    num_out: int,
+    interpolation: Interpolation,
+    mirror: Tensor | None = None,
+) -> Tensor:
+    """Return the matrices `(B, num_out, num_in)` that resample the span [start, start + length) to `num_out` pixels.
+
+    Args:
+        start: first pixel of each span, `(B,)`, whole numbers.
+        length: of each span in pixels, `(B,)`.
+        num_in: pixels that there are.
+        num_out: pixels to make.
+        interpolation: the filter, which widens with the reduction (antialiasing).
+        mirror: which spans to read backwards, bool `(B,)`.
+    """
     device, dtype = start.device, torch.float32
-    scale = (length / num_out).to(dtype)[:, None, None]
-    stretch = scale.clamp(min=1)  # antialias: the filter widens with the reduction
-    support = (1.0 if interpolation == "bilinear" else 2.0) * stretch
-    centre = scale * (torch.arange(num_out, device=device, dtype=dtype)[None, :, None] + 0.5)
-    pixel = torch.arange(num_in, device=device, dtype=dtype)[None, None, :] - start.to(dtype)[:, None, None]
-    first = (centre - support + 0.5).floor().clamp(min=0)
-    last = torch.minimum((centre + support + 0.5).floor(), length.to(dtype)[:, None, None])
-    weights = _kernel((pixel - centre + 0.5) / stretch, interpolation) * ((pixel >= first) & (pixel < last))
-    return weights / weights.sum(dim=2, keepdim=True)
+    start, length = start.to(dtype)[:, None], length.to(dtype)[:, None]
+    scale = length / num_out
+    stretch = scale.clamp(min=1)
+    centre = scale * (torch.arange(num_out, device=device, dtype=dtype) + 0.5)  # (B, num_out), from the span's start
+    if mirror is not None:
+        centre = torch.where(mirror[:, None], length - centre, centre)
+    pixel = torch.arange(num_in, device=device, dtype=dtype) + 0.5 - start  # (B, num_in)
+    pixel = torch.where((pixel > 0) & (pixel < length), pixel, _FAR)  # pixels beside the span count for nothing
+    weights = torch.sub(pixel[:, None, :], centre[:, :, None]).abs_()
+    if interpolation == "bilinear":
+        weights = torch.sub(stretch[:, :, None], weights, out=weights).clamp_min_(0)  # a triangle, times stretch
+    else:
+        weights = _cubic(weights.div_(stretch[:, :, None]))
+    return weights.mul_(weights.sum(dim=2, keepdim=True).reciprocal_())
+
+
+def resized_crops(
+    x: Tensor, boxes: Tensor, size: int, interpolation: Interpolation = "bilinear", flip: Tensor | None = None
+) -> Tensor:
+    """Cut several boxes out of each image, resize them with antialiasing, and flip some.
+
+    Equal to torchvision's `resized_crop` (antialiased, float) of the same boxes; a bicubic result can leave the range.
+
+    Args:
+        x: images `(B, C, H, W)`, of any type; computed in float32.
+        boxes: top, left, height, width in pixels, `(V, B, 4)`.
+        size: height and width of the results.
+        interpolation: of the resize.
+        flip: which results to mirror left to right, bool `(V, B)`.
+
+    Returns:
+        `(V, B, C, size, size)`, float32; the rows of one image are not adjacent in memory: `(V, B, size, C, size)`.
+    """
+    (views, num), channels = boxes.shape[:2], x.shape[1]
+    flat = boxes.flatten(0, 1)
+    rows = resample_weights(flat[:, 0], flat[:, 2], x.shape[2], size, interpolation)
+    mirror = None if flip is None else flip.flatten()
+    columns = resample_weights(flat[:, 1], flat[:, 3], x.shape[3], size, interpolation, mirror)
+    # One product makes the rows of all views: (B, V size, H) @ (B, H, C W).
+    rows = rows.view(views, num, size, -1).transpose(0, 1).reshape(num, views * size, -1)
+    source = x.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)
+    made = torch.bmm(rows, source).view(num, views, size * channels, -1)
+    columns = columns.view(views, num, size, -1).transpose(2, 3)
+    result = x.new_empty(views, num, size * channels, size, dtype=torch.float32)
+    for view in range(views):
+        torch.bmm(made[:, view], columns[view], out=result[view])
+    return result.view(views, num, size, channels, size).transpose(2, 3)
 
 
 def resized_crop(
     x: Tensor, boxes: Tensor, size: int, interpolation: Interpolation = "bilinear", flip: Tensor | None = None
 ) -> Tensor:
-    """Cut a box out of each image, resize it with antialiasing, and flip some.
-
-    Equal to torchvision's `resized_crop` (antialiased, float) of the same boxes; a bicubic result can leave [0, 1].
-
-    Args:
-        x: images `(B, C, H, W)`, float.
-        boxes: top, left, height, width in pixels, `(B, 4)`.
-        size: height and width of the result.
-        interpolation: of the resize.
-        flip: which samples to mirror left to right, bool `(B,)`.
-
-    Returns:
-        `(B, C, size, size)`.
-    """
-    rows = resample_weights(boxes[:, 0], boxes[:, 2], x.shape[2], size, interpolation)
-    columns = resample_weights(boxes[:, 1], boxes[:, 3], x.shape[3], size, interpolation)
-    if flip is not None:
-        columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    rows, columns = rows.to(x.dtype), columns.to(x.dtype)
-    return rows[:, None] @ x @ columns.transpose(1, 2)[:, None]
+    """Cut one box `(B, 4)` out of each image: `resized_crops` for one view."""
+    return resized_crops(x, boxes[None], size, interpolation, None if flip is None else flip[None])[0]
 
 
 def blur_radius(sigma: float, size: int) -> int:
@@ -114,15 +152,23 @@ def blur_radius(sigma: float, size: int) -> int:
     return min(math.ceil(3 * sigma), size - 1)
 
 
-def _blur_weights(sigma: Tensor, radius: int, num: int) -> Tensor:
-    """Return the matrices `(B, num, num)` of a Gaussian blur with reflection at the border."""
-    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)
-    source = (torch.arange(num, device=sigma.device)[:, None] + offsets).abs()  # (num, 2 radius + 1)
-    source = torch.where(source >= num, 2 * (num - 1) - source, source)
-    weights = sigma.new_zeros(len(sigma), num, num)
-    return weights.scatter_add_(2, source.expand(len(sigma), -1, -1), kernel[:, None, :].expand(-1, num, -1))
+def half_kernels(sigma: Tensor, radius: int) -> Tensor:
+    """Return the middle tap and those on one side of it, `(B, radius + 1)`, of Gaussian kernels whose taps add to 1."""
+    half = torch.exp(-0.5 * (torch.arange(radius + 1, device=sigma.device) / sigma[:, None]) ** 2)
+    return half / (2 * half.sum(dim=1, keepdim=True) - half[:, :1])
+
+
+@lru_cache(maxsize=32)
+def _blur_basis(radius: int, num: int, device: torch.device) -> Tensor:
+    """Return `(radius + 1, num * num)`: the matrix of a blur is its half kernel times this."""
+    with torch.inference_mode(False):
+        offsets = torch.arange(-radius, radius + 1, device=device)
+        source = (torch.arange(num, device=device)[:, None] + offsets).abs()  # reflection at the border
+        source = torch.where(source >= num, 2 * (num - 1) - source, source)  # (num, 2 radius + 1)
+        place = torch.arange(num, device=device)[:, None] * num + source
+        basis = torch.zeros(radius + 1, num * num, device=device)
+        basis.index_put_((offsets.abs().expand_as(place), place), basis.new_ones(()), accumulate=True)
+        return basis
 
 
 def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
@@ -136,6 +182,17 @@ def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
     Returns:
         `(B, C, H, W)`, with reflection at the border as in torchvision's `gaussian_blur`.
     """
-    rows = _blur_weights(sigma, radius, x.shape[2]).to(x.dtype)
-    columns = rows if x.shape[2] == x.shape[3] else _blur_weights(sigma, radius, x.shape[3]).to(x.dtype)
-    return rows[:, None] @ x @ columns.transpose(1, 2)[:, None]
+    return convolve(x, half_kernels(sigma, radius))
+
+
+def convolve(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve rows and columns of each image with its symmetric kernel `(B, radius + 1)`, see `gaussian_blur`."""
+    num, channels, height, width = x.shape
+    radius = kernels.shape[1] - 1
+    rows = (kernels @ _blur_basis(radius, height, x.device)).view(num, height, height)
+    columns = rows if height == width else (kernels @ _blur_basis(radius, width, x.device)).view(num, width, width)
+    across = torch.bmm(x.reshape(num, channels * height, width), columns.transpose(1, 2)).view_as(x)
+    result = torch.empty_like(across)
+    for channel in range(channels):
+        result[:, channel] = torch.bmm(rows, across[:, channel])
+    return result

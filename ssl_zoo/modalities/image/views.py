@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import View
 from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image import colour, colour_matrix, geometry
+from ssl_zoo.modalities.image import geometry, geometry_large
+from ssl_zoo.modalities.image.constants import constant
 from ssl_zoo.modalities.image.geometry import Interpolation
+from ssl_zoo.modalities.image.rendering import Look, Plan, render
 from ssl_zoo.registry import register
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -156,19 +158,13 @@ class Augment(nn.Module):
         heights = torch.tensor([sample.shape[1] for sample in samples])
         widths = torch.tensor([sample.shape[2] for sample in samples])
         boxes = torch.stack([self._boxes(params["crop"][:, v], heights, widths) for v in range(self.num_views)])
-        mode = TF.InterpolationMode(self.interpolation)
-        side = [self.size, self.size]
         cut = torch.stack(
             [
-                torch.stack(
-                    [
-                        TF.resized_crop(sample, *map(int, box), side, interpolation=mode, antialias=True)
-                        for sample, box in zip(samples, each, strict=True)
-                    ]
-                )
-                for each in boxes
+                geometry_large.cut(sample, box, self.size, self.interpolation)
+                for each in boxes.int().tolist()
+                for sample, box in zip(samples, each, strict=True)
             ]
-        )
+        ).unflatten(0, (self.num_views, -1))
         scale = torch.stack([heights, widths, heights, widths], dim=1)
         return {"cut": cut, "geometry": boxes / scale, **{k: v for k, v in params.items() if k != "crop"}}
 
@@ -188,55 +184,47 @@ class Augment(nn.Module):
         """Make the views, each `(B, C, S, S)` float32, on the payload's device."""
         device = payload["chance"].device
         self.to(device)
+        image, cut = payload.get("image"), payload.get("cut")
         with torch.autocast(device.type, enabled=False):
-            image = payload["image"].float() / 255 if "image" in payload else None
-            return [self._view(image, payload, number) for number in range(self.num_views)]
+            plan, places = self._plan(payload)
+            made = render(image, cut, plan, self._look())
+        mirrored = torch.zeros_like(plan.sigma) if plan.flip is None else plan.flip.float()
+        seen = torch.cat([places.float(), mirrored[..., None]], dim=2)
+        return [View(x, self.modality, "global", place) for x, place in zip(made, seen, strict=True)]
 
-    def _view(self, image: Tensor | None, payload: dict[str, Tensor], number: int) -> View:
-        draws = {name: value[:, number] for name, value in payload.items() if name not in ("image", "cut", "geometry")}
-        chosen = {
-            name: draws["chance"][:, i] < self.chance[name][number] if self.chance[name][number] > 0 else None
-            for i, name in enumerate(self.chance)
+    def _plan(self, payload: dict[str, Tensor]) -> tuple[Plan, Tensor]:
+        """Return what is done to each sample, and the place of each crop in its image `(V, B, 4)`."""
+        draws = {
+            name: value.transpose(0, 1) for name, value in payload.items() if name not in ("image", "cut", "geometry")
         }
-        flip = chosen["flip"]
-        if image is not None:
-            full = draws["crop"].new_tensor(image.shape[2:]).expand(len(image), 2)
-            boxes = self._boxes(draws["crop"], full[:, 0], full[:, 1])
-            x = geometry.resized_crop(image, boxes, self.size, self.interpolation, flip).clamp(0, 1)
-            place = boxes / full.repeat(1, 2)
+        chosen = {
+            name: draws["chance"][..., i] < constant(tuple(each), draws["chance"].device)[:, None] if max(each) else None
+            for i, (name, each) in enumerate(self.chance.items())
+        }
+        boxes = None
+        if "image" in payload:
+            height, width = payload["image"].shape[2:]
+            drawn = draws["crop"].flatten(0, 1)
+            sides = [drawn.new_full((len(drawn),), side) for side in (height, width)]
+            boxes = self._boxes(drawn, *sides).unflatten(0, draws["crop"].shape[:2])
+            places = boxes / constant((height, width, height, width), boxes.device)
         else:
-            x, place = payload["cut"][number].float() / 255, payload["geometry"][number]
-            x = x if flip is None else torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x)
-        x = (self._recolour(x, draws, chosen) - self.mean) / self.std
-        mirrored = torch.zeros(len(x), device=x.device) if flip is None else flip.float()
-        return View(x, self.modality, "global", torch.cat([place.float(), mirrored[:, None]], dim=1))
+            places = payload["geometry"]
+        low, high = self.sigma
+        sigma = low + (high - low) * draws["sigma"]
+        return Plan(boxes, factors=self._factors(draws["factors"]), order=draws["order"], sigma=sigma, **chosen), places
 
-    def _recolour(self, x: Tensor, draws: dict[str, Tensor], chosen: dict[str, Tensor | None]) -> Tensor:
-        jitter, grey = chosen["jitter"], chosen["grey"]
+    def _look(self) -> Look:
         used = tuple(strength > 0 for strength in self.strengths)
-        if jitter is not None and any(used):
-            factors = self._factors(draws["factors"])
-            if self.colour == "matrix":
-                x, grey = colour_matrix.recolour(x, factors, draws["order"], jitter, used, grey), None
-            else:
-                x = colour.jitter(x, factors, draws["order"], jitter, used)
-        if grey is not None:
-            x = colour.grey(x, grey)
-        if chosen["blur"] is not None:
-            low, high = self.sigma
-            index = torch.nonzero(chosen["blur"]).squeeze(1)
-            sigma = low + (high - low) * draws["sigma"][index]
-            x = x.index_copy(0, index, geometry.gaussian_blur(x[index], sigma, geometry.blur_radius(high, self.size)))
-        if chosen["solarise"] is not None:
-            x = colour.solarise(x, chosen["solarise"], self.threshold)
-        return x
+        radius = geometry.blur_radius(self.sigma[1], self.size)
+        return Look(self.size, self.interpolation, self.colour, used, radius, self.threshold, self.mean, self.std)
 
     def _factors(self, uniform: Tensor) -> Tensor:
-        """Turn uniform numbers `(B, 4)` into the jitter's factors and the turn of the hue."""
+        """Turn uniform numbers `(..., 4)` into the jitter's factors and the turn of the hue."""
         middle, least = (1, 1, 1, 0), (0, 0, 0, -0.5)
-        low = [max(bound, m - x) for bound, m, x in zip(least, middle, self.strengths, strict=True)]
-        high = [m + x for m, x in zip(middle, self.strengths, strict=True)]
-        return torch.lerp(uniform.new_tensor(low), uniform.new_tensor(high), uniform)
+        low = tuple(float(max(bound, m - x)) for bound, m, x in zip(least, middle, self.strengths, strict=True))
+        high = tuple(float(m + x) for m, x in zip(middle, self.strengths, strict=True))
+        return torch.lerp(constant(low, uniform.device), constant(high, uniform.device), uniform)
 
     @torch.no_grad()
     def plain(self, samples: Samples) -> Tensor:
