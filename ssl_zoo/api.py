@@ -20,7 +20,7 @@ from ssl_zoo.hardware import choose, environment
 from ssl_zoo.initial import initial_weights, report
 from ssl_zoo.launch import launch, size_of_crew
 from ssl_zoo.measure import evaluate as evaluate
-from ssl_zoo.measure import measure
+from ssl_zoo.measure import left_out, measure
 from ssl_zoo.monitor import Monitor
 from ssl_zoo.norms import to_plain
 from ssl_zoo.recipe import Recipe
@@ -193,9 +193,12 @@ def _finish(run: Run, monitor: Monitor, status: str, started: float, say: Say) -
     if bad:
         folder.bad_files.write_text("".join(f"{name}\t{reason}\n" for name, reason in bad.items()), encoding="utf-8")
     summary = _summary(run, monitor, status, started)
+    folder.write_summary(summary)  # before the evaluation: what breaks off there has trained all the same
     if status != "interrupted":
         save_encoder(folder, encoder, run.recipe, run.trainer.step, summary["environment"])
         say("evaluating the frozen encoder")
+        for name in left_out(run.recipe, run.data):
+            say(f"  without {name}: it needs labels and the data has none")
         results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device)
         summary["metrics"] = results.pop("encoder")
         summary["baselines"] = results

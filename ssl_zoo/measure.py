@@ -28,18 +28,32 @@ def measure(
 
     Protocols that need labels are left out where the data have none, or with `insist` are an error there.
     """
-    protocols = [(part.name, part.knobs) for part in recipe.evaluation.protocols]
-    labelled = all(split.labels is not None for split in (data.train, data.test) if split is not None)
+    protocols = _protocols(recipe)
     return compare_representations(
         encoder,
         build_encoder(recipe).to(device) if recipe.evaluation.baselines else None,
         policy,
         data.train,
         data.test,
-        protocols if insist else usable(protocols, labelled),
+        protocols if insist else usable(protocols, _labelled(data)),
         device=device,
         limit=recipe.evaluation.limit,
     )
+
+
+def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
+    return [(part.name, part.knobs) for part in recipe.evaluation.protocols]
+
+
+def _labelled(data: OpenData) -> bool:
+    return all(split.labels is not None for split in (data.train, data.test) if split is not None)
+
+
+def left_out(recipe: Recipe, data: OpenData) -> list[str]:
+    """Return the names of the recipe's protocols that `measure` leaves out because the data have no labels."""
+    protocols = _protocols(recipe)
+    kept = usable(protocols, _labelled(data))
+    return [name for name, knobs in protocols if (name, knobs) not in kept]
 
 
 def evaluate(

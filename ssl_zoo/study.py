@@ -111,9 +111,11 @@ def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] 
         resume = folder.recipe.is_file()
         if resume:
             folder.check_same(recipe)
-        if folder.summary.is_file() and folder.read_summary()["status"] != "interrupted":
-            summary = folder.read_summary()
-        else:
+        summary = folder.read_summary() if folder.summary.is_file() else {"status": "interrupted"}
+        measured = (
+            bool(summary.get("metrics")) or summary["status"] != "done"
+        )  # or it was killed while it was evaluated
+        if summary["status"] == "interrupted" or not measured:
             say(f"--- {setting.name}, seed {seed}")
             summary = train(recipe, out=folder.path, resume=resume and folder.checkpoint.is_file(), say=say)
         folders.append(folder.path)
@@ -219,7 +221,8 @@ def compare(
             return load_recipe(reference, overrides, data=data, seed=seed)
 
         load(seeds[0])
-        return Setting(reference, reference.removesuffix(".yaml").replace("/", "-"), load, tuple(seeds))
+        stem = Path(reference).stem if Path(reference).is_file() else reference.replace("/", "-")
+        return Setting(reference, stem, load, tuple(seeds))
 
     settings = [setting(reference) for reference in recipes]
     groups = run_settings(settings, Path(out), say)

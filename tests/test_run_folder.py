@@ -8,7 +8,7 @@ import pytest
 from ssl_zoo import run_folder
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipes import load_recipe
-from ssl_zoo.run_folder import RunFolder, first_difference, write_atomically
+from ssl_zoo.run_folder import RunFolder, first_difference, to_json, write_atomically
 
 
 @pytest.fixture
@@ -99,3 +99,10 @@ def test_a_kill_while_a_file_is_written_leaves_the_old_one(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, "new")
     assert path.read_text() == "old"
+
+
+def test_numbers_that_json_does_not_have_are_null() -> None:
+    text = to_json({"a": float("nan"), "b": [float("inf"), 1.5, (2, -float("inf"))], "c": {"d": None, "e": True}})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": None, "b": [None, 1.5, [2, None]], "c": {"d": None, "e": True},
+    }  # fmt: skip

@@ -52,7 +52,7 @@ class Digits:
         *,
         canvas: Annotated[int, Field(ge=8)] = 20,
         placements: Annotated[int, Field(ge=1)] = 4,
-        min_size: Annotated[float, Field(ge=8)] = 8.0,
+        min_size: Annotated[float, Field(ge=8)] = 12.0,
         max_size: Annotated[float, Field(ge=8)] = 16.0,
         min_contrast: Annotated[float, Field(gt=0, le=1)] = 0.6,
     ) -> None:

@@ -65,7 +65,7 @@ def test_three_channels_are_the_grey_three_times(splits):
 
 
 def test_impossible_sizes_are_refused():
-    with pytest.raises(UserError, match=r"min_size <= max_size <= canvas, not 8, 16, 12"):
+    with pytest.raises(UserError, match=r"min_size <= max_size <= canvas, not 12, 16, 12"):
         digits(canvas=12)
     with pytest.raises(UserError, match="not 2"):
         digits(2)
@@ -78,8 +78,8 @@ def test_raw_pixels_are_a_poor_representation(splits):
     x, y = (F.normalize(((split.data - mean) / std).flatten(1)) for split in splits)
     similarity, near = (y @ x.T).topk(200)
     votes = torch.zeros(len(y), 10).scatter_add_(1, train.labels[near], (similarity / 0.1).exp())
-    assert 0.6 < float((votes.argmax(1) == test.labels).float().mean()) < 0.8
+    assert 0.6 < float((votes.argmax(1) == test.labels).float().mean()) < 0.87
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     few = torch.cat([order[train.labels[order] == label][:10] for label in range(10)])
     nearest = train.labels[few][(y @ x[few].T).argmax(1)]
-    assert 0.15 < float((nearest == test.labels).float().mean()) < 0.4
+    assert 0.2 < float((nearest == test.labels).float().mean()) < 0.5
