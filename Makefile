@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test check slow docs clean
+.PHONY: help venv demo test check slow docs wheels clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 8
@@ -41,6 +41,11 @@ slow: venv ## Run the longer tests
 
 docs: venv ## Build the documentation into site/; a warning is an error
 	$(VENV)/bin/mkdocs build --strict
+
+wheels: venv ## Collect in wheels/ what a machine without network lacks beside torch (PYTHON names its interpreter)
+	rm -rf wheels && $(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir wheels .
+	$(VENV)/bin/python -m pip download --quiet --no-deps --only-binary :all: --python-version $(patsubst python%,%,$(PYTHON)) \
+	  --dest wheels $$($(VENV)/bin/python -m pip freeze | grep -E '^(pydantic|pydantic_core|annotated-types|typing-inspection|lightning-fabric|pyarrow)==')
 
 clean: ## Remove what builds, tests and checks leave behind; environments and runs stay
 	rm -rf build dist site .venv-test .pytest_cache .ruff_cache .mypy_cache

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ssl_zoo import checkpoint
@@ -224,5 +225,6 @@ def _summary(run: Run, monitor: Monitor, status: str, started: float) -> dict[st
         "baselines": {},
         "data": {"source": run.recipe.data.source.plain() if run.recipe.data.source else None,
                  "train": len(run.data.train), "test": len(run.data.test) if run.data.test is not None else 0},
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if run.hardware.accelerator == "cuda" else None,
         "environment": {**environment(run.hardware), "processes": run.crew.size},
     }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from ssl_zoo.report.aggregate import comparison_table
 from ssl_zoo.report.html import write_report
+from ssl_zoo.report.overview import write_overview
 from ssl_zoo.report.results import expectation_lines, write_results
 from ssl_zoo.study import BASE, run_settings, settings_of
 
@@ -22,7 +23,7 @@ def run_demo(
     """Train SimSiam on the embedded digits, once as published and once without its stop-gradient.
 
     Args:
-        out: folder of the runs, of RESULTS.md and of report.html.
+        out: folder of the runs, of RESULTS.md, demo.png and report.html.
         seeds: of the runs.
         overrides: dotted keys on both recipes.
         say: prints a line for the user.
@@ -38,6 +39,7 @@ def run_demo(
     groups = run_settings(settings, out, say)
     expected = {setting.name: setting.expect for setting in settings}
     write_results(out / "RESULTS.md", EXPERIMENT, groups, expected)
+    write_overview(groups, out / "demo.png", "similarity_gap", "cosine of positive pairs minus random pairs")
     report = write_report(groups, out / "report.html", "SimSiam with and without stop-gradient, on handwritten digits")
     interrupted = any(summary["status"] == "interrupted" for group in groups for summary in group.summaries)
     return {

@@ -17,7 +17,7 @@ from ssl_zoo.modalities.image.geometry import Interpolation
 LARGE = 64
 """Views with more pixels a side than this are made one at a time on a CPU."""
 
-_BAND = 32
+_BAND = 16
 
 
 def cut(image: Tensor, box: list[int], size: int, interpolation: Interpolation) -> Tensor:

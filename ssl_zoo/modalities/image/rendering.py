@@ -17,7 +17,7 @@ from torch import Tensor
 from ssl_zoo.modalities.image import colour, colour_matrix, geometry, geometry_large
 from ssl_zoo.modalities.image.geometry import Interpolation
 
-BLOCK = 2**19
+BLOCK = 2**20
 """Numbers that are made at a time on a CPU."""
 
 _BESIDE = 1e-4

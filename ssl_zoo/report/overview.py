@@ -1,0 +1,77 @@
+"""One picture that says what came out: accuracies beside the baselines, and when the guard spoke."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.report.aggregate import Group, mean
+from ssl_zoo.report.figures import COLOURS
+from ssl_zoo.run_folder import RunFolder
+
+ACCURACIES = (("few_shot", "10 labels a class"), ("knn", "kNN"), ("linear", "linear"))
+GREYS = {"pixels": ("raw pixels", "#c9ced4"), "untrained": ("untrained encoder", "#8b949e")}
+
+
+def _bars(groups: Sequence[Group]) -> list[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Return (name, colour, results of each seed) of the baselines and the groups."""
+    bars = [
+        (name, colour, [s["baselines"][key] for s in groups[0].summaries if key in s["baselines"]])
+        for key, (name, colour) in GREYS.items()
+    ]
+    bars += [(g.name, COLOURS[i % len(COLOURS)], [s["metrics"] for s in g.summaries]) for i, g in enumerate(groups)]
+    return [bar for bar in bars if bar[2]]
+
+
+def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str) -> None:
+    """Write a PNG: left the accuracies with their spread over seeds, right a health metric over the steps.
+
+    Args:
+        groups: the runs, by setting; the baselines are the first group's.
+        path: the file.
+        metric: of `label_free.health`, drawn on the right.
+        label: what the right panel is called.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    _draw_accuracies(left, groups)
+    for number, group in enumerate(groups):
+        for run, summary in zip(group.runs, group.summaries, strict=True):
+            found = [(r["step"], r.get("health", {}).get(metric)) for r in RunFolder(run).read_metrics()]
+            found = [(step, y) for step, y in found if y is not None and math.isfinite(y)]
+            colour = COLOURS[number % len(COLOURS)]
+            right.plot(*zip(*found, strict=True), color=colour, linewidth=1.3, alpha=0.8)
+            if summary["collapse"]["step"] is not None:
+                step, y = found[-1]
+                right.plot([step], [y], "X", color=colour, markersize=9, markeredgecolor="white")
+                right.annotate(f"stopped at step {step}", (step, y), (10, 6), textcoords="offset points", fontsize=9)
+    right.set_title(label, loc="left", fontsize=10)
+    right.set_xlabel("optimizer step", fontsize=9)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", alpha=0.25, linewidth=0.6)
+        axis.set_axisbelow(True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_accuracies(axis: Any, groups: Sequence[Group]) -> None:
+    bars = _bars(groups)
+    width = 0.8 / len(bars)
+    for i, (name, colour, results) in enumerate(bars):
+        for x, (protocol, _) in enumerate(ACCURACIES):
+            value, spread = mean([100 * each[protocol]["top1"] for each in results if protocol in each])
+            if value is None:
+                continue
+            place = x + (i - (len(bars) - 1) / 2) * width
+            axis.bar(place, value, width * 0.92, color=colour, yerr=spread, label=name if x == 0 else None)
+            axis.text(place, value + (spread or 0) + 1, f"{value:.0f}", ha="center", fontsize=8)
+    axis.set_xticks(range(len(ACCURACIES)), [label for _, label in ACCURACIES])
+    axis.set_ylim(0, 130)  # room for the legend
+    axis.set_yticks(range(0, 101, 20))
+    axis.set_title("top-1 on held-out digits, %", loc="left", fontsize=10)
+    axis.legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0, 0.99))

@@ -1,0 +1,158 @@
+"""The contract of every registered part, found by itself: documented, built at its defaults, and of the right shape."""
+
+import inspect
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import registry
+from ssl_zoo.batch import View
+from ssl_zoo.evaluation.features import Features
+from ssl_zoo.method import Branch
+from ssl_zoo.rng import generator
+
+ALL = [(kind, entry.name) for kind in registry.PACKAGES for entry in registry.entries(kind)]
+COVERED: Counter[str] = Counter()
+LEAST = {"encoder": 5, "views": 2, "source": 5, "head": 6, "target": 3, "pairing": 5, "term": 20, "optimizer": 4,
+         "schedule": 3, "protocol": 4}  # fmt: skip
+"""How many parts of each kind there are at least: a walk that finds nothing tests nothing."""
+
+
+def of(kind: str) -> Any:
+    return pytest.mark.parametrize("name", [name for k, name in ALL if k == kind])
+
+
+def rows(num: int = 12, dim: int = 6, seed: int = 0, **options: Any) -> Tensor:
+    return torch.randn(num, dim, generator=generator(seed, "rows"), **options)
+
+
+@pytest.mark.parametrize("kind, name", ALL)
+def test_it_is_documented(kind: str, name: str) -> None:
+    """A summary, and a line for each knob and each positional parameter, so that `show` says what they mean."""
+    entry, _ = registry.find(kind, name.replace("/*", "/anything"))
+    doc = inspect.getdoc(entry.factory) or ""
+    assert entry.summary, f"{kind} {name} has no docstring"
+    if "for the knobs" not in doc:
+        missing = [knob for knob in registry.knobs(entry).model_fields if f"\n    {knob}: " not in doc]
+        assert not missing, f"{kind} {name}: no line for {missing}"
+    COVERED[kind] += 1
+
+
+@of("encoder")
+def test_encoder(name: str) -> None:
+    real = name.replace("*", "resnet10t")
+    encoder = registry.build("encoder", real, {"in_channels": 2}, size=16)
+    assert encoder.in_channels == 2
+    h = encoder(torch.randn(3, 2, 16, 16))
+    assert h.shape == (3, encoder.out_dim) and h.dtype == torch.float32
+
+
+@of("head")
+def test_head(name: str) -> None:
+    head = registry.build("head", name, {}, in_dim=6)
+    out = head(rows())
+    assert out.shape == (12, head.out_dim) and head.in_dim == 6 and out.isfinite().all()
+
+
+@of("target")
+def test_target(name: str) -> None:
+    """One t a global view, None for a local one; gradient reaches z only where the target says so."""
+    branch = Branch(nn.Flatten(), nn.Linear(8, 6))
+    target = registry.build("target", name, {}, branch=branch)
+    views = [View(torch.randn(4, 2, 2, 2)), View(torch.randn(4, 2, 2, 2)), View(torch.randn(4, 2, 2, 2), role="local")]
+    z = [x.requires_grad_() for x in branch(views)]
+    t = target(views, z)
+    assert [x is None for x in t] == [False, False, True] and all(x.shape == (4, 6) for x in t[:2])
+    assert t[0].requires_grad is (name == "shared")
+    assert all(not p.requires_grad for p in target.parameters())
+
+
+@of("pairing")
+def test_pairing(name: str) -> None:
+    """No view predicts itself alone, all pairs are of one shape, and a local view is never a target."""
+    pairing = registry.build("pairing", name, {}, dim=6)
+    p, t = [rows(seed=i) for i in range(3)], [rows(seed=i) for i in range(2)] + [None]
+    pairs = pairing(p, t)
+    assert pairs.pairs and pairs.scale > 0
+    for x, y in pairs.pairs:
+        assert x.shape == y.shape == (12, 6)
+
+
+@of("term")
+def test_term(name: str) -> None:
+    """A finite scalar with a finite gradient, equal in training and evaluation mode, and no surprise in its options."""
+    term = registry.build("term", name, {}, dim=6)
+    assert term.takes in ("pair", "set", "globals")
+
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        return term(x, y) if term.takes == "pair" else term([x, y])
+
+    x, y = rows(256, requires_grad=True), rows(256, seed=1, requires_grad=True)
+    first = value(x, y)
+    assert first.ndim == 0 and first.isfinite() and first.dtype == torch.float32
+    first.backward()
+    assert x.grad is not None and x.grad.isfinite().all() and x.grad.abs().sum() > 0
+    term.eval()
+    torch.testing.assert_close(value(x, y), first, rtol=0, atol=0)
+    assert not list(term.parameters())
+
+
+@of("optimizer")
+def test_optimizer(name: str) -> None:
+    weight = nn.Parameter(torch.ones(3))
+    group = {"params": [weight], "names": ["w"], "lr_scale": 1.0, "constant": False}
+    optimizer = registry.build("optimizer", name, {}, groups=[group])
+    assert {"lr_scale", "constant", "weight_decay"} <= set(optimizer.param_groups[0])
+    optimizer.param_groups[0]["lr"] = 0.1
+    weight.square().sum().backward()
+    optimizer.step()
+    assert (weight < 1).all()
+
+
+@of("schedule")
+def test_schedule(name: str) -> None:
+    """A factor in [0, 1] at every step, after a warm-up that rises."""
+    schedule = registry.build("schedule", name, {"warmup_epochs": 2.0}, total_steps=400, steps_per_epoch=4)
+    factors = [schedule(step) for step in range(400)]
+    assert all(0 <= factor <= 1 for factor in factors) and max(factors) == 1
+    assert factors[:8] == sorted(factors[:8]) and factors[0] < factors[7]
+
+
+@of("protocol")
+def test_protocol(name: str) -> None:
+    protocol = registry.build("protocol", name, {})
+    labels = torch.arange(60) % 3
+    x = rows(60) + 5 * nn.functional.one_hot(labels, 6)
+    y = labels if protocol.needs_labels else None
+    metrics = protocol(Features(x, y), Features(x[:30], None if y is None else y[:30]))
+    assert metrics and all(isinstance(value, float) for value in metrics.values())
+    if protocol.needs_labels:
+        assert metrics["top1"] > 0.9
+        with pytest.raises(ValueError, match="no labels"):
+            protocol(Features(x), Features(x))
+
+
+@of("views")
+def test_views(name: str) -> None:
+    """A policy draws, collates, makes views in their roles, and shows samples as they are."""
+    sizes = {"size": 12, **({"local_size": 8} if name == "multi_crop" else {})}
+    policy = registry.build("views", name, sizes, channels=3)
+    samples = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    params = policy.draw(generator(0, "views"), 4)
+    assert all(len(value) == 4 for value in params.values())
+    views = policy(policy.collate(samples, params))
+    roles = [view.role for view in views]
+    assert len(views) >= 2 and roles == sorted(roles)  # the global ones first
+    assert all(view.data.shape[:2] == (4, 3) and view.data.isfinite().all() for view in views)
+    assert policy.plain(samples).shape == (4, 3, 12, 12) and policy.modality == "image"
+    again = policy(policy.collate(samples, policy.draw(generator(0, "views"), 4)))
+    assert all(torch.equal(a.data, b.data) for a, b in zip(views, again, strict=True))
+
+
+def test_all_parts_were_covered() -> None:
+    assert set(COVERED) == set(registry.PACKAGES) == set(LEAST)
+    for kind, least in LEAST.items():
+        assert COVERED[kind] == len(registry.names(kind)) >= least, kind
