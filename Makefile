@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test check slow docs wheels clean
+.PHONY: help venv demo test check slow docs results wheels clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 8
@@ -41,6 +41,12 @@ slow: venv ## Run the longer tests
 
 docs: venv ## Build the documentation into site/; a warning is an error
 	$(VENV)/bin/mkdocs build --strict
+
+results: venv ## Regenerate the README's table and picture from three seeds of the demo (what is done in runs/demo is kept)
+	$(VENV)/bin/ssl-zoo demo --seed 0 --seed 1 --seed 2
+	cp runs/demo/RESULTS.md experiments/digits/RESULTS.md
+	cp runs/demo/demo.png docs/pictures/demo.png
+	$(VENV)/bin/python -m ssl_zoo.report.insert README.md experiments/digits/RESULTS.md
 
 wheels: venv ## Collect in wheels/ what a machine without network lacks beside torch (PYTHON names its interpreter)
 	rm -rf wheels && $(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir wheels .

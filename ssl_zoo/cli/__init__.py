@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ssl_zoo.cli import options
+from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.data import data
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.work import compare, demo, evaluate, report, run, train
@@ -36,7 +37,7 @@ def main() -> None:
     """
 
 
-for command in (demo, train, evaluate, compare, run, report, views, list_, show, check, schema, data):
+for command in (demo, train, evaluate, compare, run, report, views, list_, show, check, schema, data, bench):
     main.add_command(command)
 
 if __name__ == "__main__":

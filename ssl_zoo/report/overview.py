@@ -63,12 +63,13 @@ def _draw_accuracies(axis: Any, groups: Sequence[Group]) -> None:
     bars = _bars(groups)
     width = 0.8 / len(bars)
     for i, (name, colour, results) in enumerate(bars):
+        axis.bar(0, 0, color=colour, label=name)  # for the legend
         for x, (protocol, _) in enumerate(ACCURACIES):
             value, spread = mean([100 * each[protocol]["top1"] for each in results if protocol in each])
             if value is None:
                 continue
             place = x + (i - (len(bars) - 1) / 2) * width
-            axis.bar(place, value, width * 0.92, color=colour, yerr=spread, label=name if x == 0 else None)
+            axis.bar(place, value, width * 0.92, color=colour, yerr=spread)
             axis.text(place, value + (spread or 0) + 1, f"{value:.0f}", ha="center", fontsize=8)
     axis.set_xticks(range(len(ACCURACIES)), [label for _, label in ACCURACIES])
     axis.set_ylim(0, 130)  # room for the legend

@@ -102,7 +102,7 @@ def test_widths_that_do_not_join(refused, tiny, command):
             ["training.groups=[{of: [predictr], lr_scale: 2}]"],
             "training.groups.0.of: no parameters are called 'predictr'",
         ),
-        (["data.source.max_size=30"], "digits: sizes must be min_size <= max_size <= canvas, not 8, 30, 20."),
+        (["data.source.max_size=30"], "digits: sizes must be min_size <= max_size <= canvas, not 12, 30, 20."),
         (["encoder.in_channels=2", "views.jitter=0"], "image sources give 1 channel (grey) or 3 (RGB), not 2"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,9 +17,13 @@ from torch import Tensor
 
 from ssl_zoo.modalities.image import colour, colour_matrix, geometry, geometry_large
 from ssl_zoo.modalities.image.geometry import Interpolation
+from ssl_zoo.modalities.image.parallel import side_by_side
 
 BLOCK = 2**20
 """Numbers that are made at a time on a CPU."""
+
+LEAST = 8
+"""Samples that are made at a time at least: many operations cost the same for one as for some."""
 
 _BESIDE = 1e-4
 """A pixel that is so little below the threshold of solarisation is at it: levels are 1/255 apart, the rest is rounding."""
@@ -78,14 +83,14 @@ def render(image: Tensor | None, cut: Tensor | None, plan: Plan, look: Look) -> 
     assert source is not None
     (views, num), channels, size = plan.sigma.shape, source.shape[-3], look.size
     result = torch.empty(views, num, channels, size, size, device=source.device)
-    block = max(1, BLOCK // (views * channels * size * size)) if source.device.type == "cpu" else num
-    for start in range(0, num, block):
-        part = plan.part(start, start + block)
-        place = slice(start, start + block)
-        planes = _planes(
-            None if image is None else image[place], None if cut is None else cut[:, place], part, look
-        )
+    block = max(LEAST, BLOCK // (views * channels * size * size)) if source.device.type == "cpu" else num
+
+    def make(start: int) -> None:
+        place, part = slice(start, start + block), plan.part(start, start + block)
+        planes = _planes(None if image is None else image[place], None if cut is None else cut[:, place], part, look)
         _finish(planes, part, look, result[:, place])
+
+    side_by_side([partial(make, start) for start in range(0, num, block)])
     return result
 
 
@@ -135,8 +140,7 @@ def _finish(planes: Tensor, plan: Plan, look: Look, result: Tensor) -> None:
             torch.sub(x, look.mean, out=result[view]).div_(look.std)
     for view, x in enumerate(result):
         if plan.blur is not None:
-            kernels = geometry.half_kernels(plan.sigma[view], look.radius)
-            _change(x, plan.blur[view], lambda some, index, kernels=kernels: _blurred(some, kernels[index]))
+            _blur(x, plan.blur[view], geometry.half_kernels(plan.sigma[view], look.radius))
         if plan.solarise is not None:
             _change(x, plan.solarise[view], lambda some, _: _solarised(some, look))
 
@@ -172,10 +176,13 @@ def _change(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor | slice]
         x.index_copy_(0, index, change(x.index_select(0, index), index))
 
 
-def _blurred(x: Tensor, kernels: Tensor) -> Tensor:
+def _blur(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
     if x.device.type == "cpu" and x.shape[-1] > geometry_large.LARGE:
-        return torch.stack([geometry_large.convolve_large(*each) for each in zip(x, kernels, strict=True)])
-    return geometry.convolve(x, kernels)
+        for image, kernel, wanted in zip(x, kernels, chosen.tolist(), strict=True):
+            if wanted:
+                image.copy_(geometry_large.convolve_large(image, kernel))
+    else:
+        _change(x, chosen, lambda some, index: geometry.convolve(some, kernels[index]))
 
 
 def _solarised(x: Tensor, look: Look) -> Tensor:

@@ -1,0 +1,108 @@
+"""Measuring sides against each other: alternating rounds, medians, ratios."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+
+from ssl_zoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to do the work.
+
+    Attributes:
+        name: such as `ssl_zoo` or `lightly`.
+        run: does it once, and returns how many samples that were; all sides of a result do the same number.
+        close: frees what it holds (worker processes).
+    """
+
+    name: str
+    run: Callable[[], int]
+    close: Callable[[], None] = lambda: None
+
+
+@dataclass
+class Result:
+    """What was measured of one piece of work.
+
+    Attributes:
+        name: of the work, such as `views 32 px`.
+        unit: what is counted a second.
+        samples: how many of them one round is.
+        rates: side -> units a second, one number a round.
+        notes: what else is worth knowing, a sentence each.
+    """
+
+    name: str
+    unit: str
+    samples: int
+    rates: dict[str, list[float]]
+    notes: list[str] = field(default_factory=list)
+
+    def median(self, side: str) -> float:
+        """Return the median rate of a side."""
+        return median(self.rates[side])
+
+    def ratios(self) -> dict[str, float]:
+        """Return how many times faster the first side is than each other: the median over rounds of their ratio."""
+        first, *others = self.rates
+        pairs = {other: zip(self.rates[first], self.rates[other], strict=True) for other in others}
+        return {other: median(ours / theirs for ours, theirs in pair) for other, pair in pairs.items()}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the result as plain values, for JSON."""
+        return {**asdict(self), "median": {side: self.median(side) for side in self.rates}, "ratio": self.ratios()}
+
+
+def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int) -> Result:
+    """Run all sides in turn, so that what else the machine does meets all of them.
+
+    Args:
+        name: of the work.
+        unit: what is counted a second.
+        sides: the first one is what the others are compared to.
+        rounds: how often each is timed, after one run that is not.
+
+    Raises:
+        RuntimeError: the sides did different amounts of work.
+    """
+    with ExitStack() as stack:
+        for side in sides:
+            stack.callback(side.close)
+        counts = {side.name: side.run() for side in sides}
+        if len(set(counts.values())) > 1:
+            raise RuntimeError(f"{name}: the sides did different amounts of work: {counts}")
+        rates: dict[str, list[float]] = {side.name: [] for side in sides}
+        for _ in range(rounds):
+            for side in sides:
+                _wait()
+                started = time.perf_counter()
+                num = side.run()
+                _wait()
+                rates[side.name].append(num / (time.perf_counter() - started))
+    return Result(name, unit, next(iter(counts.values())), rates)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def needs(module: str, install: str) -> None:
+    """Make sure that a library to compare with is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise UserError(f"--against {module} needs the package {module}, which is not installed: {install}")

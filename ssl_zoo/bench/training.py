@@ -1,0 +1,136 @@
+"""The training: `step` (bare arithmetic), `pipeline` (the real run), and the top costs of a step."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_zoo.assemble import Run, assemble
+from ssl_zoo.bench.peers import lightly_loop
+from ssl_zoo.bench.timing import Result, Side, alternate
+from ssl_zoo.construct import build
+from ssl_zoo.errors import UserError
+from ssl_zoo.hardware import choose
+from ssl_zoo.launch import launch
+from ssl_zoo.recipe import Recipe
+from ssl_zoo.run_folder import RunFolder
+
+
+def open_run(recipe: Recipe) -> Run:
+    """Return the pieces of a training of a recipe, which is not written anywhere."""
+    hardware = choose(recipe.training)
+    with tempfile.TemporaryDirectory() as folder:
+        return assemble(recipe, RunFolder(Path(folder) / "run"), hardware, launch(hardware, 1), {})
+
+
+def step_side(run: Run) -> Side:
+    """Return the bare step: method and optimizer on one batch of views that lies on the device."""
+    trainer = run.trainer
+    raw = next(run.loader.iterate(0, 1))
+    made = [trainer.to_batch(each) for each in raw]
+
+    def once() -> int:
+        real, ready = trainer.to_batch, iter(made)
+        trainer.to_batch = lambda _: next(ready)
+        trainer.method.train()
+        trainer._step(raw)
+        trainer.to_batch = real
+        return run.recipe.training.batch_size
+
+    return Side("bare step", once)
+
+
+class _Pipeline:
+    """The real run, some steps at a time: loader, views, trainer."""
+
+    def __init__(self, run: Run, steps: int) -> None:
+        self.run, self.steps = run, steps
+        self.batches = run.loader.iterate(0, 10**9)
+
+    def __call__(self) -> int:
+        self.run.trainer.run(islice(self.batches, self.steps), lambda _: False)
+        return self.steps * self.run.recipe.training.batch_size
+
+    def close(self) -> None:
+        self.batches.close()  # type: ignore[attr-defined]
+
+
+def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
+    """Measure images a second of the bare step."""
+    run = open_run(recipe)
+    result = alternate(f"step {recipe.method}", "images/s", [step_side(run)], rounds)
+    result.notes.append(_what(run))
+    return [_with_memory(result)]
+
+
+def bench_pipeline(recipe: Recipe, against: Sequence[str], rounds: int, steps: int = 4) -> list[Result]:
+    """Measure the real run against the bare step, and against lightly's loop where that is asked for."""
+    run = open_run(recipe)
+    bare = step_side(run)
+    pipeline = _Pipeline(run, steps)
+    sides = [Side("pipeline", pipeline, pipeline.close), Side("bare step", lambda: sum(bare.run() for _ in range(steps)))]
+    if "lightly" in against:
+        sides.append(_lightly(run, steps))
+    result = alternate(f"pipeline {recipe.method}", "images/s", sides, rounds)
+    result.notes += [_what(run), _limit(run, result)]
+    return [_with_memory(result)]
+
+
+def _what(run: Run) -> str:
+    settings = run.recipe.training
+    return f"{run.recipe.encoder.name}, batch {settings.batch_size}, {run.hardware}, {run.loader._num_workers} workers"
+
+
+def _limit(run: Run, result: Result) -> str:
+    """Say what the time of the run goes to, and which part limits it."""
+    share = median(p / s for p, s in zip(result.rates["pipeline"], result.rates["bare step"], strict=True))
+    waits = run.trainer.clock.data_fraction
+    parts = {"the encoder's arithmetic": share, "waiting for data": waits, "views": max(0.0, 1 - share - waits)}
+    shown = ", ".join(f"{name} {part:.1%}" for name, part in parts.items())
+    return f"pipeline / bare step: {share:.1%}; limited by {max(parts, key=lambda name: parts[name])} ({shown})"
+
+
+def _with_memory(result: Result) -> Result:
+    if torch.cuda.is_available():
+        result.notes.append(f"peak memory of the device: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+    return result
+
+
+def _lightly(run: Run, steps: int) -> Side:
+    recipe, train = run.recipe, run.data.train
+    if recipe.method != "simsiam" or not hasattr(train, "read_batch"):
+        raise UserError("bench pipeline --against lightly needs simsiam, and images of one size that fit in memory.")
+    views, settings = recipe.views.knobs, recipe.training
+    images: Tensor = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))  # type: ignore[attr-defined]
+    hidden, out = recipe.projector.knobs["dims"][0], recipe.projector.knobs["dims"][-1]  # type: ignore[union-attr]
+    narrow = recipe.predictor.knobs["dims"][0]  # type: ignore[union-attr]
+    encoder = build(recipe).encoder
+    decay = settings.optimizer.knobs.get("weight_decay", 0.0)
+    blur = views.get("blur", 0.5)
+    assert isinstance(blur, float)
+    return lightly_loop(
+        encoder, (hidden, out, narrow), settings.lr, images, views["size"], settings.batch_size, blur, decay
+    )
+
+
+def profile(recipe: Recipe, top: int = 12) -> dict[str, Any]:
+    """Return the operations that a real step spends its time in: name -> fraction of the time, largest first."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    pipeline = _Pipeline(open_run(recipe), 1)
+    pipeline()
+    gpu = torch.cuda.is_available()
+    with record(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as found:
+        pipeline()
+    pipeline.close()
+    costs = {e.key: e.self_device_time_total if gpu else e.self_cpu_time_total for e in found.key_averages()}
+    total = sum(costs.values())
+    return {name: cost / total for name, cost in sorted(costs.items(), key=lambda item: -item[1])[:top]}

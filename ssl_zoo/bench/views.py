@@ -1,0 +1,82 @@
+"""Two views of every image: `views`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ssl_zoo.bench.peers import views_side
+from ssl_zoo.bench.timing import Result, Side, alternate
+from ssl_zoo.modalities.image import colour, colour_matrix
+from ssl_zoo.modalities.image.views import Augment
+from ssl_zoo.rng import generator
+
+SIZES = {32: (32, 512, 2048), 96: (96, 64, 256), 224: (256, 32, 64)}
+"""Pixels of a view -> pixels of the images, samples a batch, samples a round."""
+
+
+def pictures(num: int, size: int) -> Tensor:
+    """Return images `(num, 3, size, size)`, uint8, with the falling spectrum of photographs."""
+    source = generator(0, "bench")
+    frequency = torch.fft.fftfreq(size)
+    decay = 1 / (frequency[:, None] ** 2 + torch.fft.rfftfreq(size) ** 2).sqrt().clamp(min=1 / size)
+    made = []
+    for _ in range(num):
+        grey, tint = torch.randn(1, size, size, generator=source), torch.randn(3, size, size, generator=source)
+        x = torch.fft.irfft2(torch.fft.rfft2(grey + 0.3 * tint) * decay, s=(size, size))
+        x = (x - x.mean()) / x.std() * 0.25 + 0.2 + 0.6 * torch.rand(1, generator=source)
+        made.append((x.clamp(0, 1) * 255).to(torch.uint8))
+    return torch.stack(made)
+
+
+def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float = 0.5) -> list[Result]:
+    """Measure two-view images a second at 32, 96 and 224 px, all of the processor on one side at a time."""
+    results = []
+    for size, (source, batch, num) in SIZES.items():
+        batch, num = (4, 8) if quick else (batch, num)
+        images = pictures(min(num, 256), source).repeat(-(-num // 256), 1, 1, 1)[:num]
+        sides = [_ours(images, size, blur, batch), *(views_side(name, images, size, blur, batch) for name in against)]
+        result = alternate(f"views {size} px", "two-view images/s", sides, rounds)
+        result.notes.append(f"from {source} px, batch {batch}, blur with probability {blur:g}")
+        results.append(result)
+    results[0].notes.append(colour_difference(8 if quick else 240))
+    return results
+
+
+def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
+    policy = Augment(3, size=size, blur=blur)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    stored = images.to(device)
+    source = generator(0, "views")
+
+    def run() -> int:
+        count = 0
+        for start in range(0, len(stored) - batch + 1, batch):
+            drawn = policy.draw(source, batch)
+            payload = policy.collate(stored[start : start + batch], {k: v.to(device) for k, v in drawn.items()})
+            one, other = policy(payload)
+            assert one.data.shape == other.data.shape == (batch, 3, size, size)
+            count += batch
+        return count
+
+    return Side("ssl_zoo", run)
+
+
+def colour_difference(num: int) -> str:
+    """Say how far the jitter as one matrix is from torchvision's changes one by one, at the usual strengths."""
+    source = generator(1, "bench")
+    x = pictures(num, 32).float() / 255
+    low, high = torch.tensor([0.6, 0.6, 0.6, -0.1]), torch.tensor([1.4, 1.4, 1.4, 0.1])
+    factors = torch.lerp(low, high, torch.rand(num, 4, generator=source))
+    order = torch.rand(num, 4, generator=source).argsort(dim=1)
+    everywhere, used = torch.ones(num, dtype=torch.bool), (True,) * 4
+    exact = colour.jitter(x, factors, order, everywhere, used)
+    off = (colour_matrix.recolour(x, factors, order, everywhere, used, None) - exact).abs() * 255
+    change = float((exact - x).abs().mean()) * 255
+    return (
+        f"colour: matrix differs from exact by {float(off.mean()):.1f} of 255 levels on average "
+        f"({float(off.flatten().kthvalue(int(0.95 * off.numel())).values):.1f} at the 95th percentile); "
+        f"the jitter itself changes {change:.1f}"
+    )
