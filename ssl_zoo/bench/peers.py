@@ -91,6 +91,7 @@ def views_side(name: str, images: Tensor, size: int, blur: float, batch_size: in
         raise UserError(f"--against {name}: known are lightly, torchvision, kornia.")
     make, pil = makers[name]
     loader = batches(images, make(size, blur), batch_size, pil)
+
     def run() -> int:
         count = 0
         for views in loader:

@@ -75,7 +75,10 @@ def bench_pipeline(recipe: Recipe, against: Sequence[str], rounds: int, steps: i
     run = open_run(recipe)
     bare = step_side(run)
     pipeline = _Pipeline(run, steps)
-    sides = [Side("pipeline", pipeline, pipeline.close), Side("bare step", lambda: sum(bare.run() for _ in range(steps)))]
+    sides = [
+        Side("pipeline", pipeline, pipeline.close),
+        Side("bare step", lambda: sum(bare.run() for _ in range(steps))),
+    ]
     if "lightly" in against:
         sides.append(_lightly(run, steps))
     result = alternate(f"pipeline {recipe.method}", "images/s", sides, rounds)

@@ -16,8 +16,12 @@ from ssl_zoo.cli import options
 @click.option("--data", metavar="SRC", help="What they train on; images are made where it is left out.")
 @options.overrides
 @options.imports
-@click.option("--against", multiple=True, metavar="LIBRARY", help="lightly, kornia or torchvision: the same work, in turn.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each side is timed.")
+@click.option(
+    "--against", multiple=True, metavar="LIBRARY", help="lightly, kornia or torchvision: the same work, in turn."
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each side is timed."
+)
 @click.option("--quick", is_flag=True, help="Tiny amounts of work, to see that it runs; the numbers mean nothing.")
 @click.option("--profile", "profiled", is_flag=True, help="Name the top costs of a training step instead.")
 @click.option("--write", metavar="FILE", help="Also put the result between the bench markers of a Markdown file.")

@@ -48,7 +48,7 @@ def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str)
             if summary["collapse"]["step"] is not None:
                 step, y = found[-1]
                 right.plot([step], [y], "X", color=colour, markersize=9, markeredgecolor="white")
-                right.annotate(f"stopped at step {step}", (step, y), (10, 6), textcoords="offset points", fontsize=9)
+        _say_where_it_ended(right, group)
     right.set_title(label, loc="left", fontsize=10)
     right.set_xlabel("optimizer step", fontsize=9)
     for axis in (left, right):
@@ -57,6 +57,15 @@ def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str)
         axis.set_axisbelow(True)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _say_where_it_ended(axis: Any, group: Group) -> None:
+    """Write beside the curves of a group at which steps the guard spoke."""
+    steps = sorted({s["collapse"]["step"] for s in group.summaries if s["collapse"]["step"] is not None})
+    if steps:
+        low = min(axis.get_ylim()[0], 0)
+        text = "the guard spoke at step " + ", ".join(map(str, steps))
+        axis.annotate(text, (max(steps), low), (14, 10), textcoords="offset points", fontsize=9)
 
 
 def _draw_accuracies(axis: Any, groups: Sequence[Group]) -> None:

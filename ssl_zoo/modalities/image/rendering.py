@@ -19,7 +19,7 @@ from ssl_zoo.modalities.image import colour, colour_matrix, geometry, geometry_l
 from ssl_zoo.modalities.image.geometry import Interpolation
 from ssl_zoo.modalities.image.parallel import side_by_side
 
-BLOCK = 2**20
+BLOCK = 2**19
 """Numbers that are made at a time on a CPU."""
 
 LEAST = 8

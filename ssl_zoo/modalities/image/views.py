@@ -198,7 +198,9 @@ class Augment(nn.Module):
             name: value.transpose(0, 1) for name, value in payload.items() if name not in ("image", "cut", "geometry")
         }
         chosen = {
-            name: draws["chance"][..., i] < constant(tuple(each), draws["chance"].device)[:, None] if max(each) else None
+            name: draws["chance"][..., i] < constant(tuple(each), draws["chance"].device)[:, None]
+            if max(each)
+            else None
             for i, (name, each) in enumerate(self.chance.items())
         }
         boxes = None
