@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_zoo import across, registry
 from ssl_zoo.batch import Batch
 from ssl_zoo.construct import build, build_views
-from ssl_zoo.data import Loader, RawBatch, Split, load
+from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware
@@ -88,16 +88,18 @@ def assemble(
     groups = parameter_groups(method, recipe.training.groups)
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
-    settings = recipe.training
+    settings, device, num_workers = recipe.training, crew.fabric.device, _num_workers(recipe, data.train)
+    samples = _near(data.train, device, num_workers)
     loader = Loader(
-        data.train,
+        samples,
         cast(Policy, policy),
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         seed=recipe.seed,
-        num_workers=_num_workers(recipe, data.train),
+        num_workers=num_workers,
         on_error=recipe.data.on_error,
         bad_budget=recipe.data.bad_budget,
+        pin_memory=device.type == "cuda" and samples is data.train,
         rank=across.rank(),
         num_ranks=crew.size,
     )
@@ -116,6 +118,14 @@ def _num_workers(recipe: Recipe, split: Split) -> int:
     if recipe.data.num_workers != "auto":
         return recipe.data.num_workers
     return 0 if hasattr(split, "read_batch") else max(1, min(8, (torch.get_num_threads())))
+
+
+def _near(split: Split, device: torch.device, num_workers: int) -> Split:
+    """Return a split in memory as one in the GPU's memory, if it leaves three quarters of what is free there."""
+    if device.type != "cuda" or num_workers or not isinstance(split, MemorySplit):
+        return split  # worker processes cannot use the GPU of the process that they were forked from
+    free, _ = torch.cuda.mem_get_info(device)
+    return split.to(device) if 4 * split.data.nbytes <= free else split
 
 
 def _check_batch(recipe: Recipe, method: nn.Module) -> None:

@@ -45,6 +45,7 @@ def settings_of(
     seeds: Sequence[int] | None = None,
     data: str | None = None,
     overrides: Sequence[str] = (),
+    only: Sequence[str] | None = None,
 ) -> list[Setting]:
     """Return the settings of a study, of one experiment or of a YAML file.
 
@@ -55,11 +56,18 @@ def settings_of(
         seeds: in place of the experiments' own.
         data: in place of the experiments' own.
         overrides: dotted keys on all recipes.
+        only: the names of the study's experiments to take; None takes all.
 
     Raises:
         UserError: no such experiment or variant.
     """
     found = experiments_of(reference)
+    if only is not None:
+        known = [each.rpartition("/")[2] for each in found]
+        for name in only:
+            if name not in known:
+                raise UserError(f"--only {name}: {reference} has no such experiment{suggest(name, known)}")
+        found = [each for each in found if each.rpartition("/")[2] in only]
     settings = []
     for each in found:
         experiment = read_experiment(each)
@@ -147,6 +155,7 @@ def run_study(
     seeds: Sequence[int] | None = None,
     data: str | None = None,
     overrides: Sequence[str] = (),
+    only: Sequence[str] | None = None,
     out: str | Path = "runs",
     results: str | Path | None = None,
     say: Say = print,
@@ -159,6 +168,7 @@ def run_study(
         seeds: in place of the experiments' own.
         data: in place of the experiments' own.
         overrides: dotted keys on all recipes.
+        only: the names of the study's experiments to take; None takes all.
         out: the runs go into OUT/STUDY.
         results: the file to write; default OUT/STUDY/RESULTS.md.
         say: prints a line for the user.
@@ -172,7 +182,7 @@ def run_study(
     from ssl_zoo.report.heatmap import write_heatmap
     from ssl_zoo.report.results import write_results
 
-    settings = settings_of(reference, variants, seeds, data, overrides)
+    settings = settings_of(reference, variants, seeds, data, overrides, only)
     for setting in settings:
         setting.load(setting.seeds[0])  # a mistake in the last recipe is told before the first is trained
     parts = reference.removesuffix(".yaml").split("/")

@@ -24,7 +24,9 @@ PUBLIC = [
     "train",
 ]
 
-COMMANDS = ["check", "compare", "data", "demo", "eval", "list", "report", "run", "schema", "show", "train", "views"]
+COMMANDS = [
+    "bench", "check", "compare", "data", "demo", "eval", "list", "report", "run", "schema", "show", "train", "views",
+]  # fmt: skip
 
 
 def test_the_public_names_are_these():

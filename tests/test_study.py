@@ -69,6 +69,11 @@ def test_every_shipped_experiment_has_settings_that_load() -> None:
         experiment = read_experiment(name)
         assert set(experiment.expect) <= {"base", *experiment.all_variants()}, f"{name}: expects of what is no variant"
     assert loaded >= len(names) >= 5
+    assert {s.folder for s in settings_of("cifar10", ["small"], only=["byol", "simsiam"])} == {
+        "byol-small", "simsiam-small",
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"--only byool: cifar10 has no such experiment; did you mean 'byol'"):
+        settings_of("cifar10", only=["byool"])
 
 
 def test_a_study_runs_all_seeds_and_skips_what_is_done(experiment: Path, tmp_path: Path) -> None:

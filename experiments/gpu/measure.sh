@@ -35,4 +35,15 @@ for seed in $SEEDS; do
     if [ "$code" != 0 ] && [ "$code" != 3 ]; then echo "$method left with code $code" | tee -a "$OUT/errors.txt"; fi
   done
 done
+
+# Speed: views, the bare step and the real run against lightly's loop, with peak memory; ResNet-50 at 224 px from memory.
+quick=(); if [ "${QUICK:-0}" = 1 ]; then quick=(--quick --rounds 1); fi
+ssl-zoo bench views data eval --against lightly "${quick[@]}" --json > "$OUT/bench-parts.json"
+if [ "${QUICK:-0}" = 1 ]; then
+  ssl-zoo bench step pipeline --against lightly "${quick[@]}" --json > "$OUT/bench-cifar10.json"
+else
+  ssl-zoo bench step pipeline --data "$DATA" --against lightly --rounds 5 --json > "$OUT/bench-cifar10.json"
+  ssl-zoo bench step pipeline --recipe simsiam -s training.batch_size=256 --rounds 5 --json > "$OUT/bench-imagenet.json"
+  ssl-zoo bench --profile --data "$DATA" > "$OUT/profile-cifar10.txt"
+fi
 ssl-zoo report "$OUT"/cifar10/*-seed* --out "$OUT/report.html" --title "CIFAR-10, ResNet-18, batch 512, $EPOCHS epochs"

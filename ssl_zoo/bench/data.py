@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ def _reader(split: Split) -> Callable[[], int]:
 
 
 def _decoders(files: list[Path]) -> dict[str, Callable[[], int]]:
-    from torchvision.io import decode_jpeg
+    import torchvision
 
     from ssl_zoo.modalities.image.decode import decode
 
@@ -84,7 +85,11 @@ def _decoders(files: list[Path]) -> dict[str, Callable[[], int]]:
     def ours() -> int:
         return len([decode(io.BytesIO(data), 3, "image") for data in encoded])
 
-    def torchvision() -> int:
-        return len([decode_jpeg(data) for data in buffers])
+    def theirs() -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return len([torchvision.io.decode_jpeg(data) for data in buffers])
 
-    return {"Pillow (ssl_zoo)": ours, "torchvision.io": torchvision}
+    if not hasattr(torchvision.io, "decode_jpeg"):  # deprecated since 0.29
+        return {"Pillow (ssl_zoo)": ours}
+    return {"Pillow (ssl_zoo)": ours, "torchvision.io": theirs}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from ssl_zoo.bench.timing import Result, Side, alternate, needs
 from ssl_zoo.evaluation.features import Features
@@ -37,7 +38,8 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False) -> list[Resu
     knn = alternate("kNN, k = 200", "queries/s", sides, rounds)
     knn.notes.append(f"{num} queries, {bank_size} features of width {dim}, {CLASSES} classes")
     sweep = [Side("all at once", lambda: _sweep([LRS], bank, steps)),
-             Side("one by one", lambda: _sweep([(lr,) for lr in LRS], bank, steps))]  # fmt: skip
+             Side("one by one", lambda: _sweep([(lr,) for lr in LRS], bank, steps)),
+             Side("plain probes", lambda: _plain_probes(bank, steps))]  # fmt: skip
     linear = alternate("linear sweep, 7 learning rates", "steps/s of all", sweep, rounds)
     linear.notes.append(
         f"batches of 256 of {bank_size} features of width {dim}; the time of a run is linear in its steps"
@@ -66,4 +68,23 @@ def _knn_lightly(bank: Features, queries: Features) -> int:
 def _sweep(sweeps: Sequence[Sequence[float]], data: Features, steps: int) -> int:
     for lrs in sweeps:
         train_classifiers(data, CLASSES, lrs, steps, 256, 0)
+    return steps
+
+
+def _plain_probes(data: Features, steps: int) -> int:
+    """Train one probe after the other as most code does: a linear layer, AdamW, a DataLoader over the features."""
+    for lr in LRS:
+        probe = torch.nn.Linear(data.x.shape[1], CLASSES).to(data.x.device)
+        optimizer = torch.optim.AdamW(probe.parameters(), lr=lr, weight_decay=0)
+        loader = DataLoader(TensorDataset(data.x, data.labels), 256, shuffle=True, generator=generator(0, "bench"))
+        batches = iter(loader)
+        for _ in range(steps):
+            batch = next(batches, None)
+            if batch is None:
+                batches = iter(loader)
+                batch = next(batches)
+            loss = F.cross_entropy(probe(batch[0]), batch[1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     return steps

@@ -111,9 +111,9 @@ def _lightly(run: Run, steps: int) -> Side:
     if recipe.method != "simsiam" or not hasattr(train, "read_batch"):
         raise UserError("bench pipeline --against lightly needs simsiam, and images of one size that fit in memory.")
     views, settings = recipe.views.knobs, recipe.training
-    images: Tensor = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))  # type: ignore[attr-defined]
-    hidden, out = recipe.projector.knobs["dims"][0], recipe.projector.knobs["dims"][-1]  # type: ignore[union-attr]
-    narrow = recipe.predictor.knobs["dims"][0]  # type: ignore[union-attr]
+    images: Tensor = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))
+    hidden, out = recipe.projector.knobs["dims"][0], recipe.projector.knobs["dims"][-1]
+    narrow = recipe.predictor.knobs["dims"][0]
     encoder = build(recipe).encoder
     decay = settings.optimizer.knobs.get("weight_decay", 0.0)
     blur = views.get("blur", 0.5)

@@ -118,6 +118,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 @click.command()
 @click.argument("experiment")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only these variants; default all.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only these experiments of the study; default all.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Only these seeds.")
 @options.data
 @options.overrides
@@ -127,6 +128,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 def run(
     experiment: str,
     variants: tuple[str, ...],
+    only: tuple[str, ...],
     seeds: tuple[int, ...],
     data: str | None,
     overrides: tuple[str, ...],
@@ -140,7 +142,7 @@ def run(
     try:
         summaries = run_study(
             experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
-            out=out, results=results, say=options.say,
+            only=only or None, out=out, results=results, say=options.say,
         )  # fmt: skip
     except TrainingFailed as error:
         _failed(error)

@@ -54,7 +54,11 @@ class MemorySplit:
 
     def read_batch(self, indices: Tensor) -> Tensor:
         """Return the samples at `indices` `(B,)`, batch first."""
-        return self.data[indices]
+        return self.data[indices.to(self.data.device, non_blocking=True)]
+
+    def to(self, device: torch.device) -> MemorySplit:
+        """Return the split with its samples on a device: batches are then made there, and only indices travel."""
+        return MemorySplit(self.data.to(device), self.labels, self.class_names, self._names, self.bad)
 
     def name(self, i: int) -> str:
         """Return the sample's name in the source it came from."""

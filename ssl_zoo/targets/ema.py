@@ -75,8 +75,8 @@ class EMA(nn.Module):
         tau = self.tau(progress)
         self.rate.fill_(tau)
         online = self._online[0]
-        for weight, follows in zip(self.network.parameters(), online.parameters(), strict=True):
-            weight.lerp_(follows, 1 - tau)
+        # One call for all weights: on a GPU, few kernels.
+        torch._foreach_lerp_(list(self.network.parameters()), list(online.parameters()), 1 - tau)
         if self.buffers_policy == "own":
             return
         for mine, theirs in zip(self.network.buffers(), online.buffers(), strict=True):

@@ -1,8 +1,8 @@
 """Crop, resize, flip and blur of image batches, with parameters per sample.
 
-Crop with resize, and blur, are separable linear maps: each is a matrix product on the rows and one on the columns, with
-a matrix a sample. The weights are those of torch's antialiased interpolation, so the results are torchvision's. Matrices
-of large images are mostly zeros; on a CPU those are left to `ssl_zoo.modalities.image.geometry_large`.
+Crop with resize, and blur, are separable linear maps: a matrix product on the rows and one on the columns, each with
+a matrix a sample. The weights are those of torch's antialiased interpolation, so the results are torchvision's. Of
+large images the matrices are mostly zeros: on a CPU, those are made by `ssl_zoo.modalities.image.geometry_large`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Crop, resize and blur of large images on a CPU, one image at a time: there the matrices of `geometry` are mostly zeros.
+"""Crop, resize and blur of large images on a CPU, one at a time: there the matrices of `geometry` are mostly zeros.
 
-A crop is torch's own antialiased interpolation of uint8, which computes in whole numbers: within one level of 255 of the
-result in float. A blur is cut into bands, of which each sees only the pixels that its kernel reaches.
+A crop is torch's own antialiased interpolation. A bilinear one computes in whole numbers, within one level of 255 of
+the result in float; a bicubic one in float, since whole numbers would be cut at 0 and 255 between its two passes. A
+blur is made band by band, from the pixels that its kernel reaches.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def cut(image: Tensor, box: list[int], size: int, interpolation: Interpolation) 
     part = image[None, :, top : top + height, left : left + width]
     if (height, width) == (size, size):
         return part[0]
-    return F.interpolate(part, (size, size), mode=interpolation, antialias=True)[0]
+    if interpolation == "bilinear":
+        return F.interpolate(part, (size, size), mode=interpolation, antialias=True)[0]
+    made = F.interpolate(part.float(), (size, size), mode=interpolation, antialias=True)
+    return made.round_().clamp_(0, 255).to(torch.uint8)[0]
 
 
 @lru_cache(maxsize=32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ LEAST = 8
 """Samples that are made at a time at least: many operations cost the same for one as for some."""
 
 _BESIDE = 1e-4
-"""A pixel that is so little below the threshold of solarisation is at it: levels are 1/255 apart, the rest is rounding."""
+"""A pixel so little below the threshold of solarisation is at it: levels are 1/255 apart, the rest is rounding."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Plan:
     def part(self, start: int, stop: int) -> Plan:
         """Return the plan for some of the samples."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Plan(**{name: None if value is None else value[:, start:stop] for name, value in values.items()})
+        some: dict[str, Any] = {name: None if x is None else x[:, start:stop] for name, x in values.items()}
+        return Plan(**some)
 
 
 def render(image: Tensor | None, cut: Tensor | None, plan: Plan, look: Look) -> Tensor:
