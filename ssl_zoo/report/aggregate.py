@@ -29,10 +29,15 @@ class Group:
 
     @property
     def status(self) -> str:
-        """The status of all runs, or how many have which."""
-        found = [summary["status"] for summary in self.summaries]
+        """The status of all runs, or how many have which; a run that ended collapsed under `warn` counts as that."""
+        found = [outcome(summary) for summary in self.summaries]
         counts = {status: found.count(status) for status in dict.fromkeys(found)}
         return found[0] if len(counts) == 1 else ", ".join(f"{num} {status}" for status, num in counts.items())
+
+
+def outcome(summary: Summary) -> str:
+    """Return how a run ended: its status, or `collapsed` where the guard only warned and the collapse held."""
+    return "collapsed" if summary["collapse"]["status"] == "collapsed" else summary["status"]
 
 
 def mean(values: Sequence[float]) -> tuple[float | None, float | None]:

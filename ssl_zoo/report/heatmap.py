@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.report.aggregate import Group
+from ssl_zoo.report.aggregate import Group, outcome
 
 METRIC = ("knn", "top1")
 CROSS = "\N{MULTIPLICATION X}"
@@ -79,7 +79,7 @@ def _annotate(axis: Any, x: int, y: int, cell: Group | None, shade: float) -> No
     if cell is None or value is None:
         axis.text(x, y, "-", ha="center", va="center", fontsize=8, color="#888888")
         return
-    collapsed = any(summary["status"] == "collapsed" for summary in cell.summaries)
+    collapsed = any(outcome(summary) == "collapsed" for summary in cell.summaries)
     text = f"{CROSS} {100 * value:.0f}" if collapsed else f"{100 * value:.0f}"
     weight, colour = "normal" if collapsed else "bold", "white" if shade < 0.6 else "black"
     axis.text(x, y, text, ha="center", va="center", fontsize=9, weight=weight, color=colour)
