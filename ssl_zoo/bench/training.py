@@ -88,7 +88,11 @@ def bench_pipeline(recipe: Recipe, against: Sequence[str], rounds: int, steps: i
 
 def _what(run: Run) -> str:
     settings = run.recipe.training
-    return f"{run.recipe.encoder.name}, batch {settings.batch_size}, {run.hardware}, {run.loader._num_workers} workers"
+    weights = sum(weight.numel() for weight in run.trainer.method.encoder.parameters()) / 1e6
+    return (
+        f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.knobs.get('size')} px, "
+        f"batch {settings.batch_size}, {run.hardware}, {run.loader._num_workers} workers"
+    )
 
 
 def _limit(run: Run, result: Result) -> str:
