@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ssl_zoo.bench.peers import views_side
 from ssl_zoo.bench.timing import Result, Side, alternate
-from ssl_zoo.modalities.image import colour, colour_matrix
 from ssl_zoo.modalities.image.views import Augment
 from ssl_zoo.rng import generator
 
@@ -65,18 +64,19 @@ def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
 
 
 def colour_difference(num: int) -> str:
-    """Say how far the jitter as one matrix is from torchvision's changes one by one, at the usual strengths."""
-    source = generator(1, "bench")
-    x = pictures(num, 32).float() / 255
-    low, high = torch.tensor([0.6, 0.6, 0.6, -0.1]), torch.tensor([1.4, 1.4, 1.4, 0.1])
-    factors = torch.lerp(low, high, torch.rand(num, 4, generator=source))
-    order = torch.rand(num, 4, generator=source).argsort(dim=1)
-    everywhere, used = torch.ones(num, dtype=torch.bool), (True,) * 4
-    exact = colour.jitter(x, factors, order, everywhere, used)
-    off = (colour_matrix.recolour(x, factors, order, everywhere, used, None) - exact).abs() * 255
-    change = float((exact - x).abs().mean()) * 255
+    """Say how far colours as one matrix, after the blur, are from torchvision's changes one by one before it."""
+    x = pictures(num, 32)
+    made = {}
+    for colour in ("matrix", "exact"):
+        policy = Augment(3, size=32, colour=colour, jitter=1.0, grey=0.0)  # type: ignore[arg-type]
+        views = policy(policy.collate(x, policy.draw(generator(1, "bench"), num)))
+        made[colour] = torch.stack([view.data for view in views]) * policy.std * 255
+    off = (made["matrix"] - made["exact"]).abs().flatten()
+    plain = Augment(3, size=32, jitter=0.0, grey=0.0)
+    without = plain(plain.collate(x, plain.draw(generator(1, "bench"), num)))
+    change = (torch.stack([view.data for view in without]) * plain.std * 255 - made["exact"]).abs().mean()
     return (
         f"colour: matrix differs from exact by {float(off.mean()):.1f} of 255 levels on average "
-        f"({float(off.flatten().kthvalue(int(0.95 * off.numel())).values):.1f} at the 95th percentile); "
-        f"the jitter itself changes {change:.1f}"
+        f"({float(off.kthvalue(int(0.95 * off.numel())).values):.1f} at the 95th percentile); "
+        f"the jitter itself changes {float(change):.1f}"
     )

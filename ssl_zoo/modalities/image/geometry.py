@@ -8,6 +8,7 @@ large images the matrices are mostly zeros: on a CPU, those are made by `ssl_zoo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -17,6 +18,9 @@ from torch import Tensor
 Interpolation = Literal["bilinear", "bicubic"]
 TRIES = 10
 """Tries at a crop that fits, as in torchvision's RandomResizedCrop."""
+
+TABLE = 2**21
+"""Numbers that a table of resampling matrices may have: 8 MiB."""
 
 _FAR = 1e6
 """A distance in pixels at which every filter is zero."""
@@ -48,11 +52,11 @@ def crop_boxes(
     aspect = torch.exp(low + (top_ratio - low) * drawn[..., 1])
     w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
     fits = (w > 0) & (w <= wide) & (h > 0) & (h <= high)
-    top = (drawn[..., 2] * (high - h + 1)).floor().clamp(max=high - h)
-    left = (drawn[..., 3] * (wide - w + 1)).floor().clamp(max=wide - w)
-    tries = torch.stack([top, left, h, w], dim=-1)  # (B, TRIES, 4)
-    first = fits.to(torch.uint8).argmax(dim=1)
-    chosen = tries[torch.arange(len(tries), device=tries.device), first]
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+    w, h, down, right = (x.gather(1, first) for x in (w, h, drawn[..., 2], drawn[..., 3]))
+    top = (down * (high - h + 1)).floor().clamp(max=high - h)
+    left = (right * (wide - w + 1)).floor().clamp(max=wide - w)
+    chosen = torch.cat([top, left, h, w], dim=1)
     return torch.where(fits.any(dim=1)[:, None], chosen, _central(high[:, 0], wide[:, 0], ratio))
 
 
@@ -75,22 +79,21 @@ def _cubic(x: Tensor) -> Tensor:
 def resample_weights(
     start: Tensor,
     length: Tensor,
-    num_in: int,
-    num_out: int,
     interpolation: Interpolation,
     mirror: Tensor | None = None,
+    *,
+    out: Tensor,
 ) -> Tensor:
-    """Return the matrices `(B, num_out, num_in)` that resample the span [start, start + length) to `num_out` pixels.
+    """Return the matrices `(B, num_out, num_in)` that resample the span [start, start + length) of `num_in` pixels.
 
     Args:
         start: first pixel of each span, `(B,)`, whole numbers.
         length: of each span in pixels, `(B,)`.
-        num_in: pixels that there are.
-        num_out: pixels to make.
         interpolation: the filter, which widens with the reduction (antialiasing).
         mirror: which spans to read backwards, bool `(B,)`.
+        out: written to, and returned; its shape says how many pixels there are and how many to make.
     """
-    device, dtype = start.device, torch.float32
+    device, dtype, (num_out, num_in) = start.device, torch.float32, out.shape[1:]
     start, length = start.to(dtype)[:, None], length.to(dtype)[:, None]
     scale = length / num_out
     stretch = scale.clamp(min=1)
@@ -98,53 +101,58 @@ def resample_weights(
     if mirror is not None:
         centre = torch.where(mirror[:, None], length - centre, centre)
     pixel = torch.arange(num_in, device=device, dtype=dtype) + 0.5 - start  # (B, num_in)
-    pixel = torch.where((pixel > 0) & (pixel < length), pixel, _FAR)  # pixels beside the span count for nothing
-    weights = torch.sub(pixel[:, None, :], centre[:, :, None]).abs_()
+    pixel.masked_fill_((pixel < 0) | (pixel > length), _FAR)  # pixels beside the span count for nothing
+    weights = torch.sub(pixel[:, None, :], centre[:, :, None], out=out).abs_()
     if interpolation == "bilinear":
-        weights = torch.sub(stretch[:, :, None], weights, out=weights).clamp_min_(0)  # a triangle, times stretch
+        torch.sub(stretch[:, :, None], weights, out=weights).clamp_min_(0)  # a triangle, times stretch
     else:
-        weights = _cubic(weights.div_(stretch[:, :, None]))
+        weights.copy_(_cubic(weights.div_(stretch[:, :, None])))
     return weights.mul_(weights.sum(dim=2, keepdim=True).reciprocal_())
 
 
-def resized_crops(
-    x: Tensor, boxes: Tensor, size: int, interpolation: Interpolation = "bilinear", flip: Tensor | None = None
-) -> Tensor:
-    """Cut several boxes out of each image, resize them with antialiasing, and flip some.
+class Spans:
+    """Many spans of rows or columns that are to be resampled: their matrices, computed or taken from a table.
 
-    Equal to torchvision's `resized_crop` (antialiased, float) of the same boxes; a bicubic result can leave the range.
-
-    Args:
-        x: images `(B, C, H, W)`, of any type; computed in float32.
-        boxes: top, left, height, width in pixels, `(V, B, 4)`.
-        size: height and width of the results.
-        interpolation: of the resize.
-        flip: which results to mirror left to right, bool `(V, B)`.
-
-    Returns:
-        `(V, B, C, size, size)`, float32; the rows of one image are not adjacent in memory: `(V, B, size, C, size)`.
+    The arguments are those of `resample_weights`; all matrices of small images fit in a table.
     """
-    (views, num), channels = boxes.shape[:2], x.shape[1]
-    flat = boxes.flatten(0, 1)
-    rows = resample_weights(flat[:, 0], flat[:, 2], x.shape[2], size, interpolation)
-    mirror = None if flip is None else flip.flatten()
-    columns = resample_weights(flat[:, 1], flat[:, 3], x.shape[3], size, interpolation, mirror)
-    # One product makes the rows of all views: (B, V size, H) @ (B, H, C W).
-    rows = rows.view(views, num, size, -1).transpose(0, 1).reshape(num, views * size, -1)
-    source = x.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)
-    made = torch.bmm(rows, source).view(num, views, size * channels, -1)
-    columns = columns.view(views, num, size, -1).transpose(2, 3)
-    result = x.new_empty(views, num, size * channels, size, dtype=torch.float32)
-    for view in range(views):
-        torch.bmm(made[:, view], columns[view], out=result[view])
-    return result.view(views, num, size, channels, size).transpose(2, 3)
+
+    def __init__(
+        self,
+        start: Tensor,
+        length: Tensor,
+        mirror: Tensor | None,
+        num_in: int,
+        num_out: int,
+        interpolation: Interpolation,
+    ) -> None:
+        self.start, self.length, self.mirror, self.interpolation = start, length, mirror, interpolation
+        self.table = None
+        if num_in * (num_in + 1) * num_out * num_in <= TABLE:
+            self.table = _table(num_in, num_out, interpolation, start.device)
+            # Spans come by length: num_in of length 1, num_in - 1 of length 2, and so on; then all of them mirrored.
+            before = (length - 1) * (num_in + 1) - (length - 1) * length / 2
+            mirrored = 0 if mirror is None else mirror * (num_in * (num_in + 1) // 2)
+            self.place = (start + before + mirrored).long()
+
+    def write(self, first: int, last: int, out: Tensor) -> None:
+        """Write the matrices of spans first..last - 1 to `out`, `(last - first, num_out, num_in)`."""
+        part = slice(first, last)
+        if self.table is not None:
+            torch.index_select(self.table, 0, self.place[part], out=out)
+        else:
+            mirror = None if self.mirror is None else self.mirror[part]
+            resample_weights(self.start[part], self.length[part], self.interpolation, mirror, out=out)
 
 
-def resized_crop(
-    x: Tensor, boxes: Tensor, size: int, interpolation: Interpolation = "bilinear", flip: Tensor | None = None
-) -> Tensor:
-    """Cut one box `(B, 4)` out of each image: `resized_crops` for one view."""
-    return resized_crops(x, boxes[None], size, interpolation, None if flip is None else flip[None])[0]
+@lru_cache(maxsize=8)
+def _table(num_in: int, num_out: int, interpolation: Interpolation, device: torch.device) -> Tensor:
+    """Return the matrices of all spans of `num_in` pixels, and of all of them mirrored."""
+    with torch.inference_mode(False):
+        spans = [(s, n) for n in range(1, num_in + 1) for s in range(num_in - n + 1)] * 2
+        start, length = torch.tensor(spans, device=device, dtype=torch.float32).T
+        mirror = torch.arange(len(spans), device=device) >= len(spans) // 2
+        out = torch.empty(len(spans), num_out, num_in, device=device)
+        return resample_weights(start, length, interpolation, mirror, out=out)
 
 
 def blur_radius(sigma: float, size: int) -> int:
@@ -171,6 +179,11 @@ def _blur_basis(radius: int, num: int, device: torch.device) -> Tensor:
         return basis
 
 
+def blur_matrices(kernels: Tensor, num: int) -> Tensor:
+    """Return the matrices `(B, num, num)` of convolutions with half kernels `(B, radius + 1)`, reflecting at borders."""
+    return (kernels @ _blur_basis(kernels.shape[1] - 1, num, kernels.device)).view(-1, num, num)
+
+
 def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
     """Blur each image with its own Gaussian.
 
@@ -188,11 +201,25 @@ def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
 def convolve(x: Tensor, kernels: Tensor) -> Tensor:
     """Convolve rows and columns of each image with its symmetric kernel `(B, radius + 1)`, see `gaussian_blur`."""
     num, channels, height, width = x.shape
-    radius = kernels.shape[1] - 1
-    rows = (kernels @ _blur_basis(radius, height, x.device)).view(num, height, height)
-    columns = rows if height == width else (kernels @ _blur_basis(radius, width, x.device)).view(num, width, width)
+    rows = blur_matrices(kernels, height)
+    columns = rows if height == width else blur_matrices(kernels, width)
     across = torch.bmm(x.reshape(num, channels * height, width), columns.transpose(1, 2)).view_as(x)
     result = torch.empty_like(across)
     for channel in range(channels):
         result[:, channel] = torch.bmm(rows, across[:, channel])
     return result
+
+
+def change_some(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor | slice], Tensor]) -> None:
+    """Replace the chosen samples of `x`, bool `(B,)`, by `change(samples, their index)`."""
+    if x.device.type != "cpu":  # to know which would make the host wait for the device
+        torch.where(chosen.view(-1, 1, 1, 1), change(x, slice(None)), x, out=x)
+        return
+    index = torch.nonzero(chosen).squeeze(1)
+    if len(index):
+        x.index_copy_(0, index, change(x.index_select(0, index), index))
+
+
+def blur_some(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
+    """Convolve the chosen samples of `x` `(B, C, H, W)`, bool `(B,)`, with their kernels `(B, radius + 1)`."""
+    change_some(x, chosen, lambda some, index: convolve(some, kernels[index]))

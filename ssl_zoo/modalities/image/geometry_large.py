@@ -13,12 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_zoo.modalities.image.desk import DESK
 from ssl_zoo.modalities.image.geometry import Interpolation
 
 LARGE = 64
 """Views with more pixels a side than this are made one at a time on a CPU."""
 
 _BAND = 16
+
+
+def is_large(x: Tensor, size: int) -> bool:
+    """Return whether views of `size` pixels, of data on this device, are made one at a time."""
+    return x.device.type == "cpu" and size > LARGE
 
 
 def cut(image: Tensor, box: list[int], size: int, interpolation: Interpolation) -> Tensor:
@@ -52,28 +58,46 @@ def _band_basis(radius: int) -> Tensor:
         return (torch.arange(radius + 1)[:, None] == away).float()
 
 
-def convolve_large(x: Tensor, kernel: Tensor) -> Tensor:
+def convolve_large(x: Tensor, kernel: Tensor, out: Tensor) -> None:
     """Convolve the rows and columns of one image with a symmetric kernel, with reflection at the border.
 
     Args:
-        x: `(C, H, W)`, float32, contiguous.
+        x: `(C, H, W)`, of any type.
         kernel: of `geometry.half_kernels`, `(radius + 1,)`; radius < min(H, W).
+        out: `(C, H, W)`, float32, contiguous, written to; may be `x`.
     """
     channels, height, width = x.shape
     radius = len(kernel) - 1
     reach = _BAND + 2 * radius
     band = (kernel @ _band_basis(radius)).view(_BAND, reach)
     down, over = -(-height // _BAND), -(-width // _BAND)  # bands, the last ones beyond the border
-    tall = _padded(x, (0, 0, radius, radius), (0, 0, 0, down * _BAND - height))
-    strips = tall.as_strided((channels, down, reach, width), (tall.shape[1] * width, _BAND * width, width, 1))
-    rows = torch.matmul(band, strips).view(channels, down * _BAND, width)[:, :height]
-    wide = _padded(rows, (radius, radius, 0, 0), (0, over * _BAND - width, 0, 0))
-    lines, length = channels * height, wide.shape[2]
-    strips = wide.as_strided((over, lines, reach), (_BAND, length, 1))
-    columns = torch.bmm(strips, band.T.expand(over, -1, -1))  # (bands, C H, _BAND)
-    return columns.transpose(0, 1).reshape(channels, height, over * _BAND)[:, :, :width]
+    length = down * _BAND + 2 * radius
+    tall = DESK.take("tall", channels, length, width)
+    tall[:, radius : radius + height] = x
+    _reflect(tall, 1, radius, height)
+    strips = tall.as_strided((channels, down, reach, width), (length * width, _BAND * width, width, 1))
+    rows = DESK.take("rows", channels, down, _BAND, width)
+    for strip, made in zip(strips, rows, strict=True):
+        torch.bmm(band.expand(down, -1, -1), strip, out=made)
+    length = over * _BAND + 2 * radius
+    wide = DESK.take("wide", channels, height, length)
+    wide[:, :, radius : radius + width] = rows.view(channels, down * _BAND, width)[:, :height]
+    _reflect(wide, 2, radius, width)
+    strips = wide.as_strided((over, channels * height, reach), (_BAND, length, 1))
+    columns = DESK.take("bands", over, channels * height, _BAND)
+    torch.bmm(strips, band.T.expand(over, -1, -1), out=columns)
+    whole, lines = width // _BAND, out.flatten(0, 1)
+    lines[:, : whole * _BAND].unflatten(1, (whole, _BAND)).copy_(columns[:whole].transpose(0, 1))
+    if over > whole:
+        lines[:, whole * _BAND :] = columns[whole, :, : width - whole * _BAND]
 
 
-def _padded(x: Tensor, reflected: tuple[int, ...], zeros: tuple[int, ...]) -> Tensor:
-    x = F.pad(x, reflected, mode="reflect")
-    return (F.pad(x, zeros) if any(zeros) else x).contiguous()
+def _reflect(x: Tensor, dim: int, radius: int, length: int) -> None:
+    """Fill the pixels beside `length` ones that begin at `radius`: reflections, and beyond what is read, zeros."""
+
+    def part(start: int, num: int) -> Tensor:
+        return x.narrow(dim, start, num)
+
+    part(0, radius).copy_(part(radius + 1, radius).flip(dim))
+    part(radius + length, radius).copy_(part(length - 1, radius).flip(dim))
+    part(length + 2 * radius, x.shape[dim] - length - 2 * radius).zero_()

@@ -19,7 +19,8 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image import geometry, geometry_large
 from ssl_zoo.modalities.image.constants import constant
 from ssl_zoo.modalities.image.geometry import Interpolation
-from ssl_zoo.modalities.image.rendering import Look, Plan, render
+from ssl_zoo.modalities.image.plan import Look, Plan
+from ssl_zoo.modalities.image.rendering import render
 from ssl_zoo.registry import register
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -47,9 +48,9 @@ class Augment(nn.Module):
         contrast: as brightness.
         saturation: as brightness.
         hue: the turn is uniform in [-x, x] of the circle; at most 0.5.
-        colour: `matrix` makes jitter and grey one affine map a sample, which is many times faster and differs by about
-            3 of 255 levels on photographs at the usual strengths (see `colour_matrix`); `exact` makes torchvision's
-            changes one by one.
+        colour: `matrix` makes jitter and grey one affine map a sample, after the blur, which is many times faster and
+            differs by about 3 of 255 levels on photographs at the usual strengths (see `colour_matrix`); `exact` makes
+            torchvision's changes one by one.
         grey: probability of losing the colour.
         blur: probability of a Gaussian blur.
         sigma: least and largest standard deviation of the blur, in pixels.

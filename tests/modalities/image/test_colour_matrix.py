@@ -35,6 +35,23 @@ def test_brightness_contrast_and_saturation_are_the_exact_ones_in_every_order(ch
     assert float((result - x).abs().max()) > 0.01
 
 
+def test_all_four_changes_are_made_in_each_samples_order() -> None:
+    """The oracle: torchvision's changes one by one, the hue by the rotation; nothing is clipped."""
+    x = images(24, 3)
+    factors, order = draws(24, 0.07)
+    everywhere = torch.ones(24, dtype=torch.bool)
+    result = recolour(x, factors, order, everywhere, (True,) * 4, None)
+    for i in range(24):
+        expected = x[i : i + 1]
+        for number in order[i].tolist():
+            factor = factors[i : i + 1, number]
+            if number == 3:
+                expected = (_turns(factor) @ expected.flatten(2)).view_as(expected)
+            else:
+                expected = colour.JITTERS[number](expected, factor)
+        torch.testing.assert_close(result[i : i + 1], expected, atol=1e-8, rtol=0)  # grey weights are float32 there
+
+
 def test_the_order_counts_where_the_hue_turns() -> None:
     """Brightness, contrast and saturation commute; the grey value that saturation blends with is not hue's axis."""
     x = images(24, 3)

@@ -8,7 +8,10 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
-from ssl_zoo.modalities.image.geometry import blur_radius, crop_boxes, draw_crops, gaussian_blur, resized_crop
+from ssl_zoo.modalities.image import geometry
+from ssl_zoo.modalities.image.crops import _ByMatrices
+from ssl_zoo.modalities.image.geometry import blur_radius, crop_boxes, draw_crops, gaussian_blur
+from ssl_zoo.modalities.image.plan import Look, Plan
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -25,6 +28,19 @@ def random_boxes(g: torch.Generator, num: int, height: int, width: int) -> Tenso
     return torch.stack([top, left, h.float(), w.float()], dim=1)
 
 
+def resized_crop(
+    x: Tensor, boxes: Tensor, size: int, interpolation: str = "bilinear", flip: Tensor | None = None
+) -> Tensor:
+    """Crops of one view by matrices, made in two blocks; everything else is left out."""
+    num, nothing = len(x), torch.zeros(1, len(x))
+    plan = Plan(boxes[None], None if flip is None else flip[None], *[None] * 4, nothing, nothing, sigma=nothing + 1)
+    crops = _ByMatrices(x, plan, Look(size, interpolation, "matrix", (False,) * 4, 1, 0.5, nothing, nothing))
+    out = torch.empty(1, num, x.shape[1], size, size)
+    for part in (slice(0, num // 2), slice(num // 2, num)):
+        crops.write(part.start, part.stop, out[:, part])
+    return out[0]
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
     "height, width, size",
@@ -33,7 +49,7 @@ def random_boxes(g: torch.Generator, num: int, height: int, width: int) -> Tenso
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resized_crop_is_torchvisions(interpolation, height, width, size, channels):
     g, num = generator(), 16
-    x = torch.rand(num, channels, height, width, generator=g)
+    x = 255 * torch.rand(num, channels, height, width, generator=g)
     boxes = random_boxes(g, num, height, width)
     flip = torch.rand(num, generator=g) < 0.5
     assert 0 < flip.sum() < num
@@ -44,11 +60,29 @@ def test_resized_crop_is_torchvisions(interpolation, height, width, size, channe
             for image, box in zip(x, boxes, strict=True)
         ]
     )
+    expected.clamp_(0, 255)  # as of an image of levels
     result = resized_crop(x, boxes, size, interpolation)
     assert result.shape == (num, channels, size, size) and result.dtype == torch.float32
-    torch.testing.assert_close(result, expected, atol=5e-5, rtol=0)
+    torch.testing.assert_close(result, expected, atol=0.01, rtol=0)  # of 255 levels
     expected[flip] = TF.horizontal_flip(expected[flip])
-    torch.testing.assert_close(resized_crop(x, boxes, size, interpolation, flip), expected, atol=5e-5, rtol=0)
+    torch.testing.assert_close(resized_crop(x, boxes, size, interpolation, flip), expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("num_in, num_out", [(7, 5), (5, 9), (16, 16)])
+def test_the_table_has_the_matrices_of_all_spans(monkeypatch, interpolation, num_in, num_out):
+    spans = torch.tensor([(s, n) for s in range(num_in) for n in range(1, num_in - s + 1)])
+    start, length = spans[torch.randperm(len(spans), generator=generator())].float().T
+    for mirror in (None, torch.rand(len(start), generator=generator()) < 0.5):
+        made = torch.empty(2, len(start), num_out, num_in)
+        for out, limit in zip(made, (2**21, 0), strict=True):
+            monkeypatch.setattr(geometry, "TABLE", limit)
+            found = geometry.Spans(start, length, mirror, num_in, num_out, interpolation)
+            assert (found.table is None) == (limit == 0)
+            found.write(0, 3, out[:3])
+            found.write(3, len(start), out[3:])
+        assert torch.equal(*made)
+        assert len(made[0].unique(dim=0)) > len(start) / 2  # not all alike
 
 
 def test_a_whole_image_at_its_own_size_is_left_as_it_is():

@@ -33,7 +33,9 @@ def test_bands_blur_as_whole_matrices_do(height, width, sigma, radius):
     x = torch.rand(3, height, width, generator=generator(0, "x"))
     kernel = geometry.half_kernels(torch.tensor([sigma]), radius)
     expected = geometry.convolve(x[None], kernel)[0]
-    torch.testing.assert_close(geometry_large.convolve_large(x, kernel[0]), expected, atol=1e-5, rtol=0)
+    for out in (torch.empty_like(x), x):  # the last one in place
+        geometry_large.convolve_large(x, kernel[0], out=out)
+        torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -50,29 +52,31 @@ def test_large_views_are_those_of_matrices_within_a_level(monkeypatch, interpola
         assert torch.equal(one.geometry, other.geometry)
 
 
+@pytest.mark.parametrize("size", [24, 72])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_views_are_the_same_whatever_the_blocks_and_threads(monkeypatch, threads):
-    policy = Augment(3, size=24, solarise=[0.0, 0.5])
-    x = images(20, 32, 32)
+def test_views_are_the_same_whatever_the_blocks_and_threads(monkeypatch, threads, size):
+    policy = Augment(3, size=size, solarise=[0.0, 0.5])
+    x = images(20, size + 8, size + 8)
     payload = policy.collate(x, policy.draw(generator(0, "views"), 20))
     whole = policy(payload)
     before = torch.get_num_threads()
-    monkeypatch.setattr(rendering, "BLOCK", 1)
-    monkeypatch.setattr(rendering, "LEAST", 3)
+    monkeypatch.setattr(rendering, "BLOCK", 3 * 2 * 3 * size**2)
     try:
         torch.set_num_threads(threads)
         parts = policy(payload)
+        again = policy(payload)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    for one, other in zip(whole, parts, strict=True):
+    for one, other, third in zip(whole, parts, again, strict=True):
         torch.testing.assert_close(one.data, other.data, atol=1e-5, rtol=0)
+        assert torch.equal(other.data, third.data)
 
 
-def test_an_error_in_a_block_reaches_the_caller(monkeypatch):
+@pytest.mark.parametrize("size", [8, 72])
+def test_an_error_in_a_block_reaches_the_caller(monkeypatch, size):
     monkeypatch.setattr(rendering, "BLOCK", 1)
-    monkeypatch.setattr(rendering, "LEAST", 1)
-    monkeypatch.setattr(rendering, "_finish", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
-    policy = Augment(3, size=8)
+    monkeypatch.setattr(rendering._Maps, "apply", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
+    policy = Augment(3, size=size)
     with pytest.raises(ValueError, match="broken"):
-        policy(policy.collate(images(4, 8, 8), policy.draw(generator(0, "views"), 4)))
+        policy(policy.collate(images(4, size, size), policy.draw(generator(0, "views"), 4)))

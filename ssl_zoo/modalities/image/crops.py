@@ -1,0 +1,154 @@
+"""From images to the crops of their views, in 0..255, as planes.
+
+Planes `(V, B, C + 1, S * S)` are what colour matrices are applied to: channels, and a last one of ones. Where
+`early_blur` holds, the blur is done here already: it commutes with the change of colours.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ssl_zoo.modalities.image import geometry, geometry_large
+from ssl_zoo.modalities.image.desk import DESK
+from ssl_zoo.modalities.image.plan import Look, Plan
+
+
+class Crops(Protocol):
+    """The crops of a batch, made block by block."""
+
+    def write(self, start: int, stop: int, out: Tensor) -> None:
+        """Write the crops of samples start..stop - 1 to `out`, `(V, stop - start, C, S, S)`, float32."""
+
+
+def crops_of(image: Tensor | None, cut: Tensor | None, plan: Plan, look: Look) -> Crops:
+    """Return the way to make crops that is fastest for these samples; see `render` for the arguments."""
+    if image is not None and not geometry_large.is_large(image, look.size):
+        return _ByMatrices(image, plan, look)
+    source = image if image is not None else cut
+    assert source is not None
+    if geometry_large.is_large(source, look.size):
+        return _OneByOne(image, cut, plan, look)
+    return _Ready(source, plan, look)
+
+
+def planes_of(
+    crops: Crops, start: int, stop: int, views: int, channels: int, size: int, device: torch.device
+) -> Tensor:
+    """Return the planes of samples start..stop - 1, in memory that is used again for the next ones."""
+    planes = DESK.take("planes", views, stop - start, channels + 1, size * size, device=device)
+    planes[:, :, channels] = 1
+    crops.write(start, stop, planes[:, :, :channels].unflatten(3, (size, size)))
+    return planes
+
+
+class _ByMatrices:
+    """Cut, resize, flip and blur by one product on the rows and one on the columns of each view of each sample."""
+
+    def __init__(self, image: Tensor, plan: Plan, look: Look) -> None:
+        assert plan.boxes is not None
+        self.image, self.size, self.views = image, look.size, len(plan.boxes)
+        self.height, self.width = image.shape[2:]
+        top, left, tall, wide = plan.boxes.permute(2, 1, 0).flatten(1)  # sample by sample, each (B V,)
+        mirror = None if plan.flip is None else plan.flip.T.flatten()
+        self.rows = geometry.Spans(top, tall, None, self.height, look.size, look.interpolation)
+        self.columns = geometry.Spans(left, wide, mirror, self.width, look.size, look.interpolation)
+        # The cubic filter overshoots, and torchvision bounds what it makes before the blur.
+        self.bounded = look.interpolation == "bilinear"
+        self.blur = plan.blur.T.flatten() if look.early_blur and plan.blur is not None else None
+        if self.blur is not None:
+            self.kernels = geometry.half_kernels(plan.sigma.T.flatten(), look.radius)
+
+    def write(self, start: int, stop: int, out: Tensor) -> None:
+        views, num, channels, size, device = self.views, stop - start, out.shape[2], self.size, out.device
+        first, last = start * views, stop * views
+        rows = DESK.take("rows", num * views, size, self.height, device=device)
+        columns = DESK.take("columns", num * views, size, self.width, device=device)
+        self.rows.write(first, last, rows)
+        self.columns.write(first, last, columns)
+        if self.blur is not None and self.bounded:
+            _blur_matrices(self.blur[first:last], self.kernels[first:last], rows, columns)
+        source = DESK.take("source", num, self.height, channels * self.width, device=device)
+        source.view(num, self.height, channels, self.width).copy_(self.image[start:stop].transpose(1, 2))
+        # One product makes the rows of all views: (B, V S, H) @ (B, H, C W).
+        made = DESK.take("made", num, views * size, channels * self.width, device=device)
+        torch.bmm(rows.view(num, views * size, self.height), source, out=made)
+        done = DESK.take("done", num * views, size * channels, size, device=device)
+        torch.bmm(made.view(num * views, size * channels, self.width), columns.transpose(1, 2), out=done)
+        out.copy_(done.view(num, views, size, channels, size).permute(1, 0, 3, 2, 4))
+        if not self.bounded:
+            out.clamp_(0, 255)
+            if self.blur is not None:
+                by_view = self.blur[first:last].view(num, views).T, self.kernels[first:last].view(num, views, -1)
+                _blur_crops(out, by_view[0], by_view[1].transpose(0, 1))
+
+
+def _blur_matrices(chosen: Tensor, kernels: Tensor, *matrices: Tensor) -> None:
+    """Put the blur of the chosen `(N,)` into matrices `(N, S, H)` that make crops."""
+    size = matrices[0].shape[1]
+    if chosen.device.type != "cpu":  # to know which are chosen would make the host wait for the device
+        blurs = torch.where(
+            chosen[:, None, None], geometry.blur_matrices(kernels, size), torch.eye(size, device=chosen.device)
+        )
+        for each in matrices:
+            each.copy_(torch.bmm(blurs, each))
+        return
+    index = torch.nonzero(chosen).squeeze(1)
+    if len(index) == 0:
+        return
+    blurs = geometry.blur_matrices(kernels[index], size)
+    for each in matrices:
+        shape = (len(index), *each.shape[1:])
+        plain = torch.index_select(each, 0, index, out=DESK.take("plain", *shape))
+        each.index_copy_(0, index, torch.bmm(blurs, plain, out=DESK.take("blurred", *shape)))
+
+
+def _blur_crops(crops: Tensor, chosen: Tensor, kernels: Tensor) -> None:
+    for of_view in zip(crops, chosen, kernels, strict=True):
+        geometry.blur_some(*of_view)
+
+
+class _Ready:
+    """Crops that were cut and resized in the loader: flip and blur are left."""
+
+    def __init__(self, cut: Tensor, plan: Plan, look: Look) -> None:
+        self.cut, self.flip = cut, plan.flip
+        self.blur = plan.blur if look.early_blur else None
+        self.kernels = torch.stack([geometry.half_kernels(sigma, look.radius) for sigma in plan.sigma])
+
+    def write(self, start: int, stop: int, out: Tensor) -> None:
+        place = slice(start, stop)
+        cut = self.cut[:, place]
+        out.copy_(cut if self.flip is None else torch.where(self.flip[:, place, None, None, None], cut.flip(4), cut))
+        if self.blur is not None:
+            _blur_crops(out, self.blur[:, place], self.kernels[:, place])
+
+
+class _OneByOne:
+    """Cut, resize, flip and blur large images, each by itself."""
+
+    def __init__(self, image: Tensor | None, cut: Tensor | None, plan: Plan, look: Look) -> None:
+        nobody = torch.zeros_like(plan.sigma, dtype=torch.bool)
+        self.image, self.cut, self.look = image, cut, look
+        self.boxes = None if plan.boxes is None else plan.boxes.int().tolist()
+        self.flips = (nobody if plan.flip is None else plan.flip).tolist()
+        self.blurs = (plan.blur if look.early_blur and plan.blur is not None else nobody).tolist()
+        self.kernels = torch.stack([geometry.half_kernels(sigma, look.radius) for sigma in plan.sigma])
+
+    def _crop(self, view: int, number: int) -> Tensor:
+        if self.cut is not None:
+            return self.cut[view, number]
+        assert self.image is not None and self.boxes is not None
+        return geometry_large.cut(self.image[number], self.boxes[view][number], self.look.size, self.look.interpolation)
+
+    def write(self, start: int, stop: int, out: Tensor) -> None:
+        for view, of_view in enumerate(out):
+            for number, place in zip(range(start, stop), of_view, strict=True):
+                made = self._crop(view, number)
+                made = made.flip(2) if self.flips[view][number] else made
+                if self.blurs[view][number]:
+                    geometry_large.convolve_large(made, self.kernels[view, number], out=place)
+                else:
+                    place.copy_(made)
