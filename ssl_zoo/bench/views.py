@@ -68,7 +68,7 @@ def colour_difference(num: int) -> str:
     x = pictures(num, 32)
     made = {}
     for colour in ("matrix", "exact"):
-        policy = Augment(3, size=32, colour=colour, jitter=1.0, grey=0.0)  # type: ignore[arg-type]
+        policy = Augment(3, size=32, colour=colour, jitter=1.0, grey=0.0)
         views = policy(policy.collate(x, policy.draw(generator(1, "bench"), num)))
         made[colour] = torch.stack([view.data for view in views]) * policy.std * 255
     off = (made["matrix"] - made["exact"]).abs().flatten()

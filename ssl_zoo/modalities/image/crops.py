@@ -34,11 +34,10 @@ def crops_of(image: Tensor | None, cut: Tensor | None, plan: Plan, look: Look) -
     return _Ready(source, plan, look)
 
 
-def planes_of(
-    crops: Crops, start: int, stop: int, views: int, channels: int, size: int, device: torch.device
-) -> Tensor:
-    """Return the planes of samples start..stop - 1, in memory that is used again for the next ones."""
-    planes = DESK.take("planes", views, stop - start, channels + 1, size * size, device=device)
+def planes_of(crops: Crops, start: int, stop: int, result: Tensor) -> Tensor:
+    """Return the planes of samples start..stop - 1 of `result`, in memory that is used again for the next ones."""
+    views, _, channels, size, _ = result.shape
+    planes = DESK.take("planes", views, stop - start, channels + 1, size * size, device=result.device)
     planes[:, :, channels] = 1
     crops.write(start, stop, planes[:, :, :channels].unflatten(3, (size, size)))
     return planes

@@ -180,7 +180,7 @@ def _blur_basis(radius: int, num: int, device: torch.device) -> Tensor:
 
 
 def blur_matrices(kernels: Tensor, num: int) -> Tensor:
-    """Return the matrices `(B, num, num)` of convolutions with half kernels `(B, radius + 1)`, reflecting at borders."""
+    """Return the matrices `(B, num, num)` of convolutions with half kernels `(B, radius + 1)`, and reflections."""
     return (kernels @ _blur_basis(kernels.shape[1] - 1, num, kernels.device)).view(-1, num, num)
 
 
