@@ -15,12 +15,13 @@ from ssl_zoo.construct import build, build_views
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import Hardware
+from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
 from ssl_zoo.launch import Crew
 from ssl_zoo.method import Method
 from ssl_zoo.optim.groups import parameter_groups
 from ssl_zoo.optim.over_time import plan
 from ssl_zoo.recipe import Recipe
+from ssl_zoo.recompute import recompute_blocks
 from ssl_zoo.run_folder import RunFolder
 from ssl_zoo.trainer import Trainer
 
@@ -83,8 +84,11 @@ def assemble(
     Raises:
         UserError: parts that do not join, or data that cannot be read.
     """
+    if hardware.accelerator == "cpu":
+        keep_memory()
     method = build(recipe, weights=weights)
     _check_batch(recipe, method)
+    _prepare(recipe, method.encoder)
     groups = parameter_groups(method, recipe.training.groups)
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
@@ -135,6 +139,15 @@ def _check_batch(recipe: Recipe, method: nn.Module) -> None:
             f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
             "samples (training.batch_size / training.accumulate), or heads and an encoder without BatchNorm."
         )
+
+
+def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
+    """Make the encoder recompute its activations, or compile it, if the recipe says so."""
+    if recipe.training.gradient_checkpointing:
+        recompute_blocks(encoder, recipe.encoder.name)
+    if recipe.training.compile:
+        check_compiler()
+        encoder.compile()
 
 
 def _trainer(

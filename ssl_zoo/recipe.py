@@ -147,7 +147,8 @@ class Training(Frozen):
 
     `batch_size` is the total over accumulation and devices; the learning rate is `base_lr` scaled by batch_size / 256.
     The length is `max_steps` optimizer steps if given, else `epochs`. Where `final_weight_decay` is given, the
-    optimizer's weight decay goes to it along half a cosine.
+    optimizer's weight decay goes to it along half a cosine. `gradient_checkpointing` saves memory for time, exactly;
+    `compile` has torch compile the encoder, which may save time on a GPU and differs by rounding.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 256
@@ -163,6 +164,8 @@ class Training(Frozen):
     clip_grad: Annotated[float, Field(gt=0)] | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
     log_every: Annotated[int, Field(ge=1)] = 10
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
 

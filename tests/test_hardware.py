@@ -1,0 +1,72 @@
+"""What a run computes on: memory that stays, and a compiler that is there."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ssl_zoo.api import train
+from ssl_zoo.checkpoint import load
+from ssl_zoo.errors import UserError
+from ssl_zoo.hardware import check_compiler
+from ssl_zoo.recipes import load_recipe
+from ssl_zoo.run_folder import RunFolder
+
+TINY = ["encoder=convnet", "encoder.widths=[4, 6]", "encoder.in_channels=1", "views.size=8", "views.grey=0",
+        "training.batch_size=8", "training.max_steps=2", "projector.dims=[8, 8]", "predictor.dims=[4, 8]",
+        "evaluation.protocols=[]"]  # fmt: skip
+
+FAULTS = """
+import resource, sys, torch
+from ssl_zoo.hardware import keep_memory
+if sys.argv[1] == "keep":
+    keep_memory()
+def use():
+    torch.ones(2**24)  # 64 MiB, more than glibc keeps by itself
+for _ in range(6):
+    use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="only glibc has the setting")
+def test_freed_memory_is_kept_for_the_next_step():
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    faults = {}
+    for how, env in (("keep", plain), ("plain", plain), ("keep", {**plain, "MALLOC_ARENA_MAX": "4"})):
+        done = subprocess.run([sys.executable, "-c", FAULTS, how], env=env, capture_output=True, text=True, check=True)
+        faults[how, len(env)] = int(done.stdout)
+    kept, given_back, told = faults.values()
+    assert given_back >= 4 * 2**14 * 0.9  # a page is 4 KiB
+    assert kept < given_back / 20
+    assert told >= given_back / 2  # the environment's own setting is left alone
+
+
+def test_a_compiler_that_is_missing_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"training.compile: torch needs a C\+\+ compiler"):
+        check_compiler()
+    monkeypatch.setenv("CXX", "clang-99")
+    with pytest.raises(UserError, match="none of clang-99 is on the PATH"):
+        train(load_recipe("simsiam", [*TINY, "training.compile=true"], data="digits"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_a_compiled_encoder_trains_as_the_plain_one(tmp_path):
+    ends = []
+    for value in ("false", "true"):
+        recipe = load_recipe("simsiam", [*TINY, f"training.compile={value}"], data="digits")
+        train(recipe, out=tmp_path / value, say=lambda line: None)
+        ends.append(load(RunFolder(tmp_path / value).checkpoint)["method"])
+    assert list(ends[0]) == list(ends[1])
+    for name, weight in ends[0].items():
+        torch.testing.assert_close(weight, ends[1][name], atol=1e-5, rtol=1e-4, msg=name)
