@@ -136,6 +136,7 @@ def _banner(run: Run, say: Say) -> None:
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
         f"each BatchNorm sees {samples_per_norm(run.recipe, run.crew.size)} samples"
     )
+    say(run.reading.note)
     if run.trainer.step:
         say(f"resumed at step {run.trainer.step}")
     for name, reason in run.data.bad.items():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_zoo import across, registry
 from ssl_zoo.batch import Batch
 from ssl_zoo.construct import build, build_views
-from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, load
+from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
@@ -59,6 +59,7 @@ class Run:
     hardware: Hardware
     crew: Crew
     data: OpenData
+    reading: Reading
     policy: nn.Module
     loader: Loader
     trainer: Trainer
@@ -92,15 +93,16 @@ def assemble(
     groups = parameter_groups(method, recipe.training.groups)
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
-    settings, device, num_workers = recipe.training, crew.fabric.device, _num_workers(recipe, data.train)
-    samples = _near(data.train, device, num_workers)
+    settings, device = recipe.training, crew.fabric.device
+    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers)
+    samples = _near(data.train, device, reading.num_workers)
     loader = Loader(
         samples,
         cast(Policy, policy),
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         seed=recipe.seed,
-        num_workers=num_workers,
+        num_workers=reading.num_workers,
         on_error=recipe.data.on_error,
         bad_budget=recipe.data.bad_budget,
         pin_memory=device.type == "cuda" and samples is data.train,
@@ -108,7 +110,7 @@ def assemble(
         num_ranks=crew.size,
     )
     trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, crew, data, policy, loader, trainer)
+    return Run(recipe, folder, hardware, crew, data, reading, policy, loader, trainer)
 
 
 def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
@@ -116,12 +118,6 @@ def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
     views = recipe.views.knobs.get("num_views", 1) if recipe.stack_views else 1
     shards = num_processes if recipe.norm == "local" else 1
     return recipe.training.batch_size // recipe.training.accumulate // shards * views
-
-
-def _num_workers(recipe: Recipe, split: Split) -> int:
-    if recipe.data.num_workers != "auto":
-        return recipe.data.num_workers
-    return 0 if hasattr(split, "read_batch") else max(1, min(8, (torch.get_num_threads())))
 
 
 def _near(split: Split, device: torch.device, num_workers: int) -> Split:

@@ -19,10 +19,13 @@ from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.report.table import markdown
 
-Part = Literal["views", "step", "pipeline", "data", "eval"]
-PARTS: tuple[Part, ...] = ("views", "step", "pipeline", "data", "eval")
+Part = Literal["views", "step", "pipeline", "folder", "data", "eval"]
+PARTS: tuple[Part, ...] = ("views", "step", "pipeline", "folder", "data", "eval")
 PEERS = ("lightly", "kornia", "torchvision")
 _QUICK = ("training.batch_size=8", "encoder.width=0.125", "projector.dims=[8, 8]", "predictor.dims=[4, 8]")
+
+_FOLDER = ("encoder=resnet18", "training.batch_size=32")
+"""What `folder` trains: SimSiam's recipe, views of 224 px, a small ResNet."""
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
@@ -76,6 +79,12 @@ def bench(
                 results += training.bench_step(loaded, rounds)
             if "pipeline" in parts:
                 results += training.bench_pipeline(loaded, against, rounds, steps=1 if quick else 4)
+    if "folder" in parts:
+        for cache, how in (("none", "read anew"), ("memory", "from memory")):
+            sets = [*_FOLDER, f"data.cache={cache}", *(_QUICK if quick else ()), *overrides]
+            with recipe_for("simsiam", None, sets, quick) as loaded:
+                name = f"folder of JPEGs, {how},"
+                results += training.bench_pipeline(loaded, (), rounds, steps=1 if quick else 2, name=name)
     if "data" in parts:
         results += data_bench.bench(rounds, quick)
     if "eval" in parts:

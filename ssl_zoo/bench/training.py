@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ssl_zoo.assemble import Run, assemble
 from ssl_zoo.bench.peers import lightly_loop
+from ssl_zoo.bench.roofline import Count, describe, measure_machine
 from ssl_zoo.bench.timing import Result, Side, alternate
 from ssl_zoo.construct import build
 from ssl_zoo.errors import UserError
@@ -65,12 +66,23 @@ class _Pipeline:
 def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
     """Measure images a second of the bare step."""
     run = open_run(recipe)
-    result = alternate(f"step {recipe.method}", "images/s", [step_side(run)], rounds)
-    result.notes.append(_what(run))
+    side = step_side(run)
+    result = alternate(f"step {recipe.method}", "images/s", [side], rounds)
+    result.notes += [_what(run), _roofline(run, side, result.median(side.name))]
     return [_with_memory(result)]
 
 
-def bench_pipeline(recipe: Recipe, against: Sequence[str], rounds: int, steps: int = 4) -> list[Result]:
+def _roofline(run: Run, side: Side, rate: float) -> str:
+    device, half = run.trainer.fabric.device, {"bf16": torch.bfloat16, "fp16": torch.float16}
+    with Count() as count:
+        images = side.run()
+    machine = measure_machine(device, half.get(run.hardware.precision, torch.float32))
+    return describe(count, machine, images, rate)
+
+
+def bench_pipeline(
+    recipe: Recipe, against: Sequence[str], rounds: int, steps: int = 4, name: str = "pipeline"
+) -> list[Result]:
     """Measure the real run against the bare step, and against lightly's loop where that is asked for."""
     run = open_run(recipe)
     bare = step_side(run)
@@ -81,8 +93,8 @@ def bench_pipeline(recipe: Recipe, against: Sequence[str], rounds: int, steps: i
     ]
     if "lightly" in against:
         sides.append(_lightly(run, steps))
-    result = alternate(f"pipeline {recipe.method}", "images/s", sides, rounds)
-    result.notes += [_what(run), _limit(run, result)]
+    result = alternate(f"{name} {recipe.method}", "images/s", sides, rounds)
+    result.notes += [_what(run), run.reading.note, _limit(run, result)]
     return [_with_memory(result)]
 
 
@@ -91,7 +103,7 @@ def _what(run: Run) -> str:
     weights = sum(weight.numel() for weight in run.trainer.method.encoder.parameters()) / 1e6
     return (
         f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.knobs.get('size')} px, "
-        f"batch {settings.batch_size}, {run.hardware}, {run.loader._num_workers} workers"
+        f"batch {settings.batch_size}, {run.hardware}, {run.reading.num_workers} workers"
     )
 
 

@@ -38,7 +38,7 @@ def bench(
     write: str | None,
     as_json: bool,
 ) -> None:
-    """Measure how fast PARTs are: views, step, pipeline, data, eval; all of them where none is named.
+    """Measure how fast PARTs are: views, step, pipeline, folder, data, eval; all of them where none is named.
 
     All sides run in turn, so that what else the machine does meets each of them; medians over the rounds are printed,
     and which part limits the training.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from ssl_zoo.errors import UserError
 Cache = Literal["auto", "memory", "none"]
 
 AUTO_BYTES = 4 * 2**30
-"""`cache="auto"` keeps at most this much in memory."""
+"""`cache="auto"` keeps at most this much in memory, and at most half of what is free."""
 
 NUM_PROBES = 16
 """Samples, spread over the split, that are read first to see whether all are of one size."""
@@ -75,8 +76,8 @@ def load(
 
     Args:
         split: what to read.
-        cache: `memory` reads all samples now; `auto` does so if they are of one size and take at most 4 GiB; `none`
-            leaves them to be read when they are needed.
+        cache: `memory` reads all samples now; `auto` does so if they are of one size and take at most 4 GiB and half of
+            the memory that is free; `none` leaves them to be read when they are needed.
         on_error: `raise` stops at the first sample that cannot be read; `skip` leaves those out, see `MemorySplit.bad`.
         bad_budget: the largest fraction of the split that may be left out, 0..1.
 
@@ -118,7 +119,7 @@ def load(
 def _fits(split: Split) -> bool:
     """Return whether samples spread over the split are of one size, and all of that size fit in memory."""
     found: Tensor | None = None
-    for i in range(0, len(split), max(1, len(split) // NUM_PROBES)):
+    for i in probes(len(split)):
         try:
             sample = split.read(i)
         except BadSample:
@@ -126,7 +127,20 @@ def _fits(split: Split) -> bool:
         if found is not None and sample.shape != found.shape:
             return False
         found = sample
-    return found is None or found.numel() * found.element_size() * len(split) <= AUTO_BYTES
+    return found is None or found.numel() * found.element_size() * len(split) <= min(AUTO_BYTES, _free_bytes() // 2)
+
+
+def probes(num: int) -> range:
+    """Return some positions of samples, spread over a split of `num`."""
+    return range(0, num, max(1, num // NUM_PROBES))
+
+
+def _free_bytes() -> int:
+    """Return the memory that is free for programs, where the system says so (Linux); else a lot."""
+    info = Path("/proc/meminfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return free[0] if free else 2 * AUTO_BYTES
 
 
 def _size(sample: Tensor) -> str:

@@ -71,7 +71,7 @@ def test_data_are_read_by_every_source_and_decoder() -> None:
 @LIGHTLY_HAS
 def test_evaluation_and_its_opponents_give_the_same_answers() -> None:
     knn, linear = evaluation.bench(["lightly"], rounds=1, quick=True)
-    assert list(knn.rates) == ["ssl_zoo", "lightly"] and knn.samples == 64
+    assert list(knn.rates) == ["ssl_zoo", "lightly", "the product alone"] and knn.samples == 64
     assert list(linear.rates) == ["all at once", "one by one", "plain probes"] and linear.samples == 2
     from lightly.utils.benchmarking import knn_predict
 
