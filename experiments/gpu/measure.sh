@@ -36,14 +36,20 @@ for seed in $SEEDS; do
   done
 done
 
-# Speed: views, the bare step and the real run against lightly's loop, with peak memory; ResNet-50 at 224 px from memory.
+# Speed: views, the bare step with its roofline and the real run against lightly's loop, with peak memory; a folder of
+# JPEGs; ResNet-50 at 224 px from memory, plain and with the options that may help.
 quick=(); if [ "${QUICK:-0}" = 1 ]; then quick=(--quick --rounds 1); fi
-ssl-zoo bench views data eval --against lightly "${quick[@]}" --json > "$OUT/bench-parts.json"
+ssl-zoo bench views folder data eval --against lightly "${quick[@]}" --json > "$OUT/bench-parts.json"
 if [ "${QUICK:-0}" = 1 ]; then
   ssl-zoo bench step pipeline --against lightly "${quick[@]}" --json > "$OUT/bench-cifar10.json"
 else
   ssl-zoo bench step pipeline --data "$DATA" --against lightly --rounds 5 --json > "$OUT/bench-cifar10.json"
   ssl-zoo bench step pipeline --recipe simsiam -s training.batch_size=256 --rounds 5 --json > "$OUT/bench-imagenet.json"
+  for option in compile gradient_checkpointing; do
+    ssl-zoo bench step --recipe simsiam -s training.batch_size=256 -s "training.$option=true" --rounds 5 --json \
+      > "$OUT/bench-imagenet-$option.json"
+    ssl-zoo bench step --data "$DATA" -s "training.$option=true" --rounds 5 --json > "$OUT/bench-cifar10-$option.json"
+  done
   ssl-zoo bench --profile --data "$DATA" > "$OUT/profile-cifar10.txt"
 fi
 ssl-zoo report "$OUT"/cifar10/*-seed* --out "$OUT/report.html" --title "CIFAR-10, ResNet-18, batch 512, $EPOCHS epochs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssl_zoo.bench.timing import Side, needs
 from ssl_zoo.errors import UserError
 
-WORKERS = 2
+WORKERS = min(16, os.cpu_count() or 1)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 Transform = Callable[[Any], Any]
