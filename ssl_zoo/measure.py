@@ -26,7 +26,7 @@ def measure(
 ) -> dict[str, Any]:
     """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
-    Protocols that need labels are left out where the data have none, or with `insist` are an error there.
+    Encoders compute in bfloat16 where training does. Protocols that need labels are left out where the data have none, or with `insist` are an error there.
     """
     protocols = _protocols(recipe)
     return compare_representations(
@@ -38,6 +38,7 @@ def measure(
         protocols if insist else usable(protocols, _labelled(data)),
         device=device,
         limit=recipe.evaluation.limit,
+        half=choose(recipe.training).precision == "bf16",
     )
 
 

@@ -86,6 +86,7 @@ def evaluate_encoder(
     *,
     device: torch.device | str,
     limit: int | None = None,
+    half: bool = False,
 ) -> Results:
     """Run protocols on a frozen encoder.
 
@@ -100,13 +101,17 @@ def evaluate_encoder(
         protocols: (name, knobs) of each.
         device: where the encoder and the protocols run.
         limit: at most so many samples of each split.
+        half: whether the encoder computes in bfloat16.
 
     Raises:
         UserError: as `evaluate_features`.
     """
     _check_labels(protocols, all(split.labels is not None for split in (train_split, test_split) if split is not None))
-    train = extract(encoder, policy, train_split, device=device, limit=limit).to(device)
-    test = None if test_split is None else extract(encoder, policy, test_split, device=device, limit=limit).to(device)
+
+    def features(split: Any) -> Features:
+        return extract(encoder, policy, split, device=device, limit=limit, half=half).to(device)
+
+    train, test = features(train_split), None if test_split is None else features(test_split)
     return evaluate_features(*_with_test(train, test), protocols)
 
 
@@ -120,6 +125,7 @@ def compare_representations(
     *,
     device: torch.device | str,
     limit: int | None = None,
+    half: bool = False,
 ) -> dict[str, Results]:
     """Run the same protocols on the encoder, on an untrained one and on the raw pixels.
 
@@ -135,6 +141,7 @@ def compare_representations(
         protocols: (name, knobs) of each.
         device: where encoders and protocols run.
         limit: at most so many samples of each split.
+        half: whether the encoders compute in bfloat16.
 
     Returns:
         {"encoder", "untrained", "pixels"}, each {protocol: {metric: value}}.
@@ -144,7 +151,9 @@ def compare_representations(
     """
 
     def judge(module: nn.Module) -> Results:
-        return evaluate_encoder(module, policy, train_split, test_split, protocols, device=device, limit=limit)
+        return evaluate_encoder(
+            module, policy, train_split, test_split, protocols, device=device, limit=limit, half=half
+        )
 
     if untrained is None:
         return {"encoder": judge(encoder)}

@@ -136,6 +136,7 @@ def extract(
     batch_size: int = 512,
     device: torch.device | str,
     limit: int | None = None,
+    half: bool = False,
 ) -> Features:
     """Return the embeddings h of a split, from an encoder in eval mode.
 
@@ -148,11 +149,13 @@ def extract(
         batch_size: how many samples are encoded at a time.
         device: where the encoder runs.
         limit: at most so many samples, drawn with a fixed seed, see `chosen`.
+        half: whether the encoder computes in bfloat16 (autocast); the features are float32 all the same.
     """
     encoder.to(device)
 
     def embed(plain: Tensor) -> Tensor:
-        return encode(encoder, View(plain, policy.modality))
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
+            return encode(encoder, View(plain, policy.modality))
 
     with evaluating(encoder):
         return _collect(policy, split, embed, batch_size=batch_size, limit=limit, device=device)

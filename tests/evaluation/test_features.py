@@ -88,3 +88,11 @@ def test_shapes_that_do_not_match_are_refused():
         Features(torch.zeros(3, 2), torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="no labels"):
         _ = Features(torch.zeros(3, 2)).labels
+
+
+def test_half_precision_is_of_the_encoder_only_and_near() -> None:
+    split = fakes.BatchSplit(fakes.images(20))
+    encoder = fakes.encoder()
+    plain, half = (extract(encoder, fakes.policy, split, device="cpu", half=value).x for value in (False, True))
+    assert half.dtype == torch.float32 and not torch.equal(plain, half)
+    torch.testing.assert_close(half, plain, atol=0.05 * float(plain.abs().max()), rtol=0)
