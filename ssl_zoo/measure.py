@@ -26,7 +26,8 @@ def measure(
 ) -> dict[str, Any]:
     """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
-    Encoders compute in bfloat16 where training does. Protocols that need labels are left out where the data have none, or with `insist` are an error there.
+    Encoders compute in bfloat16 where training does. Protocols that need labels are left out where the data have none,
+    or with `insist` are an error there.
     """
     protocols = _protocols(recipe)
     return compare_representations(

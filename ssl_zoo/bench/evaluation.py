@@ -41,7 +41,7 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False) -> list[Resu
     sweep = [Side("all at once", lambda: _sweep([LRS], bank, steps)),
              Side("one by one", lambda: _sweep([(lr,) for lr in LRS], bank, steps)),
              Side("plain probes", lambda: _plain_probes(bank, steps))]  # fmt: skip
-    linear = alternate("linear sweep, 7 learning rates", "steps/s of all", sweep, rounds)
+    linear = alternate("linear sweep, 7 learning rates", "steps/s of all", sweep, rounds, 0.0 if quick else 1.0)
     linear.notes.append(
         f"batches of 256 of {bank_size} features of width {dim}; the time of a run is linear in its steps"
     )

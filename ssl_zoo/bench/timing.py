@@ -62,7 +62,7 @@ class Result:
         return {**asdict(self), "median": {side: self.median(side) for side in self.rates}, "ratio": self.ratios()}
 
 
-def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int) -> Result:
+def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int, least_seconds: float = 0.0) -> Result:
     """Run all sides in turn, so that what else the machine does meets all of them.
 
     Args:
@@ -70,6 +70,7 @@ def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int) -> Resul
         unit: what is counted a second.
         sides: the first one is what the others are compared to.
         rounds: how often each is timed, after one run that is not.
+        least_seconds: a round is as many runs as take so long; caches and memory are then those of steady work.
 
     Raises:
         RuntimeError: the sides did different amounts of work.
@@ -84,10 +85,12 @@ def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int) -> Resul
         for _ in range(rounds):
             for side in sides:
                 _wait()
-                started = time.perf_counter()
-                num = side.run()
-                _wait()
-                rates[side.name].append(num / (time.perf_counter() - started))
+                num, started, elapsed = 0, time.perf_counter(), 0.0
+                while not num or elapsed < least_seconds:
+                    num += side.run()
+                    _wait()
+                    elapsed = time.perf_counter() - started
+                rates[side.name].append(num / elapsed)
     return Result(name, unit, next(iter(counts.values())), rates)
 
 

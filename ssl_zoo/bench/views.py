@@ -13,7 +13,10 @@ from ssl_zoo.modalities.image.views import Augment
 from ssl_zoo.rng import generator
 
 SIZES = {32: (32, 512, 2048), 96: (96, 64, 256), 224: (256, 32, 64)}
-"""Pixels of a view -> pixels of the images, samples a batch, samples a round."""
+"""Pixels of a view -> pixels of the images, samples a batch, samples a run."""
+
+SECONDS = 2.0
+"""A round lasts at least so long."""
 
 
 def pictures(num: int, size: int) -> Tensor:
@@ -37,7 +40,7 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float 
         batch, num = (4, 8) if quick else (batch, num)
         images = pictures(min(num, 256), source).repeat(-(-num // 256), 1, 1, 1)[:num]
         sides = [_ours(images, size, blur, batch), *(views_side(name, images, size, blur, batch) for name in against)]
-        result = alternate(f"views {size} px", "two-view images/s", sides, rounds)
+        result = alternate(f"views {size} px", "two-view images/s", sides, rounds, 0.0 if quick else SECONDS)
         result.notes.append(f"from {source} px, batch {batch}, blur with probability {blur:g}")
         results.append(result)
     results[0].notes.append(colour_difference(8 if quick else 240))

@@ -150,10 +150,10 @@ def compare_representations(
         UserError: as `evaluate_features`.
     """
 
+    options: dict[str, Any] = {"device": device, "limit": limit, "half": half}
+
     def judge(module: nn.Module) -> Results:
-        return evaluate_encoder(
-            module, policy, train_split, test_split, protocols, device=device, limit=limit, half=half
-        )
+        return evaluate_encoder(module, policy, train_split, test_split, protocols, **options)
 
     if untrained is None:
         return {"encoder": judge(encoder)}

@@ -90,7 +90,7 @@ def test_shapes_that_do_not_match_are_refused():
         _ = Features(torch.zeros(3, 2)).labels
 
 
-def test_half_precision_is_of_the_encoder_only_and_near() -> None:
+def test_half_precision_is_of_the_encoder_only_and_near(fakes) -> None:
     split = fakes.BatchSplit(fakes.images(20))
     encoder = fakes.encoder()
     plain, half = (extract(encoder, fakes.policy, split, device="cpu", half=value).x for value in (False, True))
