@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ssl_zoo.modalities.image import colour, colour_matrix, geometry, geometry_large
 from ssl_zoo.modalities.image.crops import crops_of, planes_of
+from ssl_zoo.modalities.image.desk import LENDER
 from ssl_zoo.modalities.image.parallel import in_turn, side_by_side
 from ssl_zoo.modalities.image.plan import Look, Plan
 
@@ -36,7 +37,7 @@ def render(image: Tensor | None, cut: Tensor | None, plan: Plan, look: Look) -> 
     source = image if image is not None else cut
     assert source is not None
     (views, num), channels, size, device = plan.sigma.shape, source.shape[-3], look.size, source.device
-    result = torch.empty(views, num, channels, size, size, device=device)
+    result = LENDER.lend(views, num, channels, size, size, device=device)
     crops = crops_of(image, cut, plan, look)
     maps = _Maps(plan, look, channels) if look.colour == "matrix" else None
     block = max(1, BLOCK // (views * channels * size * size)) if device.type == "cpu" else num
