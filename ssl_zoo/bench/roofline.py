@@ -26,6 +26,10 @@ class Machine:
     flops: float
     bytes: float
 
+    def better(self, other: Machine) -> Machine:
+        """Return the higher speeds of two measurements."""
+        return Machine(max(self.flops, other.flops), max(self.bytes, other.bytes))
+
 
 class Count(TorchDispatchMode):
     """Counts the operations inside its context.
