@@ -67,6 +67,14 @@ def same_everywhere(tensors: dict[str, Tensor], size: int) -> bool:
     return all(torch.equal(value, each[name]) for name, value in tensors.items() for each in found)
 
 
+SMOOTH = 3
+"""A seed with which no activation comes within rounding of a ReLU's kink.
+
+Where one does, its gradient is there or not: two runs of one process whose first weights differ by one rounding error
+were 4e-5 apart with seed 0 of SimSiam, and 1e-7 with most others.
+"""
+
+
 def twenty_steps(folder: Path, rank: int, size: int) -> dict[tuple[str, str], dict[str, Any]]:
     """Train each of the first methods for 20 steps, in both precisions."""
     from tests.distributed.noise import on_noise
@@ -75,7 +83,8 @@ def twenty_steps(folder: Path, rank: int, size: int) -> dict[tuple[str, str], di
     results = {}
     for method, parts in FIRST_METHODS.items():
         for precision in ("64-true", "32-true"):
-            found = weights_after_steps(on_noise(method, accumulate=parts), size, precision)
+            recipe = on_noise(method, accumulate=parts).model_copy(update={"seed": SMOOTH})
+            found = weights_after_steps(recipe, size, precision)
             found["same everywhere"] = same_everywhere(found["weights"], size)
             results[method, precision] = found
     return results
