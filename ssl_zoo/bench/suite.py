@@ -84,7 +84,7 @@ def bench(
             sets = [*_FOLDER, f"data.cache={cache}", *(_QUICK if quick else ()), *overrides]
             with recipe_for("simsiam", None, sets, quick) as loaded:
                 name = f"folder of JPEGs, {how},"
-                results += training.bench_pipeline(loaded, (), rounds, steps=1 if quick else 2, name=name)
+                results += training.bench_pipeline(loaded, (), rounds, steps=1 if quick else 4, name=name)
     if "data" in parts:
         results += data_bench.bench(rounds, quick)
     if "eval" in parts:

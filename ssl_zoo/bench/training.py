@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,18 +48,19 @@ def step_side(run: Run) -> Side:
 
 
 class _Pipeline:
-    """The real run, some steps at a time: loader, views, trainer."""
+    """The real run, some steps at a time: loader, views, trainer.
+
+    The workers of the loader live as long as those steps, and are started anew for the next ones: none of them works
+    ahead while another side is timed.
+    """
 
     def __init__(self, run: Run, steps: int) -> None:
-        self.run, self.steps = run, steps
-        self.batches = run.loader.iterate(0, 10**9)
+        self.run, self.steps, self.done = run, steps, 0
 
     def __call__(self) -> int:
-        self.run.trainer.run(islice(self.batches, self.steps), lambda _: False)
+        self.run.trainer.run(self.run.loader.iterate(self.done, self.done + self.steps), lambda _: False)
+        self.done += self.steps
         return self.steps * self.run.recipe.training.batch_size
-
-    def close(self) -> None:
-        self.batches.close()  # type: ignore[attr-defined]
 
 
 def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
@@ -85,7 +85,7 @@ def bench_pipeline(
     bare = step_side(run)
     pipeline = _Pipeline(run, steps)
     sides = [
-        Side("pipeline", pipeline, pipeline.close),
+        Side("pipeline", pipeline),
         Side("bare step", lambda: sum(bare.run() for _ in range(steps))),
     ]
     if "lightly" in against:
@@ -146,7 +146,6 @@ def profile(recipe: Recipe, top: int = 12) -> dict[str, Any]:
     gpu = torch.cuda.is_available()
     with record(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as found:
         pipeline()
-    pipeline.close()
     costs = {e.key: e.self_device_time_total if gpu else e.self_cpu_time_total for e in found.key_averages()}
     total = sum(costs.values())
     return {name: cost / total for name, cost in sorted(costs.items(), key=lambda item: -item[1])[:top]}
