@@ -104,6 +104,11 @@ def _blur_matrices(chosen: Tensor, kernels: Tensor, *matrices: Tensor) -> None:
         each.index_copy_(0, index, torch.bmm(blurs, plain, out=DESK.take("blurred", *shape)))
 
 
+def _kernels(plan: Plan, look: Look) -> Tensor:
+    """Return the half kernels of the blur, `(V, B, radius + 1)`."""
+    return geometry.half_kernels(plan.sigma.flatten(), look.radius).unflatten(0, plan.sigma.shape)
+
+
 def _blur_crops(crops: Tensor, chosen: Tensor, kernels: Tensor) -> None:
     for of_view in zip(crops, chosen, kernels, strict=True):
         geometry.blur_some(*of_view)
@@ -115,7 +120,7 @@ class _Ready:
     def __init__(self, cut: Tensor, plan: Plan, look: Look) -> None:
         self.cut, self.flip = cut, plan.flip
         self.blur = plan.blur if look.early_blur else None
-        self.kernels = torch.stack([geometry.half_kernels(sigma, look.radius) for sigma in plan.sigma])
+        self.kernels = _kernels(plan, look)
 
     def write(self, start: int, stop: int, out: Tensor) -> None:
         place = slice(start, stop)
@@ -134,7 +139,7 @@ class _OneByOne:
         self.boxes = None if plan.boxes is None else plan.boxes.int().tolist()
         self.flips = (nobody if plan.flip is None else plan.flip).tolist()
         self.blurs = (plan.blur if look.early_blur and plan.blur is not None else nobody).tolist()
-        self.kernels = torch.stack([geometry.half_kernels(sigma, look.radius) for sigma in plan.sigma])
+        self.kernels = _kernels(plan, look)
 
     def _crop(self, view: int, number: int) -> Tensor:
         if self.cut is not None:
