@@ -14,6 +14,7 @@ from torch import Tensor
 from ssl_zoo.modalities.image import geometry, geometry_large
 from ssl_zoo.modalities.image.desk import DESK
 from ssl_zoo.modalities.image.plan import Look, Plan
+from ssl_zoo.modalities.image.spans import Spans
 
 
 class Crops(Protocol):
@@ -48,60 +49,37 @@ class _ByMatrices:
 
     def __init__(self, image: Tensor, plan: Plan, look: Look) -> None:
         assert plan.boxes is not None
-        self.image, self.size, self.views = image, look.size, len(plan.boxes)
+        self.image, self.size = image, look.size
         self.height, self.width = image.shape[2:]
-        top, left, tall, wide = plan.boxes.permute(2, 1, 0).flatten(1)  # sample by sample, each (B V,)
-        mirror = None if plan.flip is None else plan.flip.T.flatten()
-        self.rows = geometry.Spans(top, tall, None, self.height, look.size, look.interpolation)
-        self.columns = geometry.Spans(left, wide, mirror, self.width, look.size, look.interpolation)
         # The cubic filter overshoots, and torchvision bounds what it makes before the blur.
         self.bounded = look.interpolation == "bilinear"
-        self.blur = plan.blur.T.flatten() if look.early_blur and plan.blur is not None else None
+        response, self.blur = None, plan.blur if look.early_blur else None
         if self.blur is not None:
-            self.kernels = geometry.half_kernels(plan.sigma.T.flatten(), look.radius)
+            self.kernels = _kernels(plan, look)
+            if self.bounded:
+                response = torch.where(self.blur[..., None], geometry.responses(self.kernels, look.size), 1)
+        top, left, tall, wide = plan.boxes.unbind(2)
+        self.rows = Spans(top, tall, None, self.height, look.size, look.interpolation, response)
+        self.columns = Spans(left, wide, plan.flip, self.width, look.size, look.interpolation, response)
 
     def write(self, start: int, stop: int, out: Tensor) -> None:
-        views, num, channels, size, device = self.views, stop - start, out.shape[2], self.size, out.device
-        first, last = start * views, stop * views
-        rows = DESK.take("rows", num * views, size, self.height, device=device)
-        columns = DESK.take("columns", num * views, size, self.width, device=device)
-        self.rows.write(first, last, rows)
-        self.columns.write(first, last, columns)
-        if self.blur is not None and self.bounded:
-            _blur_matrices(self.blur[first:last], self.kernels[first:last], rows, columns)
+        (views, num, channels, size, _), device = out.shape, out.device
+        rows = DESK.take("rows", views, num, self.height, size, device=device)
+        columns = DESK.take("columns", views, num, self.width, size, device=device)
+        self.rows.write(start, stop, rows)
+        self.columns.write(start, stop, columns)
         source = DESK.take("source", num, self.height, channels * self.width, device=device)
         source.view(num, self.height, channels, self.width).copy_(self.image[start:stop].transpose(1, 2))
-        # One product makes the rows of all views: (B, V S, H) @ (B, H, C W).
-        made = DESK.take("made", num, views * size, channels * self.width, device=device)
-        torch.bmm(rows.view(num, views * size, self.height), source, out=made)
-        done = DESK.take("done", num * views, size * channels, size, device=device)
-        torch.bmm(made.view(num * views, size * channels, self.width), columns.transpose(1, 2), out=done)
-        out.copy_(done.view(num, views, size, channels, size).permute(1, 0, 3, 2, 4))
+        made = DESK.take("made", num, size, channels * self.width, device=device)
+        done = DESK.take("done", num, size * channels, size, device=device)
+        for view in range(views):
+            torch.bmm(rows[view].transpose(1, 2), source, out=made)
+            torch.bmm(made.view(num, size * channels, self.width), columns[view], out=done)
+            out[view].copy_(done.view(num, size, channels, size).transpose(1, 2))
         if not self.bounded:
             out.clamp_(0, 255)
             if self.blur is not None:
-                by_view = self.blur[first:last].view(num, views).T, self.kernels[first:last].view(num, views, -1)
-                _blur_crops(out, by_view[0], by_view[1].transpose(0, 1))
-
-
-def _blur_matrices(chosen: Tensor, kernels: Tensor, *matrices: Tensor) -> None:
-    """Put the blur of the chosen `(N,)` into matrices `(N, S, H)` that make crops."""
-    size = matrices[0].shape[1]
-    if chosen.device.type != "cpu":  # to know which are chosen would make the host wait for the device
-        blurs = torch.where(
-            chosen[:, None, None], geometry.blur_matrices(kernels, size), torch.eye(size, device=chosen.device)
-        )
-        for each in matrices:
-            each.copy_(torch.bmm(blurs, each))
-        return
-    index = torch.nonzero(chosen).squeeze(1)
-    if len(index) == 0:
-        return
-    blurs = geometry.blur_matrices(kernels[index], size)
-    for each in matrices:
-        shape = (len(index), *each.shape[1:])
-        plain = torch.index_select(each, 0, index, out=DESK.take("plain", *shape))
-        each.index_copy_(0, index, torch.bmm(blurs, plain, out=DESK.take("blurred", *shape)))
+                _blur_crops(out, self.blur[:, start:stop], self.kernels[:, start:stop])
 
 
 def _kernels(plan: Plan, look: Look) -> Tensor:

@@ -1,8 +1,8 @@
-"""Crop, resize, flip and blur of image batches, with parameters per sample.
+"""Boxes to crop, and the blur of image batches, with parameters per sample.
 
-Crop with resize, and blur, are separable linear maps: a matrix product on the rows and one on the columns, each with
-a matrix a sample. The weights are those of torch's antialiased interpolation, so the results are torchvision's. Of
-large images the matrices are mostly zeros: on a CPU, those are made by `ssl_zoo.modalities.image.geometry_large`.
+Blur is a separable linear map, as is a resize (see `ssl_zoo.modalities.image.spans`): a matrix product on the rows and
+one on the columns, each with a matrix a sample. Of large images the matrices are mostly zeros: on a CPU, those are
+made by `ssl_zoo.modalities.image.geometry_large`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,6 @@ from torch import Tensor
 Interpolation = Literal["bilinear", "bicubic"]
 TRIES = 10
 """Tries at a crop that fits, as in torchvision's RandomResizedCrop."""
-
-TABLE = 2**21
-"""Numbers that a table of resampling matrices may have: 8 MiB."""
-
-_FAR = 1e6
-"""A distance in pixels at which every filter is zero."""
 
 
 def draw_crops(generator: torch.Generator, *shape: int) -> Tensor:
@@ -68,93 +62,6 @@ def _central(high: Tensor, wide: Tensor, ratio: tuple[float, float]) -> Tensor:
     return torch.stack([((high - h) / 2).floor(), ((wide - w) / 2).floor(), h, w], dim=-1)
 
 
-def _cubic(x: Tensor) -> Tensor:
-    """Return Keys' cubic filter at distances x >= 0, with a = -0.5 as in antialiased torch."""
-    a = -0.5
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * a
-    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-
-
-def resample_weights(
-    start: Tensor,
-    length: Tensor,
-    interpolation: Interpolation,
-    mirror: Tensor | None = None,
-    *,
-    out: Tensor,
-) -> Tensor:
-    """Return the matrices `(B, num_out, num_in)` that resample the span [start, start + length) of `num_in` pixels.
-
-    Args:
-        start: first pixel of each span, `(B,)`, whole numbers.
-        length: of each span in pixels, `(B,)`.
-        interpolation: the filter, which widens with the reduction (antialiasing).
-        mirror: which spans to read backwards, bool `(B,)`.
-        out: written to, and returned; its shape says how many pixels there are and how many to make.
-    """
-    device, dtype, (num_out, num_in) = start.device, torch.float32, out.shape[1:]
-    start, length = start.to(dtype)[:, None], length.to(dtype)[:, None]
-    scale = length / num_out
-    stretch = scale.clamp(min=1)
-    centre = scale * (torch.arange(num_out, device=device, dtype=dtype) + 0.5)  # (B, num_out), from the span's start
-    if mirror is not None:
-        centre = torch.where(mirror[:, None], length - centre, centre)
-    pixel = torch.arange(num_in, device=device, dtype=dtype) + 0.5 - start  # (B, num_in)
-    pixel.masked_fill_((pixel < 0) | (pixel > length), _FAR)  # pixels beside the span count for nothing
-    weights = torch.sub(pixel[:, None, :], centre[:, :, None], out=out).abs_()
-    if interpolation == "bilinear":
-        torch.sub(stretch[:, :, None], weights, out=weights).clamp_min_(0)  # a triangle, times stretch
-    else:
-        weights.copy_(_cubic(weights.div_(stretch[:, :, None])))
-    return weights.mul_(weights.sum(dim=2, keepdim=True).reciprocal_())
-
-
-class Spans:
-    """Many spans of rows or columns that are to be resampled: their matrices, computed or taken from a table.
-
-    The arguments are those of `resample_weights`; all matrices of small images fit in a table.
-    """
-
-    def __init__(
-        self,
-        start: Tensor,
-        length: Tensor,
-        mirror: Tensor | None,
-        num_in: int,
-        num_out: int,
-        interpolation: Interpolation,
-    ) -> None:
-        self.start, self.length, self.mirror, self.interpolation = start, length, mirror, interpolation
-        self.table = None
-        if num_in * (num_in + 1) * num_out * num_in <= TABLE:
-            self.table = _table(num_in, num_out, interpolation, start.device)
-            # Spans come by length: num_in of length 1, num_in - 1 of length 2, and so on; then all of them mirrored.
-            before = (length - 1) * (num_in + 1) - (length - 1) * length / 2
-            mirrored = 0 if mirror is None else mirror * (num_in * (num_in + 1) // 2)
-            self.place = (start + before + mirrored).long()
-
-    def write(self, first: int, last: int, out: Tensor) -> None:
-        """Write the matrices of spans first..last - 1 to `out`, `(last - first, num_out, num_in)`."""
-        part = slice(first, last)
-        if self.table is not None:
-            torch.index_select(self.table, 0, self.place[part], out=out)
-        else:
-            mirror = None if self.mirror is None else self.mirror[part]
-            resample_weights(self.start[part], self.length[part], self.interpolation, mirror, out=out)
-
-
-@lru_cache(maxsize=8)
-def _table(num_in: int, num_out: int, interpolation: Interpolation, device: torch.device) -> Tensor:
-    """Return the matrices of all spans of `num_in` pixels, and of all of them mirrored."""
-    with torch.inference_mode(False):
-        spans = [(s, n) for n in range(1, num_in + 1) for s in range(num_in - n + 1)] * 2
-        start, length = torch.tensor(spans, device=device, dtype=torch.float32).T
-        mirror = torch.arange(len(spans), device=device) >= len(spans) // 2
-        out = torch.empty(len(spans), num_out, num_in, device=device)
-        return resample_weights(start, length, interpolation, mirror, out=out)
-
-
 def blur_radius(sigma: float, size: int) -> int:
     """Return the radius of the blur's kernel in pixels: three sigma, as far as reflection at the border allows."""
     return min(math.ceil(3 * sigma), size - 1)
@@ -167,21 +74,28 @@ def half_kernels(sigma: Tensor, radius: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _blur_basis(radius: int, num: int, device: torch.device) -> Tensor:
-    """Return `(radius + 1, num * num)`: the matrix of a blur is its half kernel times this."""
+def waves(num: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the cosines that fit in `num` pixels, a column each, and the inverse of that matrix; both `(num, num)`.
+
+    A symmetric blur with reflection at the border (without the border pixel twice) changes only how strong each is:
+    they are the type I discrete cosine transform.
+    """
     with torch.inference_mode(False):
-        offsets = torch.arange(-radius, radius + 1, device=device)
-        source = (torch.arange(num, device=device)[:, None] + offsets).abs()  # reflection at the border
-        source = torch.where(source >= num, 2 * (num - 1) - source, source)  # (num, 2 radius + 1)
-        place = torch.arange(num, device=device)[:, None] * num + source
-        basis = torch.zeros(radius + 1, num * num, device=device)
-        basis.index_put_((offsets.abs().expand_as(place), place), basis.new_ones(()), accumulate=True)
-        return basis
+        step = torch.arange(num, dtype=torch.float64)
+        cosines = torch.cos(math.pi / max(num - 1, 1) * step[:, None] * step)
+        return cosines.float().to(device), torch.linalg.inv(cosines).float().to(device)
+
+
+def responses(kernels: Tensor, num: int) -> Tensor:
+    """Return the factors `(B, num)` that half kernels `(B, radius + 1)` put on the waves of `num` pixels."""
+    twice = torch.cat([kernels[..., :1], 2 * kernels[..., 1:]], dim=-1)
+    return twice @ waves(num, kernels.device)[0][: kernels.shape[-1]]
 
 
 def blur_matrices(kernels: Tensor, num: int) -> Tensor:
     """Return the matrices `(B, num, num)` of convolutions with half kernels `(B, radius + 1)`, and reflections."""
-    return (kernels @ _blur_basis(kernels.shape[1] - 1, num, kernels.device)).view(-1, num, num)
+    cosines, inverse = waves(num, kernels.device)
+    return (cosines * responses(kernels, num)[:, None]) @ inverse
 
 
 def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:

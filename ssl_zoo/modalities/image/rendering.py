@@ -72,9 +72,12 @@ class _Maps:
             None if plan.grey is None else plan.grey.flatten(),
             channels,
         )
-        of_pixel, of_mean = maps.div_(255 * std).chunk(2, dim=2)
-        affine = torch.cat([of_pixel, (-mean / std).expand(len(maps), -1, -1)], dim=2)
-        self.affine, self.of_mean = (x.unflatten(0, plan.sigma.shape) for x in (affine, of_mean))
+        of_pixel, of_mean = maps.div_((255 * std)[..., None]).chunk(2, dim=1)
+        shift = (-mean / std)[..., None].expand(-1, -1, maps.shape[2])
+        affine = torch.cat([of_pixel, shift], dim=1).permute(2, 0, 1).contiguous()
+        self.affine, self.of_mean = (
+            x.unflatten(0, plan.sigma.shape) for x in (affine, of_mean.permute(2, 0, 1).contiguous())
+        )
         self.low, self.high = -mean / std, (1 - mean) / std
 
     def apply(self, planes: Tensor, start: int, stop: int, result: Tensor) -> None:

@@ -46,7 +46,7 @@ def test_all_four_changes_are_made_in_each_samples_order() -> None:
         for number in order[i].tolist():
             factor = factors[i : i + 1, number]
             if number == 3:
-                expected = (_turns(factor) @ expected.flatten(2)).view_as(expected)
+                expected = (_turns(factor).permute(2, 0, 1) @ expected.flatten(2)).view_as(expected)
             else:
                 expected = colour.JITTERS[number](expected, factor)
         torch.testing.assert_close(result[i : i + 1], expected, atol=1e-8, rtol=0)  # grey weights are float32 there
@@ -66,7 +66,7 @@ def test_the_hue_is_hsvs_at_thirds_of_the_circle(third: int) -> None:
     x = images(4, 3)
     factor = torch.full((4,), third / 3).double()
     expected = colour.hue(x, factor)
-    turned = (_turns(factor) @ x.flatten(2)).view_as(x)
+    turned = (_turns(factor).permute(2, 0, 1) @ x.flatten(2)).view_as(x)
     torch.testing.assert_close(turned, expected, atol=1e-6, rtol=0)  # colour.hue computes its constants in float32
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
-from ssl_zoo.modalities.image import geometry
+from ssl_zoo.modalities.image import geometry, spans
 from ssl_zoo.modalities.image.crops import _ByMatrices
 from ssl_zoo.modalities.image.geometry import blur_radius, crop_boxes, draw_crops, gaussian_blur
 from ssl_zoo.modalities.image.plan import Look, Plan
@@ -68,21 +68,61 @@ def test_resized_crop_is_torchvisions(interpolation, height, width, size, channe
     torch.testing.assert_close(resized_crop(x, boxes, size, interpolation, flip), expected, atol=0.01, rtol=0)
 
 
+def all_spans(num_in: int) -> tuple[Tensor, Tensor]:
+    """Start and length of all spans of so many pixels, in no order, each `(2, N / 2)`."""
+    found = torch.tensor([(s, n) for s in range(num_in) for n in range(1, num_in - s + 1)])
+    start, length = found[torch.randperm(len(found), generator=generator())].float().T.unflatten(1, (2, -1))
+    return start, length
+
+
+def written(found: spans.Spans, num_in: int, num_out: int) -> Tensor:
+    """The matrices, in two parts."""
+    views, num = found.start.shape
+    out = torch.empty(views, num, num_in, num_out)
+    for part in (slice(0, 3), slice(3, num)):
+        made = torch.empty(views, part.stop - part.start, num_in, num_out)
+        found.write(part.start, part.stop, made)
+        out[:, part] = made
+    return out
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("num_in, num_out", [(7, 5), (5, 9), (16, 16)])
+@pytest.mark.parametrize("num_in, num_out", [(7, 5), (4, 9), (16, 16)])
 def test_the_table_has_the_matrices_of_all_spans(monkeypatch, interpolation, num_in, num_out):
-    spans = torch.tensor([(s, n) for s in range(num_in) for n in range(1, num_in - s + 1)])
-    start, length = spans[torch.randperm(len(spans), generator=generator())].float().T
-    for mirror in (None, torch.rand(len(start), generator=generator()) < 0.5):
-        made = torch.empty(2, len(start), num_out, num_in)
-        for out, limit in zip(made, (2**21, 0), strict=True):
-            monkeypatch.setattr(geometry, "TABLE", limit)
-            found = geometry.Spans(start, length, mirror, num_in, num_out, interpolation)
-            assert (found.table is None) == (limit == 0)
-            found.write(0, 3, out[:3])
-            found.write(3, len(start), out[3:])
-        assert torch.equal(*made)
-        assert len(made[0].unique(dim=0)) > len(start) / 2  # not all alike
+    start, length = all_spans(num_in)
+    response = geometry.responses(
+        geometry.half_kernels(torch.rand(start.numel(), generator=generator()) + 0.1, 3), num_out
+    )
+    for mirror in (None, torch.rand(start.shape, generator=generator()) < 0.5):
+        for blur in (None, response.view(*start.shape, num_out)):
+            made = []
+            for limit in (2**21, 0):
+                monkeypatch.setattr(spans, "TABLE", limit)
+                found = spans.Spans(start, length, mirror, num_in, num_out, interpolation, blur)
+                assert (found.table is None) == (limit == 0)
+                made.append(written(found, num_in, num_out))
+            assert torch.equal(*made)
+            assert len(made[0].flatten(0, 1).unique(dim=0)) > start.numel() / 2  # not all alike
+
+
+@pytest.mark.parametrize("num_in, num_out", [(7, 5), (4, 9), (16, 16), (3, 1)])
+def test_spans_with_a_blur_are_resampled_then_convolved(num_in, num_out):
+    start, length = all_spans(num_in)
+    radius = min(6, num_out - 1)
+    sigma = torch.linspace(0.1, 2, start.numel())
+    kernels = geometry.half_kernels(sigma, radius)
+    response = geometry.responses(kernels, num_out).view(*start.shape, num_out)
+    plain, blurred = (
+        written(spans.Spans(start, length, None, num_in, num_out, "bilinear", x), num_in, num_out)
+        for x in (None, response)
+    )
+    # Row by row of the matrices: reflection at the border, then a convolution.
+    padded = torch.nn.functional.pad(plain.flatten(0, 1), (radius, radius), mode="reflect")
+    taps = torch.cat([kernels[:, 1:].flip(1), kernels], dim=1)
+    expected = torch.stack(
+        [torch.nn.functional.conv1d(x[:, None], k[None, None])[:, 0] for x, k in zip(padded, taps, strict=True)]
+    )
+    torch.testing.assert_close(blurred.flatten(0, 1), expected, atol=2e-6, rtol=0)
 
 
 def test_a_whole_image_at_its_own_size_is_left_as_it_is():
