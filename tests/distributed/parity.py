@@ -49,7 +49,7 @@ class SmoothEncoder(nn.Module):
 
 
 def smooth(module: nn.Module) -> None:
-    """Replace the ReLUs of the heads by GELUs."""
+    """Replace ReLUs by GELUs."""
     for parent in module.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.ReLU):
