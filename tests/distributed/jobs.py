@@ -83,8 +83,7 @@ def twenty_steps(folder: Path, rank: int, size: int) -> dict[tuple[str, str], di
     results = {}
     for method, parts in FIRST_METHODS.items():
         for precision in ("64-true", "32-true"):
-            recipe = on_noise(method, accumulate=parts)
-            found = weights_after_steps(recipe, size, precision)
+            found = weights_after_steps(on_noise(method, accumulate=parts), size, precision)
             found["same everywhere"] = same_everywhere(found["weights"], size)
             results[method, precision] = found
     return results

@@ -36,7 +36,7 @@ def colour_maps(
     """Return the maps `(C, 2 C, B)` of a colour jitter and of the loss of colour.
 
     The first C columns are applied to a pixel, the others to the mean of its image: contrast changes both. Samples
-    come last here, which makes the arithmetic on so small matrices several times faster.
+    come last here: the arithmetic on so small matrices runs along the longest dimension then.
 
     Args:
         factors: of brightness, contrast, saturation, and the turn of the hue, `(B, 4)`.
