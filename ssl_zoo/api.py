@@ -16,7 +16,7 @@ from ssl_zoo.assemble import Run, assemble, samples_per_norm
 from ssl_zoo.assemble import open_data as open_data
 from ssl_zoo.check import check_recipe
 from ssl_zoo.data.loader import check_divides
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.hardware import choose, environment
 from ssl_zoo.initial import initial_weights, report
 from ssl_zoo.launch import launch, size_of_crew
@@ -28,7 +28,7 @@ from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.run_folder import RunFolder
 from ssl_zoo.stop import StopRequest
-from ssl_zoo.trainer import Step, TrainingFailed
+from ssl_zoo.trainer import Step
 
 Say = Callable[[str], None]
 

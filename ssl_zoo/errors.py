@@ -1,7 +1,8 @@
 """The exceptions that carry a message for the user.
 
 `UserError` is a mistake that the user can mend: its text is one sentence that says what is wrong, where, and what to
-do. The command line prints it without a traceback and exits with code 2.
+do. The command line prints it without a traceback and exits with code 2. `TrainingFailed` is a run that broke off for
+another reason; exit code 1.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,10 @@ from difflib import get_close_matches
 
 class UserError(ValueError):
     """A user's mistake, told in one sentence: what, where, what to do."""
+
+
+class TrainingFailed(RuntimeError):
+    """The run cannot go on, for a reason that is not the user's input: one sentence."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
