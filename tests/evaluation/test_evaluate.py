@@ -72,7 +72,7 @@ def test_asking_for_labels_that_are_not_there_is_the_users_error(fakes):
 
 def test_classes_of_one_sample_leave_nothing_to_test_on(fakes):
     split = fakes.BatchSplit(fakes.images(4), torch.arange(4))
-    with pytest.raises(UserError, match="test split"):
+    with pytest.raises(UserError, match="no class of train has two labelled samples"):
         evaluate_encoder(fakes.encoder(), fakes.policy, split, None, [("knn", {})], device="cpu")
 
 
