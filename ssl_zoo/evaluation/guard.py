@@ -257,9 +257,10 @@ class CollapseGuard:
 
     def _why_not_judged(self) -> str:
         if not self._start:
-            return "no embeddings of two samples or more were seen"
-        few = min(FEW_CHECKS, self.patience)
-        return f"checks after the start: {len(self._recent)}, needed: {self.patience}, or {few} by the end of the run"
+            return "no judgement of collapse: no embeddings of two samples or more were seen"
+        few, num = min(FEW_CHECKS, self.patience), len(self._recent)
+        seen = f"{num} check{'s' if num != 1 else ''} after the start"
+        return f"too short to judge a collapse: {seen}, needed are {self.patience}, or {few} by the end of the run"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next judgement depends on, as plain data that JSON can hold."""
