@@ -37,7 +37,10 @@ class Group:
 
 def outcome(summary: Summary) -> str:
     """Return how a run ended: its status, or `collapsed` where the guard only warned and the collapse held."""
-    return "collapsed" if summary["collapse"]["status"] == "collapsed" else summary["status"]
+    collapse, status = (summary.get("collapse") or {}).get("status"), str(summary.get("status", "not finished"))
+    if collapse == "collapsed":
+        return collapse
+    return f"{status} (not judged)" if collapse == "not judged" and status == "done" else status
 
 
 def _values(results: Sequence[Mapping[str, Any]], column: tuple[str, str]) -> list[float]:
