@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ import yaml
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.expect import holds
-from ssl_zoo.recipes import load_recipe
 from ssl_zoo.report.aggregate import Group, comparison, comparison_table
-from ssl_zoo.report.figures import curves
 from ssl_zoo.report.heatmap import write_heatmap
 from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview
@@ -44,10 +41,21 @@ def summary(top1: float | None, status: str = "done", seed: int = 0, k: int = 5,
     }
 
 
-def group(root: Path, name: str, *summaries: dict[str, Any], overrides: tuple[str, ...] = ()) -> Group:
+UNFINISHED: list[dict[str, Any]] = [
+    {**summary(None, "interrupted"), "metrics": {}, "baselines": {}}, {"status": "interrupted"}, {},
+]  # fmt: skip
+
+
+def group(root: Path, name: str, *summaries: dict[str, Any], size: int = 20, width: int = 8, flip: float = 0) -> Group:
     run = root / f"run{len(list(root.glob('run*')))}"
     run.mkdir()
-    (run / "recipe.yaml").write_text(load_recipe("digits/simsiam", overrides).to_yaml())
+    recipe = {
+        "data": {"source": {"name": "digits"}},
+        "views": {"name": "augment", "size": size, "flip": flip},
+        "encoder": {"name": "convnet", "width": width},
+        "evaluation": {"limit": None},
+    }
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     records = [{"step": 1, "loss": None, "health": {"std": None}}, {"step": 5, "loss": 0.5, "health": {"std": 0.2}}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return Group(name, (run,) * len(summaries), summaries)
@@ -76,18 +84,17 @@ def test_the_k_that_were_chosen_stand_beside_the_accuracy(tmp_path: Path) -> Non
 
 def test_runs_on_the_same_data_share_their_baselines_once_a_seed(tmp_path: Path) -> None:
     groups = [group(tmp_path, name, summary(0.8), summary(0.9, seed=1)) for name in "ab"]
-    found = comparison([*groups, group(tmp_path, "augmented", summary(0.7), overrides=("views.flip=0.5",))]).rows
+    found = comparison([*groups, group(tmp_path, "augmented", summary(0.7), flip=0.5)]).rows
     assert [(row[0], row[-1]) for row in found] == [
         ("raw pixels", "2"), ("untrained encoder", "2"), ("a", "2"), ("b", "2"), ("augmented", "1"),
     ]  # fmt: skip
 
 
 def test_other_data_and_another_encoder_have_baselines_of_their_own(tmp_path: Path) -> None:
-    wide, large = ("encoder.widths=[4, 8]",), ("views.size=28",)
     groups = [
         group(tmp_path, "a", summary(0.8)),
-        group(tmp_path, "wide", summary(0.8), overrides=wide),
-        group(tmp_path, "large", summary(0.8, raw=0.4), overrides=large),
+        group(tmp_path, "wide", summary(0.8), width=16),
+        group(tmp_path, "large", summary(0.8, raw=0.4), size=28),
     ]
     assert [row[:2] for row in comparison(groups).rows[:5]] == [
         ["raw pixels of a, wide", "30.0"],
@@ -105,10 +112,8 @@ def test_other_data_and_another_encoder_have_baselines_of_their_own(tmp_path: Pa
 # Runs that are not finished
 
 
-@pytest.mark.parametrize(
-    "unfinished", [summary(None, "interrupted") | {"metrics": {}, "baselines": {}}, {"status": "interrupted"}, {}]
-)
-def test_a_run_that_is_not_finished_is_told_as_such_everywhere(tmp_path: Path, unfinished: dict[str, Any]) -> None:
+@pytest.mark.parametrize("unfinished", UNFINISHED)
+def test_a_run_that_is_not_finished_is_told_as_such(tmp_path: Path, unfinished: dict[str, Any]) -> None:
     groups = [group(tmp_path, "a", summary(0.8), unfinished), group(tmp_path, "b", unfinished)]
     expected = {"a": ["knn.top1 > 0.5", "status == done", "knn.top1 > 0.9"], "b": ["few_shot.top1 > 0.5"]}
     assert expectation_lines(groups, expected) == [
@@ -120,10 +125,6 @@ def test_a_run_that_is_not_finished_is_told_as_such_everywhere(tmp_path: Path, u
     text = results_text("study", groups, expected)
     assert "80.0 (1 of 2)" in text
     assert "interrupted" in text if unfinished else "not finished" in text
-    write_report(groups, tmp_path / "report.html", "title")
-    write_overview(groups, tmp_path / "overview.png", "std", "std")
-    axes = {"first": ["a"], "second": ["b"], "third": ["c"]}
-    write_heatmap(tmp_path / "heatmap.png", axes, [group(tmp_path, "a.b.c", unfinished)], "title")
 
 
 def test_a_failed_run_fails_and_what_was_not_measured_is_no_mistake(tmp_path: Path) -> None:
@@ -149,8 +150,6 @@ def test_numbers_that_json_does_not_have_are_no_numbers(tmp_path: Path) -> None:
     assert cells("top1", [0.5, None, 0.7, float("nan")]) == "60.0 +- 14.1 (2 of 4)"
     groups = [group(tmp_path, "a", summary(None), summary(0.5, "collapsed"))]
     assert "50.0 (1 of 2)" in comparison_table(groups)
-    assert curves(groups).startswith("<svg")  # a null loss leaves a gap
-    write_overview(groups, tmp_path / "overview.png", "nothing", "none")
 
 
 # Names
@@ -170,23 +169,20 @@ def test_names_are_shown_as_they_are_in_markdown(tmp_path: Path) -> None:
     assert code("a``b") == "``` a``b ```"
 
 
-def test_names_are_shown_as_they_are_in_the_page_and_its_figure(tmp_path: Path) -> None:
-    groups = [group(tmp_path, name, summary(0.8)) for name in NASTY]
+def test_a_page_and_pictures_show_names_as_they_are_and_runs_that_are_not_finished(tmp_path: Path) -> None:
+    groups = [group(tmp_path, name, summary(0.8), summary(0.9)) for name in NASTY]
+    groups += [group(tmp_path, "open", *UNFINISHED, summary(None, "collapsed"))]
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         page = write_report(groups, tmp_path / "report.html", "<b>").read_text(encoding="utf-8")
-        write_overview(groups, tmp_path / "overview.png", "std", "std")
-        write_heatmap(tmp_path / "map.png", {"$a": NASTY, "b": ["$y"], "c_$": ["<r>"]}, groups, "$t")
+        write_overview(groups, tmp_path / "overview.png", "nothing", "none")
+        write_heatmap(tmp_path / "map.png", {"$a": NASTY[:2], "b": ["$y"], "c_$": ["<r>"]}, groups, "$t")
     assert [str(each.message) for each in found] == []
     assert page.startswith("<!doctype html>") and "<script>" not in page and "<title>&lt;b&gt;</title>" in page
     assert "<td>a|b</td>" in page and "<td>$x^2$ and $y</td>" in page and "<td>漢字</td>" in page
+    assert "<td>85.0 ± 7.1</td>" in page and "2 interrupted, 1 not finished, 1 collapsed" in page
     for drawn in ("$x^2$ and $y", "a|b", "_hidden"):  # matplotlib writes a comment with each text that it draws
         assert f"<!-- {drawn} -->" in page.replace(r"\$", "$").replace("<!--  _", "<!-- _")
-
-
-def test_spread_is_a_sign_in_the_page(tmp_path: Path) -> None:
-    page = write_report([group(tmp_path, "a", summary(0.8), summary(0.9))], tmp_path / "r.html", "t").read_text()
-    assert "85.0 ± 7.1" in page and "+-" not in page.split("<h2>")[0].split("<table>")[1]
 
 
 def test_cells_are_escaped_and_the_rest_of_a_table_is_not() -> None:
@@ -205,8 +201,7 @@ def test_what_was_changed_is_recorded(tmp_path: Path) -> None:
     assert "changed" not in results_text("t", groups, {})
 
 
-def test_a_report_does_not_need_a_recipe(tmp_path: Path) -> None:
+def test_a_table_does_not_need_a_recipe(tmp_path: Path) -> None:
     one = group(tmp_path, "a", summary(0.8))
-    shutil.copy(one.runs[0] / "recipe.yaml", tmp_path / "kept.yaml")
     (one.runs[0] / "recipe.yaml").unlink()
-    assert len(comparison([one]).rows) == 3 and yaml.safe_load((tmp_path / "kept.yaml").read_text())
+    assert len(comparison([one]).rows) == 3
