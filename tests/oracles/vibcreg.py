@@ -14,7 +14,7 @@ class Oracle(networks.Oracle):
     """25 MSE + 25 [v(Z) + v(Z')] + 200 [c(Z) + c(Z')], with IterNorm at the end of the projector."""
 
     def __init__(self, encoder: nn.Module, width: int, dims: Sequence[int], nu: float = 200, groups: int = 64):
-        super().__init__(encoder, mlp(width, dims, bias=True, last_bias=True))
+        super().__init__(encoder, mlp(width, dims, bias=True, last_bias=True, activation=nn.GELU))
         self.nu, self.groups = nu, groups
 
     def loss(self, views: Sequence[Tensor]) -> Tensor:
