@@ -24,11 +24,13 @@ def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> 
         samples: how many rows.
     """
     drawn = policy.draw(generator(seed, "picture", 1), min(samples, len(split)))
-    rows = []
-    for row, image in enumerate(itertools.islice(_readable(split, seed), samples)):  # one whole image at a time
+    rows: list[Tensor] = []
+    for image in itertools.islice(_readable(split, seed), samples):
+        row = len(rows)
         params = {name: value[row : row + 1] for name, value in drawn.items()}
         as_read: Any = image[None] if hasattr(split, "read_batch") else [image]
         rows.append(policy.picture(image[None], policy(policy.collate(as_read, params))))
+        del image, as_read  # before another is read: they may be large
     return torch.cat(rows, dim=1)
 
 
@@ -41,5 +43,6 @@ def _readable(split: Split, seed: int) -> Iterator[Tensor]:
             continue
         found = True
         yield sample
+        del sample
     if not found:
         raise UserError(f"none of the {len(split)} samples can be read.")

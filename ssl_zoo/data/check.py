@@ -38,6 +38,7 @@ def check_source(split: Split) -> dict[str, Any]:
         sizes["x".join(map(str, sample.shape[1:]))] += 1
         values = torch.stack([channel.flatten().bincount(minlength=256) for channel in sample])
         histogram = values + histogram if len(histogram) else values
+        del sample  # before another is read: they may be large
         remarks.look(split, i)
     mean, std = _statistics(histogram.double())
     return {

@@ -144,6 +144,7 @@ def load(
             )
         data[len(kept)] = sample
         kept.append(i)
+        del sample
     if data is None:
         raise UserError(f"none of the {len(split)} samples could be read{budget.example()}.")
     labels = None if split.labels is None else split.labels[kept]
@@ -165,16 +166,17 @@ def _check_room(sample: Tensor, num: int) -> None:
 
 def _fits(split: Split) -> bool:
     """Return whether samples spread over the split are of one size, and all of that size fit in memory."""
-    found: Tensor | None = None
+    shape, nbytes = None, 0
     for i in probes(len(split)):
         try:
             sample = split.read(i)
         except BadSample:
             continue  # counted, and told about, by the pass that reads them all
-        if found is not None and sample.shape != found.shape:
+        if shape is not None and sample.shape != shape:
             return False
-        found = sample
-    return found is None or found.nbytes * len(split) <= min(AUTO_BYTES, free_bytes() // 2)
+        shape, nbytes = sample.shape, sample.nbytes
+        del sample  # before another is read: they may be large
+    return nbytes * len(split) <= min(AUTO_BYTES, free_bytes() // 2)
 
 
 def free_bytes() -> int:

@@ -142,6 +142,7 @@ def _look(split: Split, policy: Policy) -> _Probe:
                 continue  # counted, and told about, where it is met in training
             size = sample.nbytes
             payload = _collated(sample, policy)
+            del sample
             taken.append(time.perf_counter() - started)
             largest, cut = max(largest, size), max(cut, sum(value.nbytes for value in payload.values()))
     finally:
