@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ssl_zoo.errors import UserError
+from ssl_zoo.imports import check_imported, used_modules
 from ssl_zoo.initial import read_tensors
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder, write_atomically
@@ -37,6 +38,7 @@ def save_encoder(
         "branch": "online",
         "method": recipe.method,
         "seed": recipe.seed,
+        "imports": used_modules(recipe),
         "steps": steps,
         "environment": environment,
     }
@@ -57,6 +59,7 @@ def load_encoder(run: str | Path) -> nn.Module:
     """
     from ssl_zoo import registry
 
+    check_imported(run)
     folder = RunFolder(run)
     if not folder.card.is_file() or not folder.encoder.is_file():
         raise UserError(f"{run}: holds no finished encoder (encoder.safetensors with encoder.json).")

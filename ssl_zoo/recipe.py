@@ -196,7 +196,11 @@ class Evaluation(Frozen):
 
 
 class Guard(Frozen):
-    """The collapse guard: what it does when it finds a collapse, and every how many steps it looks."""
+    """The collapse guard: what it does when it finds a collapse, and every how many steps it looks.
+
+    What is judged is the mean of the last `patience` checks, the start not counted. A run shorter than 2 * patience *
+    every steps is looked at more often, so that `patience` checks are half of it.
+    """
 
     policy: Annotated[Literal["warn", "stop", "off"], BeforeValidator(_off)] = "warn"
     every: Annotated[int, Field(ge=1)] = 25
