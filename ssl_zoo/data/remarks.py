@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssl_zoo.data.source import BadSample, Split, probes
+from ssl_zoo.errors import shown_name
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Remarks:
         """Return a sentence a remark, the most frequent first."""
         ranked = sorted(self.counts.items(), key=lambda item: -item[1][0])
         return [
-            f"{count} of {self.num} sample{'s' if self.num > 1 else ''}: {remark}; for example {name}"
+            shown_name(f"{count} of {self.num} sample{'s' if self.num > 1 else ''}: {remark}; for example {name}")
             for remark, (count, name) in ranked
         ]
 
