@@ -94,7 +94,8 @@ def assemble(
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
     settings, device = recipe.training, crew.fabric.device
-    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers)
+    share = settings.batch_size // settings.accumulate // crew.size
+    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers, share)
     samples = _near(data.train, device, reading.num_workers)
     loader = Loader(
         samples,

@@ -19,15 +19,19 @@ def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> 
 
     Args:
         split: where the samples come from; the first of a seeded shuffle that can be read are shown.
-        policy: the view policy; its `picture` arranges the grid.
+        policy: the view policy; its `picture` makes each row.
         seed: of the shuffle and of the views.
         samples: how many rows.
     """
-    images: Any = list(itertools.islice(_readable(split, seed), samples))
-    params = policy.draw(generator(seed, "picture", 1), len(images))
-    if len({image.shape for image in images}) == 1:
-        images = torch.stack(images)
-    return policy.picture(images, policy(policy.collate(images, params)))
+    drawn = policy.draw(generator(seed, "picture", 1), min(samples, len(split)))
+    rows: list[Tensor] = []
+    for image in itertools.islice(_readable(split, seed), samples):
+        row = len(rows)
+        params = {name: value[row : row + 1] for name, value in drawn.items()}
+        as_read: Any = image[None] if hasattr(split, "read_batch") else [image]
+        rows.append(policy.picture(image[None], policy(policy.collate(as_read, params))))
+        del image, as_read  # before another is read: they may be large
+    return torch.cat(rows, dim=1)
 
 
 def _readable(split: Split, seed: int) -> Iterator[Tensor]:
@@ -39,5 +43,6 @@ def _readable(split: Split, seed: int) -> Iterator[Tensor]:
             continue
         found = True
         yield sample
+        del sample
     if not found:
         raise UserError(f"none of the {len(split)} samples can be read.")
