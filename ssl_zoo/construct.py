@@ -26,6 +26,11 @@ def _part(kind: str, part: Part, **context: Any) -> Any:
     return registry.build(kind, part.name, part.knobs, **context)
 
 
+def part_names(recipe: Recipe) -> dict[str, str]:
+    """Return {part: what messages call it} of the parts that are tried."""
+    return {part: getattr(recipe, part).name for part in PARTS}
+
+
 def build_encoder(recipe: Recipe) -> nn.Module:
     """Return the encoder, initialised from the recipe's seed: what a run of the recipe starts from."""
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +118,7 @@ def build(
     given = encoder is not None
     if encoder is None:
         encoder = build_encoder(recipe)
-    names = {part: getattr(recipe, part).name for part in PARTS}
+    names = part_names(recipe)
     if given:
         names["encoder"] = type(encoder).__name__
         check_widths(encoder, "encoder", names["encoder"], ("out_dim", "in_channels"))
@@ -137,7 +142,9 @@ def build(
     method = Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)
     if recipe.local is not None:
         method = _with_places(recipe, recipe.local, method)
-    try_method(method, names, views_of(build_views(recipe, encoder)), lenient=given)
+    views = views_of(build_views(recipe, encoder))
+    if views:
+        try_method(method, names, views, lenient=given)
     if recipe.norm == "global" and num_processes() > 1:
         to_global(method)
     return method

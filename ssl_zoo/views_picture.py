@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo.batch import View
 from ssl_zoo.data import BadSample, Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.rng import generator
@@ -23,11 +24,16 @@ def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> 
         seed: of the shuffle and of the views.
         samples: how many rows.
     """
+    return policy.picture(*some_views(split, policy, seed, samples))
+
+
+def some_views(split: Split, policy: Any, seed: int, samples: int) -> tuple[Any, list[View]]:
+    """Return some samples, stacked where they are of one shape, and their views; see `picture_of_views`."""
     images: Any = list(itertools.islice(_readable(split, seed), samples))
     params = policy.draw(generator(seed, "picture", 1), len(images))
     if len({image.shape for image in images}) == 1:
         images = torch.stack(images)
-    return policy.picture(images, policy(policy.collate(images, params)))
+    return images, policy(policy.collate(images, params))
 
 
 def _readable(split: Split, seed: int) -> Iterator[Tensor]:

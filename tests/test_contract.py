@@ -230,3 +230,25 @@ def test_a_view_policy_that_lacks_a_method_is_told(own_parts):
 
     with pytest.raises(UserError, match="views 'bare': a policy must have the method draw"):
         check_recipe(load_recipe("digits/simsiam", [*SMALL[:2], "views=bare"]))
+
+
+def test_a_policy_that_does_not_say_its_shapes_is_tried_on_real_samples(own_parts, tmp_path):
+    from ssl_zoo.modalities.image.views import Augment
+
+    @registry.register("views", "quiet")
+    class Quiet(Augment):
+        """`augment`, which does not say what views it will make."""
+
+        shapes = None
+
+        def __init__(self, channels, *, size: int = 12):
+            super().__init__(channels, size=size, grey=0.0, saturation=0.0, hue=0.0)
+
+    registry.register("encoder", "mine")(
+        type("Mine", (Base,), {"__init__": lambda self: Base.__init__(self, RETURNS["maps"][0])})
+    )
+    recipe = load_recipe("digits/simsiam", [*SMALL[:2], *SMALL[3:], "encoder=mine", "views=quiet"])
+    check_recipe(recipe)  # without data it cannot know
+    with pytest.raises(UserError, match="encoder mine: returned " + RETURNS["maps"][1]):
+        train(recipe, out=tmp_path / "run", say=lambda line: None)
+    assert not (tmp_path / "run").exists()

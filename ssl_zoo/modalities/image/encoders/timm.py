@@ -74,7 +74,8 @@ def _check_patches(made: Any, name: str, key: str, side: int | None) -> None:
         return
     # A hybrid's convolutions pad, so that its patches, which are cut from their maps, are what must divide.
     whole = isinstance(cut, HybridEmbed) and max(cut.patch_size) == 1
-    for patch in cut.feat_ratio(as_scalar=False):
+    patches: Any = cut.feat_ratio(as_scalar=False)
+    for patch in patches:
         if side % patch and not whole:
             raise UserError(patches_left_over(key, side, patch, name))
 
