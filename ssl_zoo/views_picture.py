@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo.batch import View
 from ssl_zoo.data import BadSample, Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.rng import generator
@@ -32,6 +33,15 @@ def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> 
         rows.append(policy.picture(image[None], policy(policy.collate(as_read, params))))
         del image, as_read  # before another is read: they may be large
     return torch.cat(rows, dim=1)
+
+
+def some_views(split: Split, policy: Any, seed: int, samples: int) -> tuple[Any, list[View]]:
+    """Return some samples, stacked where they are of one shape, and their views."""
+    images: Any = list(itertools.islice(_readable(split, seed), samples))
+    params = policy.draw(generator(seed, "picture", 1), len(images))
+    if len({image.shape for image in images}) == 1:
+        images = torch.stack(images)
+    return images, policy(policy.collate(images, params))
 
 
 def _readable(split: Split, seed: int) -> Iterator[Tensor]:

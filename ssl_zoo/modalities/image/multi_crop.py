@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ssl_zoo.batch import View
+from ssl_zoo.batch import Role, View
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.cuts import Cut
 from ssl_zoo.modalities.image.geometry import Interpolation
@@ -118,6 +118,21 @@ class MultiCrop(nn.Module):
         policy = self.policies[role]
         assert isinstance(policy, Augment)
         return policy
+
+    @property
+    def mean(self) -> Tensor:
+        """What the views subtract, `(1, C, 1, 1)`."""
+        return self._policy("global").mean
+
+    @property
+    def std(self) -> Tensor:
+        """What the views divide by, `(1, C, 1, 1)`."""
+        return self._policy("global").std
+
+    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
+        """Return the role and the shape `(C, S, S)` of each view, global ones first."""
+        local: list[tuple[Role, tuple[int, ...]]] = [("local", shape) for _, shape in self._policy("local").shapes()]
+        return self._policy("global").shapes() + local
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, views of its role, ...)`."""

@@ -14,7 +14,7 @@ import torchvision.transforms.v2.functional as TF
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.batch import View
+from ssl_zoo.batch import Role, View
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image import geometry
 from ssl_zoo.modalities.image.constants import constant
@@ -125,6 +125,10 @@ class Augment(nn.Module):
                 f"views.{name}: {len(values)} numbers for {self.channels} channels; give one, or one a channel."
             )
         return torch.tensor(values, dtype=torch.float32).expand(self.channels).reshape(1, -1, 1, 1).clone()
+
+    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
+        """Return the role and the shape `(C, S, S)` of each view."""
+        return [("global", (self.channels, self.size, self.size))] * self.num_views
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, num_views, ...)`.
