@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_zoo import across, registry
 from ssl_zoo.batch import Batch
 from ssl_zoo.construct import build, build_views
-from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
+from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, label_notes, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
@@ -28,11 +28,19 @@ from ssl_zoo.trainer import Trainer
 
 @dataclass(frozen=True)
 class OpenData:
-    """A recipe's data: the train split, the test split if the source has one, and what could not be read."""
+    """A recipe's data.
+
+    Attributes:
+        train: the split to train on.
+        test: the split to evaluate on, if the source has one.
+        bad: what could not be read, name -> reason.
+        notes: sentences about what was left out, how the data were understood, and what their labels lack.
+    """
 
     train: Split
     test: Split | None
     bad: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def open_data(recipe: Recipe, channels: int) -> OpenData:
@@ -47,7 +55,8 @@ def open_data(recipe: Recipe, channels: int) -> OpenData:
     options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
     splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
     bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
-    return OpenData(splits["train"], splits.get("test"), bad)
+    notes = (*getattr(source, "notes", ()), *label_notes(splits))
+    return OpenData(splits["train"], splits.get("test"), bad, notes)
 
 
 @dataclass

@@ -18,9 +18,9 @@ def check_source(split: Split) -> dict[str, Any]:
 
     Returns:
         `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; `classes`,
-        `{name: number of samples}`, or None without labels; `sizes`, `{"32x32": number of samples}`, the most
-        frequent first; and for each channel `mean` and `std` over all values of all samples, in 0..1 (empty if no
-        sample can be read).
+        `{name: number of samples}`, or None without labels; `num_unlabelled`, those without a label; `sizes`,
+        `{"32x32": number of samples}`, the most frequent first; and for each channel `mean` and `std` over all values
+        of all samples, in 0..1 (empty if no sample can be read).
     """
     sizes: Counter[str] = Counter()
     bad: dict[str, str] = {}
@@ -43,6 +43,7 @@ def check_source(split: Split) -> dict[str, Any]:
         "num_bad": len(bad),
         "bad": bad,
         "classes": _classes(split),
+        "num_unlabelled": len(split) if split.labels is None else int((split.labels < 0).sum()),
         "sizes": dict(sizes.most_common()),
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(value, 6) for value in std.tolist()],
@@ -52,6 +53,7 @@ def check_source(split: Split) -> dict[str, Any]:
 def _classes(split: Split) -> dict[str, int] | None:
     if split.labels is None:
         return None
-    counts = Counter(split.labels.tolist())
-    names = split.class_names
-    return {names[label] if names else str(label): counts[label] for label in sorted(counts)}
+    names, counts = split.class_names, Counter[str]()
+    for label, num in sorted(Counter(split.labels[split.labels >= 0].tolist()).items()):
+        counts[names[label] if names else str(label)] += num  # two classes may have one name
+    return dict(counts)

@@ -20,7 +20,10 @@ from torch import Tensor
 from ssl_zoo.data.source import BadSample
 from ssl_zoo.errors import UserError
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+EXTENSIONS = frozenset(
+    ".png .apng .jpg .jpeg .jpe .jfif .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga "
+    ".jp2 .j2k .j2c .jpf .jpx".split()
+)
 """File names that end so, in any case, are taken for images."""
 
 _MODES = {1: "L", 3: "RGB"}

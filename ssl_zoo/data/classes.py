@@ -1,0 +1,106 @@
+"""Class names that several splits share, and sentences about labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from torch import Tensor
+
+from ssl_zoo.data.left_out import files
+from ssl_zoo.data.source import Split
+from ssl_zoo.data.split_names import normal
+from ssl_zoo.errors import shown_name
+
+SHOWN = 10
+"""So many classes are named in a sentence."""
+
+
+def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], dict[tuple[str, str], int], list[str]]:
+    """Number the classes that occur in some splits.
+
+    Names that look the same, of composed or decomposed letters, are one class. Names that differ in capitals are one
+    class between splits, and two where both are in one split.
+
+    Args:
+        names: for each split, the first first, the names in it.
+        where: what the sentences call the source.
+
+    Returns:
+        the names, sorted; the number of each `(split, name as given)`; and sentences about names that are spelt in
+        several ways.
+    """
+    spelt: dict[str, set[str]] = {}
+    alike: dict[str, dict[str, list[str]]] = {}  # without capitals: the names in each split
+    for split, found in names.items():
+        for name in sorted(found):
+            spelt.setdefault(normal(name), set()).add(name)
+            here = alike.setdefault(normal(name).casefold(), {}).setdefault(split, [])
+            if normal(name) not in here:
+                here.append(normal(name))
+    chosen: dict[str, str] = {}
+    notes = []
+    for group in alike.values():
+        every = list(dict.fromkeys(name for found in group.values() for name in found))
+        crowded = next((found for found in group.values() if len(found) > 1), None)
+        chosen.update({name: name if crowded else every[0] for name in every})
+        if crowded:
+            notes.append(f"{where}: {_listed(crowded)} differ in capitals only and are {len(crowded)} classes.")
+        elif len(every) > 1:
+            notes.append(f"{where}: {_listed(every)} differ in capitals only, between splits, and are one class.")
+    twice = [name for name, ways in spelt.items() if len(ways) > 1]
+    if twice:
+        notes.append(
+            f"{where}: {_listed(twice)} {'is' if len(twice) == 1 else 'are'} spelt with composed and with decomposed "
+            "letters, which are one class each."
+        )
+    classes = sorted(set(chosen.values()))
+    number = {name: i for i, name in enumerate(classes)}
+    numbers = {(split, name): number[chosen[normal(name)]] for split, found in names.items() for name in found}
+    return classes, numbers, notes
+
+
+def without_labels(labels: Tensor | None) -> Tensor | None:
+    """Return labels, or None where no sample has one: all are -1."""
+    return None if labels is None or not bool((labels >= 0).any()) else labels
+
+
+def label_notes(splits: Mapping[str, Split]) -> list[str]:
+    """Return sentences about samples and classes that an evaluation by labels cannot use as one expects.
+
+    Args:
+        splits: `train`, and `test` if there is one.
+    """
+    notes = []
+    labels = {name: split.labels for name, split in splits.items()}
+    for name, found in labels.items():
+        if found is not None and (hidden := int((found < 0).sum())):
+            notes.append(f"{name}: {hidden} of {files(len(found), 'sample')} have no label.")
+    train, test = labels.get("train"), labels.get("test")
+    if "test" not in splits:
+        return notes
+    if (train is None) != (test is None):
+        with_labels, without = ("test", "train") if train is None else ("train", "test")
+        notes.append(f"{with_labels} has labels and {without} has none: what needs labels of both cannot be measured.")
+    elif train is not None and test is not None:
+        names = splits["train"].class_names
+        counts = train[train >= 0].bincount(minlength=int(max(train.max(), test.max())) + 1)
+        asked = test[test >= 0].bincount(minlength=len(counts))
+        missing = ((counts == 0) & (asked > 0)).nonzero()[:, 0].tolist()
+        if missing:
+            notes.append(f"test has classes that train lacks: {_classes(missing, names)}; they count as errors.")
+        untested = ((counts > 0) & (asked == 0)).nonzero()[:, 0].tolist()
+        if untested:
+            notes.append(f"train has classes that test lacks: {_classes(untested, names)}.")
+        single = (counts == 1).nonzero()[:, 0].tolist()
+        if single:
+            notes.append(f"train has only one sample of each of these classes: {_classes(single, names)}.")
+    return notes
+
+
+def _classes(labels: Sequence[int], names: list[str] | None) -> str:
+    return _listed([names[label] if names else str(label) for label in labels])
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(shown_name(name) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
