@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -11,15 +13,18 @@ from typing import Any
 
 from torch import Tensor
 
+from ssl_zoo.data.files import check_size
 from ssl_zoo.data.left_out import files
 from ssl_zoo.data.source import BadSample
 from ssl_zoo.data.split_names import Splits
 from ssl_zoo.data.tree import Labels, Listing, arrange
 from ssl_zoo.errors import UserError, shown_name
-from ssl_zoo.modalities.image.decode import EXTENSIONS, check_channels, decode
+from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What Python unpacks piece by piece. A few bytes of bzip2 become gigabytes at once."""
 
 
 @register("source", "zip")
@@ -31,17 +36,28 @@ class Zip:
         path: the archive.
         labels: as in `folder`.
         splits: as in `folder`.
+        value_range: as in `folder`.
+        max_pixels: as in `folder`.
 
     Attributes:
         notes: sentences about what was left out, and how the archive was understood.
 
     Raises:
-        UserError: no such archive, no image in it, images that are encrypted or packed in a way that Python cannot
-            undo, or folders that look like splits and are not clear.
+        UserError: no such archive, no image in it, images that are encrypted or packed otherwise than by deflate, or
+            folders that look like splits and are not clear.
     """
 
-    def __init__(self, channels: int, *, path: str, labels: Labels = "auto", splits: Splits = "auto") -> None:
-        check_channels(channels)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        path: str,
+        labels: Labels = "auto",
+        splits: Splits = "auto",
+        value_range: ValueRange | None = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+    ) -> None:
+        self._decoding = Decoding(channels, value_range, max_pixels)
         self._path = Path(path).expanduser()
         if not self._path.exists():
             raise UserError(f"the data path {path} does not exist.")
@@ -51,7 +67,6 @@ class Zip:
                 num_double = sum(not info.is_dir() for info in archive.infolist()) - len(members)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise UserError(f"cannot open {path} as a zip archive: {error}.") from error
-        self._channels = channels
         where = f"the archive {path}"
         links = {name for name, info in members.items() if not _is_regular(info)}
         found = arrange(
@@ -71,15 +86,15 @@ class Zip:
 
     def split(self, name: str) -> ZipSplit:
         """Return the split of that name."""
-        return ZipSplit(self._path, self._listings[name], self._channels)
+        return ZipSplit(self._path, self._listings[name], self._decoding)
 
 
 class ZipSplit:
     """Members of an archive, read one by one; see `ssl_zoo.data.Split`."""
 
-    def __init__(self, path: Path, listing: Listing, channels: int) -> None:
+    def __init__(self, path: Path, listing: Listing, decoding: Decoding) -> None:
         self.labels, self.class_names = listing.labels, listing.class_names
-        self._path, self._members, self._channels = path, listing.paths, channels
+        self._path, self._members, self._decoding = path, listing.paths, decoding
         self._opened: tuple[int, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 
     def __len__(self) -> int:
@@ -87,12 +102,25 @@ class ZipSplit:
 
     def read(self, i: int) -> Tensor:
         """Return image `i`, uint8 `(C, H, W)`."""
+        return self._decoding.decode(self._unpacked(i), self.name(i))
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return what a user should know of how image `i` is understood."""
+        return self._decoding.remarks(self._unpacked(i), self.name(i))
+
+    def _unpacked(self, i: int) -> io.BytesIO:
+        """Return member `i`. No more is unpacked than its header says, and that is checked before."""
+        name, data = self.name(i), io.BytesIO()
         archive, members = self._archive()
+        info = members[self._members[i]]
+        check_size(info.file_size, name, self._decoding.max_bytes)
         try:
-            data = archive.read(members[self._members[i]])
+            with archive.open(info) as member:
+                shutil.copyfileobj(member, data, 2**20)
         except Exception as error:  # a damaged member: BadZipFile, zlib.error, OSError, NotImplementedError, ...
-            raise BadSample(self.name(i), f"damaged in the archive ({error})") from error
-        return decode(data, self._channels, self.name(i))
+            raise BadSample(name, f"damaged in the archive ({error})") from error
+        data.seek(0)
+        return data
 
     def name(self, i: int) -> str:
         """Return the archive and the member, such as `birds.zip/train/owl/1.png`."""
@@ -137,10 +165,10 @@ def _is_regular(info: zipfile.ZipInfo) -> bool:
 
 def _check_packing(members: list[zipfile.ZipInfo], where: str) -> None:
     encrypted = [info.filename for info in members if info.flag_bits & 1]
-    packed = [info.filename for info in members if info.compress_type not in _METHODS]
+    packed = [info.filename for info in members if info.compress_type not in _BOUNDED]
     for names, fault, advice in (
         (encrypted, "encrypted", "unpack it with its password and give the folder"),
-        (packed, "packed in a way that Python cannot undo", "unpack it and give the folder, or pack it anew"),
+        (packed, "packed otherwise than by deflate", "pack the archive with that, or unpack it and give the folder"),
     ):
         if names:
             raise UserError(

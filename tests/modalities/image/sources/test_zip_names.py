@@ -69,7 +69,7 @@ def test_a_link_in_an_archive_is_left_out(tmp_path):
     ("place", "value", "words"),
     [
         (8, 1, "1 image is encrypted, for example 1.png; unpack it with its password"),
-        (10, 9, "packed in a way that Py"),
+        (10, 9, "packed otherwise than by"),
     ],
 )
 def test_what_cannot_be_unpacked_is_told_at_once(tmp_path, place, value, words):
