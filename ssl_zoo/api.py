@@ -16,19 +16,19 @@ from ssl_zoo.assemble import Run, assemble, samples_per_norm
 from ssl_zoo.assemble import open_data as open_data
 from ssl_zoo.check import check_recipe
 from ssl_zoo.data.loader import check_divides
-from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.errors import TrainingFailed, UserError, shown_name
 from ssl_zoo.hardware import choose, environment
 from ssl_zoo.initial import initial_weights, report
 from ssl_zoo.launch import launch, size_of_crew
 from ssl_zoo.measure import evaluate as evaluate
-from ssl_zoo.measure import left_out, measure
+from ssl_zoo.measure import measure, notes
 from ssl_zoo.monitor import Monitor
 from ssl_zoo.norms import to_plain
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.run_folder import RunFolder
 from ssl_zoo.stop import StopRequest
-from ssl_zoo.trainer import Step, TrainingFailed
+from ssl_zoo.trainer import Step
 
 Say = Callable[[str], None]
 
@@ -143,6 +143,8 @@ def _banner(run: Run, say: Say) -> None:
         say(f"note: {note}")
     for name, reason in run.data.bad.items():
         say(shown_name(f"left out {name}: {reason}"))
+    for line in notes(run.recipe, run.data):
+        say(f"evaluation: {line}")
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:
@@ -201,9 +203,14 @@ def _finish(run: Run, monitor: Monitor, status: str, started: float, say: Say) -
     if status != "interrupted":
         save_encoder(folder, encoder, run.recipe, run.trainer.step, summary["environment"])
         say("evaluating the frozen encoder")
-        for name in left_out(run.recipe, run.data):
-            say(f"  without {name}: it needs labels and the data has none")
-        results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device)
+        told: list[str] = []
+
+        def tell(line: str) -> None:
+            told.append(line)
+            say(f"  {line}")
+
+        results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device, say=tell)
+        summary["evaluation_notes"] = told
         summary["metrics"] = results.pop("encoder")
         summary["baselines"] = results
         summary["wall_s"] = time.time() - started

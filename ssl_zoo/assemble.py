@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_zoo import across, registry
 from ssl_zoo.batch import Batch
 from ssl_zoo.construct import build, build_views
-from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, label_notes, load
+from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
@@ -34,7 +34,7 @@ class OpenData:
         train: the split to train on.
         test: the split to evaluate on, if the source has one.
         bad: what could not be read, name -> reason.
-        notes: sentences about what was left out, how the data were understood, and what their labels lack.
+        notes: sentences of the source about what was left out, and how the data were understood.
     """
 
     train: Split
@@ -55,8 +55,7 @@ def open_data(recipe: Recipe, channels: int) -> OpenData:
     options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
     splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
     bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
-    notes = (*getattr(source, "notes", ()), *label_notes(splits))
-    return OpenData(splits["train"], splits.get("test"), bad, notes)
+    return OpenData(splits["train"], splits.get("test"), bad, tuple(getattr(source, "notes", ())))
 
 
 @dataclass

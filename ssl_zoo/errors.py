@@ -1,7 +1,8 @@
 """The exceptions that carry a message for the user.
 
 `UserError` is a mistake that the user can mend: its text is one sentence that says what is wrong, where, and what to
-do. The command line prints it without a traceback and exits with code 2.
+do. The command line prints it without a traceback and exits with code 2. `TrainingFailed` is a run that broke off for
+another reason; exit code 1.
 """
 
 from collections.abc import Iterable
@@ -32,6 +33,10 @@ def _shown(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that `surrogateescape` carried through
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+class TrainingFailed(RuntimeError):
+    """The run cannot go on, for a reason that is not the user's input: one sentence."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

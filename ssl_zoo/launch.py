@@ -21,9 +21,8 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from ssl_zoo import across
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.hardware import Hardware
-from ssl_zoo.trainer import TrainingFailed
 
 T = TypeVar("T")
 

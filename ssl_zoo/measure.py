@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,32 +14,64 @@ from ssl_zoo.artefact import load_encoder
 from ssl_zoo.assemble import OpenData, open_data
 from ssl_zoo.construct import build_encoder, build_views
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.evaluate import compare_representations, usable
+from ssl_zoo.evaluation.evaluate import check_labels, compare_representations, needs_labels, protocol_notes, usable
+from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
+from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.hardware import choose
 from ssl_zoo.recipe import Part, Recipe
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.run_folder import RunFolder
 
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
+
 
 def measure(
-    recipe: Recipe, encoder: nn.Module, policy: nn.Module, data: OpenData, device: torch.device, insist: bool = False
+    recipe: Recipe,
+    encoder: nn.Module,
+    policy: nn.Module,
+    data: OpenData,
+    device: torch.device,
+    insist: bool = False,
+    say: Say = silent,
 ) -> dict[str, Any]:
     """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
-    Encoders compute in bfloat16 where training does. Protocols that need labels are left out where the data have none,
-    or with `insist` are an error there.
+    Encoders compute in bfloat16 where training does. Without protocols nothing is read.
+
+    Args:
+        recipe: its protocols, its limit, and the untrained encoder are used.
+        encoder: what is measured, on `device`.
+        policy: its plain samples.
+        data: both splits.
+        device: where encoders and protocols run.
+        insist: whether protocols that the data do not allow, and features that are not finite, are an error; else what
+            cannot be measured is left out.
+        say: told each of `notes`, and what was left out, in a sentence.
+
+    Raises:
+        UserError: with `insist`, as above.
     """
     protocols = _protocols(recipe)
+    division = _divided(recipe, data)
+    if insist:
+        check_labels(protocols, division.reason)
+    for line in notes(recipe, data):
+        say(line)
     return compare_representations(
         encoder,
         build_encoder(recipe).to(device) if recipe.evaluation.baselines else None,
         policy,
         data.train,
         data.test,
-        protocols if insist else usable(protocols, _labelled(data)),
+        usable(protocols, not division.reason),
         device=device,
         limit=recipe.evaluation.limit,
         half=choose(recipe.training).precision == "bf16",
+        say=None if insist else say,
     )
 
 
@@ -47,15 +79,35 @@ def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
     return [(part.name, part.knobs) for part in recipe.evaluation.protocols]
 
 
-def _labelled(data: OpenData) -> bool:
-    return all(split.labels is not None for split in (data.train, data.test) if split is not None)
+def _labels(recipe: Recipe, data: OpenData) -> Labels:
+    return labels_of(data.train, data.test, recipe.evaluation.limit)
+
+
+def _divided(recipe: Recipe, data: OpenData) -> Division:
+    labels = _labels(recipe, data)
+    return divide(labels.train, labels.test)
 
 
 def left_out(recipe: Recipe, data: OpenData) -> list[str]:
-    """Return the names of the recipe's protocols that `measure` leaves out because the data have no labels."""
-    protocols = _protocols(recipe)
-    kept = usable(protocols, _labelled(data))
-    return [name for name, knobs in protocols if (name, knobs) not in kept]
+    """Return the names of the recipe's protocols that `measure` leaves out because of the labels."""
+    missing = bool(_divided(recipe, data).reason)
+    return [part.name for part in recipe.evaluation.protocols if missing and needs_labels(part.name)]
+
+
+def notes(recipe: Recipe, data: OpenData) -> list[str]:
+    """Return what a user has to know of an evaluation before it runs, a sentence each; none where all is as usual.
+
+    Which protocols the labels do not allow, and why; how many samples have no label; what the test is where there is no
+    labelled test split; classes of the test that train lacks; and what protocols say of their own (`few_shot`: classes
+    with fewer labels than it asks for).
+    """
+    protocols, labels = _protocols(recipe), _labels(recipe, data)
+    if not any(needs_labels(name) for name, _ in protocols):
+        return []
+    division = divide(labels.train, labels.test)
+    if division.reason:
+        return [f"without {', '.join(left_out(recipe, data))}: labels are needed and {division.reason}"]
+    return [*label_notes(labels), *protocol_notes(protocols, learnt(labels, division), labels)]
 
 
 def evaluate(

@@ -12,11 +12,12 @@ import torch
 from tqdm import tqdm
 
 from ssl_zoo import across
+from ssl_zoo.errors import TrainingFailed
 from ssl_zoo.evaluation.guard import CollapseGuard
 from ssl_zoo.evaluation.label_free import health
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder
-from ssl_zoo.trainer import Step, Trainer, TrainingFailed
+from ssl_zoo.trainer import Step, Trainer
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

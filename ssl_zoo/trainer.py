@@ -19,14 +19,11 @@ from torch import Tensor, nn
 
 from ssl_zoo import across
 from ssl_zoo.data import RawBatch
+from ssl_zoo.errors import TrainingFailed as TrainingFailed
 from ssl_zoo.hardware import Replicas
 from ssl_zoo.method import Method, StepOutput
 from ssl_zoo.optim.over_time import freeze, set_decay
 from ssl_zoo.rng import derive
-
-
-class TrainingFailed(RuntimeError):
-    """The run cannot go on, for a reason that is not the user's input: one sentence."""
 
 
 @dataclass

@@ -108,7 +108,7 @@ def test_value_and_every_gradient_are_the_papers() -> None:
     expected = {}
     for name, value in oracle(made, pair).items():
         place, _, term = name.rpartition("_")
-        expected[name] = value * weight[term] * (1 / 6 if place else 1)  # alpha 0.75, and half of 1 - alpha
+        expected[name] = value * weight[term] * (1 / 3 if place else 1)  # alpha 0.75 and 1 - alpha
     assert output.terms.keys() == expected.keys()
     for name, value in output.terms.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=0, msg=name)

@@ -33,15 +33,15 @@ def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool)
     SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
     """
     from ssl_zoo import registry
-    from ssl_zoo.data import check_source, label_notes
+    from ssl_zoo.data import check_source
+    from ssl_zoo.evaluation import labels
 
     part = _source(source, overrides)
     opened = registry.build("source", part.pop("name"), part, channels=channels)
     splits = {name: opened.split(name) for name in opened.splits}
     reports: dict[str, Any] = {name: check_source(split) for name, split in splits.items()}
     num_bad = sum(report["num_bad"] for report in reports.values())
-    used = {name: split for name, split in splits.items() if name in ("train", "test")}
-    notes = [*getattr(opened, "notes", ()), *label_notes(used)]
+    notes = [*getattr(opened, "notes", ()), *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]
     if as_json:
         options.print_json({**reports, "notes": notes})
     else:

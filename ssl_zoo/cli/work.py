@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from ssl_zoo.cli import options
+from ssl_zoo.errors import TrainingFailed
 
 EXIT_CODES = {"done": 0, "failed": 1, "collapsed": 3, "interrupted": 75}
 
@@ -65,7 +66,6 @@ def train(
     from ssl_zoo.recipes import load_recipe
     from ssl_zoo.report.table import summary_table
     from ssl_zoo.stop import seconds
-    from ssl_zoo.trainer import TrainingFailed
 
     if max_steps is not None:
         overrides = (*overrides, f"training.max_steps={max_steps}")
@@ -137,7 +137,6 @@ def run(
 ) -> None:
     """Run a study: every experiment, variant and seed of EXPERIMENT, skipping what is done; writes RESULTS.md."""
     from ssl_zoo.study import run_study
-    from ssl_zoo.trainer import TrainingFailed
 
     try:
         summaries = run_study(
@@ -173,7 +172,6 @@ def compare(
     """
     from ssl_zoo.report.aggregate import comparison_table
     from ssl_zoo.study import compare as run_comparison
-    from ssl_zoo.trainer import TrainingFailed
 
     try:
         groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, say=options.say)
@@ -206,7 +204,6 @@ def report(runs: tuple[str, ...], out: str, title: str) -> None:
 def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Train SimSiam on handwritten digits, with and without stop-gradient; minutes, offline, two CPU cores."""
     from ssl_zoo.demo import run_demo
-    from ssl_zoo.trainer import TrainingFailed
 
     try:
         result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, say=options.say)

@@ -1,7 +1,6 @@
 """Data of any modality: sources, loading, caching, checking."""
 
 from ssl_zoo.data.check import check_source
-from ssl_zoo.data.classes import label_notes
 from ssl_zoo.data.loader import Loader, RawBatch
 from ssl_zoo.data.memory import MemorySplit, load
 from ssl_zoo.data.reading import Reading, choose_reading
@@ -19,7 +18,6 @@ __all__ = [
     "Strings",
     "check_source",
     "choose_reading",
-    "label_notes",
     "load",
     "resolve",
 ]

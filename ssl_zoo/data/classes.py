@@ -1,4 +1,4 @@
-"""Class names that several splits share, and sentences about labels."""
+"""Classes that several splits share."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
-from ssl_zoo.data.left_out import files
-from ssl_zoo.data.source import Split
 from ssl_zoo.data.split_names import normal
 from ssl_zoo.errors import shown_name
 
@@ -62,43 +60,6 @@ def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], 
 def without_labels(labels: Tensor | None) -> Tensor | None:
     """Return labels, or None where no sample has one: all are -1."""
     return None if labels is None or not bool((labels >= 0).any()) else labels
-
-
-def label_notes(splits: Mapping[str, Split]) -> list[str]:
-    """Return sentences about samples and classes that an evaluation by labels cannot use as one expects.
-
-    Args:
-        splits: `train`, and `test` if there is one.
-    """
-    notes = []
-    labels = {name: split.labels for name, split in splits.items()}
-    for name, found in labels.items():
-        if found is not None and (hidden := int((found < 0).sum())):
-            notes.append(f"{name}: {hidden} of {files(len(found), 'sample')} have no label.")
-    train, test = labels.get("train"), labels.get("test")
-    if "test" not in splits:
-        return notes
-    if (train is None) != (test is None):
-        with_labels, without = ("test", "train") if train is None else ("train", "test")
-        notes.append(f"{with_labels} has labels and {without} has none: what needs labels of both cannot be measured.")
-    elif train is not None and test is not None:
-        names = splits["train"].class_names
-        counts = train[train >= 0].bincount(minlength=int(max(train.max(), test.max())) + 1)
-        asked = test[test >= 0].bincount(minlength=len(counts))
-        missing = ((counts == 0) & (asked > 0)).nonzero()[:, 0].tolist()
-        if missing:
-            notes.append(f"test has classes that train lacks: {_classes(missing, names)}; they count as errors.")
-        untested = ((counts > 0) & (asked == 0)).nonzero()[:, 0].tolist()
-        if untested:
-            notes.append(f"train has classes that test lacks: {_classes(untested, names)}.")
-        single = (counts == 1).nonzero()[:, 0].tolist()
-        if single:
-            notes.append(f"train has only one sample of each of these classes: {_classes(single, names)}.")
-    return notes
-
-
-def _classes(labels: Sequence[int], names: list[str] | None) -> str:
-    return _listed([names[label] if names else str(label) for label in labels])
 
 
 def _listed(names: Sequence[str]) -> str:

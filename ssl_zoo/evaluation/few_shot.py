@@ -1,6 +1,5 @@
 """Protocol `few_shot`: how far a handful of labels a class goes, as mean and spread over many draws of them."""
 
-import warnings
 from typing import Annotated
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.knn import classify
+from ssl_zoo.evaluation.labels import Labels
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
@@ -30,8 +30,10 @@ def draw(y: Tensor, labels: int, seed: int, number: int) -> Tensor:
 class FewShot:
     """Top-1 with a few labels a class: the nearest labelled train features by cosine decide, mean over many draws.
 
-    Each draw labels `labels` train samples of every class (a class with fewer gives all it has, with a warning) and
-    classifies all test features. `std` is the sample standard deviation over the draws.
+    Each draw labels `labels` train samples of every class (a class with fewer gives all it has) and classifies all test
+    features. `std` is the sample standard deviation over the draws. Nothing is chosen: with so few labels there is
+    nothing to choose on. One neighbour is no advantage of trained features: raw samples and untrained encoders are at
+    their best with it.
 
     Args:
         labels: labelled samples a class.
@@ -52,20 +54,27 @@ class FewShot:
     ):
         self.labels, self.draws, self.neighbours, self.seed = labels, draws, neighbours, seed
 
+    def notes(self, train: Tensor, labels: Labels) -> list[str]:
+        """Return what a user has to know before it runs, given the labels that are learnt from `(N,)`."""
+        classes, counts = train.unique(return_counts=True)
+        rare = classes[counts < self.labels]
+        if not len(rare):
+            return []
+        fewest = int(counts.min())
+        return [
+            f"few_shot: {len(rare)} of {len(classes)} classes have fewer than {self.labels} labelled samples "
+            f"({labels.listed(rare)}; the fewest {fewest}): all of them are used"
+        ]
+
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
         """Return {"top1", "std"}, fractions: mean and spread over the draws."""
-        classes, counts = train.labels.unique(return_counts=True)
-        if (counts < self.labels).any():
-            rare = classes[counts < self.labels].tolist()
-            text = f"few_shot: classes {rare} have fewer than {self.labels} train samples; all of them are used"
-            warnings.warn(text, stacklevel=2)
         bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
-        num_classes = int(classes.max()) + 1
+        classes, labels = train.labels.unique(return_inverse=True)
         scores = []
         for number in range(self.draws):
             index = draw(train.labels, self.labels, self.seed, number).to(bank.device)
             k = min(self.neighbours, len(index))
-            guesses = classify(queries, bank[index], train.labels[index], k, 0.1, num_classes)
+            guesses = classes[classify(queries, bank[index], labels[index], k, 0.1, len(classes))]
             scores.append((guesses == test.labels).float().mean())
         top1 = torch.stack(scores)
         return {"top1": top1.mean().item(), "std": top1.std().item()}

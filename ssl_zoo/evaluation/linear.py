@@ -121,8 +121,8 @@ class Linear:
         """Return {"top1"}, a fraction."""
         mean, std = train.x.mean(dim=0), train.x.std(dim=0, correction=0)
         scale = 1 / std.clamp_min(1e-6)
-        train, test = (Features((part.x - mean) * scale, part.y) for part in (train, test))
-        num_classes = int(train.labels.max()) + 1
-        lr = self.choose_lr(train, num_classes)
-        guesses = predict(self._train(train, num_classes, [lr]), test.x)[0]
-        return {"top1": (guesses == test.labels).float().mean().item()}
+        classes, labels = train.labels.unique(return_inverse=True)
+        learnt = Features((train.x - mean) * scale, labels)
+        lr = self.choose_lr(learnt, len(classes))
+        guesses = predict(self._train(learnt, len(classes), [lr]), (test.x - mean) * scale)[0]
+        return {"top1": (classes[guesses] == test.labels).float().mean().item()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.report.table import cell, columns, markdown, title
+from ssl_zoo.report.table import cells, columns, markdown, title
 
 Summary = Mapping[str, Any]
 
@@ -40,13 +40,6 @@ def outcome(summary: Summary) -> str:
     return "collapsed" if summary["collapse"]["status"] == "collapsed" else summary["status"]
 
 
-def mean(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return the mean and the sample standard deviation; None for what there are too few values for."""
-    if not values:
-        return None, None
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
 def _values(results: Sequence[Mapping[str, Any]], column: tuple[str, str]) -> list[float]:
     return [each[column[0]][column[1]] for each in results if column[1] in each.get(column[0], {})]
 
@@ -67,7 +60,7 @@ def comparison_table(groups: Sequence[Group]) -> str:
         rows.append((group.name, [s["metrics"] for s in group.summaries], group.status, str(len(group.summaries))))
     shown = columns([each for _, results, _, _ in rows for each in results])
     body = [
-        [name, *(cell(column[1], *mean(_values(results, column))) for column in shown), status, num]
+        [name, *(cells(column[1], _values(results, column)) for column in shown), status, num]
         for name, results, status, num in rows
     ]
     return markdown(["representation", *map(title, shown), "status", "n"], body)

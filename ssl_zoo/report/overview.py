@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.report.aggregate import Group, mean
+from ssl_zoo.report.aggregate import Group
 from ssl_zoo.report.figures import COLOURS
+from ssl_zoo.report.table import mean
 from ssl_zoo.run_folder import RunFolder
 
 ACCURACIES = (("few_shot", "10 labels a class"), ("knn", "kNN"), ("linear", "linear"))

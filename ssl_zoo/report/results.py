@@ -11,7 +11,8 @@ from ssl_zoo.run_folder import write_atomically
 
 NOTE = (
     "Generated from the runs' `summary.json`; do not edit. Accuracies in percent, of the last step, on the test split, "
-    "as mean +- sample standard deviation over the `n` seeds. `std` is the spread of the normalised features (1 is "
+    "as mean +- sample standard deviation over the `n` seeds. `k` is how many neighbours vote in kNN, chosen for "
+    "each representation and seed on a held-out part of train. `std` is the spread of the normalised features (1 is "
     "isotropic, 0 a point), `eff. rank` their effective rank."
 )
 

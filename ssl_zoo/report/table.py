@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ Results = Mapping[str, Mapping[str, float]]
 COLUMNS = {
     ("few_shot", "top1"): "few-shot",
     ("knn", "top1"): "kNN",
+    ("knn", "k"): "k",
     ("linear", "top1"): "linear",
     ("label_free", "std"): "std",
     ("label_free", "effective_rank"): "eff. rank",
@@ -17,10 +19,31 @@ COLUMNS = {
 """The metrics that have a short name, in the order of the columns; others follow as `protocol metric`."""
 
 
+def mean(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return the mean and the sample standard deviation; None for what there are too few values for."""
+    if not values:
+        return None, None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def cells(metric: str, values: Sequence[float]) -> str:
+    """Return the values of several seeds as they stand in a table: a choice lists what was chosen, else mean +- spread.
+
+    Args:
+        metric: its name; `k` is a choice.
+        values: one a seed.
+    """
+    if metric == "k":
+        return ", ".join(str(int(value)) for value in sorted(set(values))) or "-"
+    return cell(metric, *mean(values))
+
+
 def cell(metric: str, value: float | None, spread: float | None = None) -> str:
     """Return a number as it stands in a table: accuracies in percent, others as they are; with `spread`, +- it."""
     if value is None:
         return "-"
+    if metric == "k":
+        return str(int(value))
     scale, digits = (100, 1) if metric == "top1" else (1, 2 if abs(value) < 10 else 1)
     shown = f"{scale * value:.{digits}f}"
     return shown if spread is None else f"{shown} +- {scale * spread:.{digits}f}"
@@ -30,7 +53,8 @@ def columns(results: Sequence[Results]) -> list[tuple[str, str]]:
     """Return the (protocol, metric) pairs that any of the results has, the known ones first."""
     found = {(protocol, metric) for each in results for protocol, values in each.items() for metric in values}
     found -= {pair for pair in found if pair[1] == "std" and (pair[0], "top1") in found}
-    return [*(pair for pair in COLUMNS if pair in found), *sorted(found - set(COLUMNS))]
+    others = sorted(found - set(COLUMNS), key=lambda pair: (pair[0], pair[1] != "top1", pair[1]))
+    return [*(pair for pair in COLUMNS if pair in found), *others]
 
 
 def title(column: tuple[str, str]) -> str:

@@ -36,7 +36,7 @@ def test_baselines_can_be_left_out(fakes, splits):
 
 def test_values_are_plain_numbers(fakes, splits):
     results = evaluate_encoder(fakes.encoder(), fakes.policy, *splits, PROTOCOLS, device="cpu")
-    assert all(type(value) is float for metrics in results.values() for value in metrics.values())
+    assert all(type(value) in (int, float) for metrics in results.values() for value in metrics.values())
 
 
 def test_without_a_test_split_a_fixed_stratified_fifth_is_the_test(fakes, splits):
@@ -72,7 +72,7 @@ def test_asking_for_labels_that_are_not_there_is_the_users_error(fakes):
 
 def test_classes_of_one_sample_leave_nothing_to_test_on(fakes):
     split = fakes.BatchSplit(fakes.images(4), torch.arange(4))
-    with pytest.raises(UserError, match="test split"):
+    with pytest.raises(UserError, match="no class of train has two labelled samples"):
         evaluate_encoder(fakes.encoder(), fakes.policy, split, None, [("knn", {})], device="cpu")
 
 

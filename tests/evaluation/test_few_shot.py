@@ -6,6 +6,7 @@ import torch
 
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.few_shot import FewShot, draw
+from ssl_zoo.evaluation.labels import Labels
 
 
 def test_a_draw_has_so_many_labels_of_each_class():
@@ -54,5 +55,15 @@ def test_more_neighbours_vote():
 
 def test_a_rare_class_gives_all_it_has_and_is_named():
     train = Features(torch.randn(14, 3), torch.tensor([0] * 12 + [1] * 2))
-    with pytest.warns(UserWarning, match=r"classes \[1\] have fewer than 10"):
-        FewShot(draws=2)(train, train)
+    labels = Labels(train.labels, None, ["cat", "dog"])
+    assert FewShot().notes(train.labels, labels) == [
+        "few_shot: 1 of 2 classes have fewer than 10 labelled samples (dog; the fewest 2): all of them are used"
+    ]
+    assert FewShot(labels=2).notes(train.labels, labels) == []
+    assert 0 <= FewShot(draws=2)(train, train)["top1"] <= 1  # and warns of nothing
+
+
+def test_ids_of_many_digits_take_no_memory():
+    x, y = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+    dense, sparse = Features(x, y), Features(x, torch.where(y == 0, 7, 10**12))
+    assert FewShot(draws=3)(dense, dense) == FewShot(draws=3)(sparse, sparse)

@@ -30,7 +30,10 @@ def test_equals_the_formula_in_loops(k, temperature):
     guesses = by_loops(bank, labels, queries, min(k, 60), temperature, 4)
     train = Features(torch.tensor(bank).float(), torch.tensor(labels))
     test = Features(torch.tensor(queries).float(), torch.tensor(answers))
-    assert KNN(k=k, temperature=temperature)(train, test) == {"top1": pytest.approx((guesses == answers).mean())}
+    assert KNN(k=k, temperature=temperature)(train, test) == {
+        "top1": pytest.approx((guesses == answers).mean()),
+        "k": min(k, 60),
+    }
 
 
 def test_blocks_of_queries_change_nothing(monkeypatch, digits):
@@ -51,6 +54,10 @@ def test_constant_features_give_a_number_not_an_error():
 
 
 def test_knobs_are_checked_by_the_registry():
-    assert registry.check("protocol", "knn", {}) == {"k": 200, "temperature": 0.1}
-    with pytest.raises(UserError):
+    assert registry.check("protocol", "knn", {}) == {
+        "k": "auto", "temperature": 0.1, "candidates": [1, 5, 10, 20, 50, 100, 200], "held_out": 0.2, "seed": 0,
+    }  # fmt: skip
+    with pytest.raises(UserError, match="k: 0 is not possible"):
         registry.build("protocol", "knn", {"k": 0})
+    with pytest.raises(UserError, match="k: 'best' is not possible, it should .* or be 'auto'"):
+        registry.build("protocol", "knn", {"k": "best"})
