@@ -30,11 +30,19 @@ from ssl_zoo.views_picture import some_views
 
 @dataclass(frozen=True)
 class OpenData:
-    """A recipe's data: the train split, the test split if the source has one, and what could not be read."""
+    """A recipe's data.
+
+    Attributes:
+        train: the split to train on.
+        test: the split to evaluate on, if the source has one.
+        bad: what could not be read, name -> reason.
+        notes: sentences of the source about what was left out, and how the data were understood.
+    """
 
     train: Split
     test: Split | None
     bad: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def open_data(recipe: Recipe, channels: int) -> OpenData:
@@ -49,7 +57,7 @@ def open_data(recipe: Recipe, channels: int) -> OpenData:
     options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
     splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
     bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
-    return OpenData(splits["train"], splits.get("test"), bad)
+    return OpenData(splits["train"], splits.get("test"), bad, tuple(getattr(source, "notes", ())))
 
 
 @dataclass

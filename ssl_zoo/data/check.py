@@ -20,10 +20,10 @@ def check_source(split: Split) -> dict[str, Any]:
 
     Returns:
         `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; `classes`,
-        `{name: number of samples}`, or None without labels; `sizes`, `{"32x32": number of samples}`, the most
-        frequent first; for each channel `mean` and `std` over all values of all samples, in 0..1 (empty if no
-        sample can be read); and `remarks`, `{remark: {"num": number of samples, "example": name}}`, on how samples
-        that can be read were understood.
+        `{name: number of samples}`, or None without labels; `num_unlabelled`, those without a label; `sizes`,
+        `{"32x32": number of samples}`, the most frequent first; for each channel `mean` and `std` over all values of
+        all samples, in 0..1 (empty if no sample can be read); and `remarks`,
+        `{remark: {"num": number of samples, "example": name}}`, on how samples that can be read were understood.
     """
     sizes: Counter[str] = Counter()
     bad: dict[str, str] = {}
@@ -46,6 +46,7 @@ def check_source(split: Split) -> dict[str, Any]:
         "num_bad": len(bad),
         "bad": bad,
         "classes": _classes(split),
+        "num_unlabelled": len(split) if split.labels is None else int((split.labels < 0).sum()),
         "sizes": dict(sizes.most_common()),
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(value, 6) for value in std.tolist()],
@@ -63,6 +64,7 @@ def _statistics(histogram: Tensor) -> tuple[Tensor, Tensor]:
 def _classes(split: Split) -> dict[str, int] | None:
     if split.labels is None:
         return None
-    counts = Counter(split.labels.tolist())
-    names = split.class_names
-    return {names[label] if names else str(label): counts[label] for label in sorted(counts)}
+    names, counts = split.class_names, Counter[str]()
+    for label, num in sorted(Counter(split.labels[split.labels >= 0].tolist()).items()):
+        counts[names[label] if names else str(label)] += num  # two classes may have one name
+    return dict(counts)

@@ -132,7 +132,7 @@ def test_a_data_path_that_is_absent_empty_or_without_images(refused, tiny, tmp_p
     for name in ("a.txt", "b.txt", "c.csv", "d"):
         (tmp_path / "texts" / name).touch()
     assert refused("train", tiny, "--data", "texts", "--out", "run").startswith(
-        "the folder texts has 4 files but none to read: their extensions are .txt (2), .csv (1), none (1); those read "
+        "the folder texts has 4 files but none to read: their endings are .txt (2), .csv (1), no ending (1); those "
     )
     assert "no source reads such a file" in refused("train", tiny, "--data", "texts/a.txt", "--out", "run")
 

@@ -40,10 +40,13 @@ from ssl_zoo.modalities.image.stored import (
     to_lower_bytes,
 )
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+EXTENSIONS = frozenset(
+    ".png .apng .jpg .jpeg .jpe .jfif .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga "
+    ".jp2 .j2k .j2c .jpf .jpx".split()
+)
 """File names that end so, in any case, are taken for images."""
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
 """What a file of any of these names may hold. Other formats that Pillow knows start programs (EPS) or are no images."""
 
 MAX_PIXELS = 100_000_000

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
 
 from ssl_zoo.data.files import read_regular
+from ssl_zoo.data.split_names import Splits
 from ssl_zoo.data.tree import Labels, Listing, arrange
+from ssl_zoo.data.walk import Walk
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange
@@ -26,12 +26,17 @@ class Folder:
         channels: 1 (grey) or 3 (RGB); images are converted.
         path: the folder.
         labels: `auto` as above; `folder` insists on labels, `none` leaves them out.
+        splits: `auto` as above, also under names like `Training` and `val2017`; `none` takes all folders for classes;
+            or the folders of each split, `{train: [a, b], test: c}`, `*` for any one folder.
         value_range: the values that are black and white in images of more than 8 bits or with signs, such as [0, 4095];
             None takes the range of their type.
         max_pixels: an image of more pixels is refused, and a file of more than 8 bytes for each of these.
 
+    Attributes:
+        notes: sentences about what was left out, and how the folder was understood.
+
     Raises:
-        UserError: no such folder, or no image in it.
+        UserError: no such folder, no image in it, or folders that look like splits and are not clear.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Folder:
         *,
         path: str,
         labels: Labels = "auto",
+        splits: Splits = "auto",
         value_range: ValueRange | None = None,
         max_pixels: MaxPixels = MAX_PIXELS,
     ) -> None:
@@ -49,7 +55,11 @@ class Folder:
             raise UserError(f"the data path {path} does not exist.")
         if not self._root.is_dir():
             raise UserError(f"the data path {path} is a file, not a folder of images.")
-        self._listings = arrange(_files(self._root), extensions=EXTENSIONS, labels=labels, where=f"the folder {path}")
+        where = f"the folder {path}"
+        walk = Walk(self._root, EXTENSIONS)
+        found = arrange(walk, extensions=EXTENSIONS, labels=labels, where=where, splits=splits)
+        self._listings = found.splits
+        self.notes = (*walk.notes(where), *found.notes)
         self.splits = tuple(self._listings)
 
     @staticmethod
@@ -85,28 +95,3 @@ class FolderSplit:
     def name(self, i: int) -> str:
         """Return the path of image `i`."""
         return str(self._root / self._paths[i])
-
-
-def _files(root: Path) -> Iterator[str]:
-    """Yield the files below `root`, relative to it. Links to folders are followed, but no folder is entered twice."""
-
-    def fail(error: OSError) -> None:
-        raise UserError(f"cannot list the folder {error.filename}: {error.strerror}.")
-
-    entered = {_identity(str(root))}
-    for folder, below, files in os.walk(root, followlinks=True, onerror=fail):
-        relative = Path(folder).relative_to(root)
-        for file in files:
-            yield (relative / file).as_posix()
-        fresh = []
-        for name in sorted(below):
-            identity = _identity(os.path.join(folder, name))
-            if identity not in entered:
-                entered.add(identity)
-                fresh.append(name)
-        below[:] = fresh
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
