@@ -37,7 +37,10 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
         `out`.
     """
     import jinja2
+    import yaml
     from markupsafe import Markup
+
+    from ssl_zoo.changed_parts import called
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     alarms = [
@@ -59,7 +62,7 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
         figure=Markup(curves(groups)),  # noqa: S704 - made here
         pictures=_pictures(groups),
         environment=environment_lines(groups),
-        recipes=recipes,
+        recipes=[{**each, "method": called(yaml.safe_load(each["text"]))} for each in recipes],
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8

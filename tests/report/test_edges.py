@@ -50,6 +50,7 @@ def group(root: Path, name: str, *summaries: dict[str, Any], size: int = 20, wid
     run = root / f"run{len(list(root.glob('run*')))}"
     run.mkdir()
     recipe = {
+        "method": "mine",
         "data": {"source": {"name": "digits"}},
         "views": {"name": "augment", "size": size, "flip": flip},
         "encoder": {"name": "convnet", "width": width},
@@ -181,6 +182,7 @@ def test_a_page_and_pictures_show_names_as_they_are_and_runs_that_are_not_finish
     assert page.startswith("<!doctype html>") and "<script>" not in page and "<title>&lt;b&gt;</title>" in page
     assert "<td>a|b</td>" in page and "<td>$x^2$ and $y</td>" in page and "<td>漢字</td>" in page
     assert "<td>85.0 ± 7.1</td>" in page and "2 interrupted, 1 not finished, 1 collapsed" in page
+    assert "<summary>open: mine</summary>" in page
     for drawn in ("$x^2$ and $y", "a|b", "_hidden"):  # matplotlib writes a comment with each text that it draws
         assert f"<!-- {drawn} -->" in page.replace(r"\$", "$").replace("<!--  _", "<!-- _")
 
