@@ -12,6 +12,7 @@ from ssl_zoo.data.tree import Labels, Listing, arrange
 from ssl_zoo.data.walk import Walk
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.sources.parquet import Parquet
 from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
@@ -65,7 +66,7 @@ class Folder:
     @staticmethod
     def matches(path: Path) -> bool:
         """Return whether `path` is a folder, and not one of parquet files."""
-        return path.is_dir() and not any(path.glob("*.parquet"))
+        return path.is_dir() and not Parquet.matches(path)
 
     def split(self, name: str) -> FolderSplit:
         """Return the split of that name."""
