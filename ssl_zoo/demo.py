@@ -10,7 +10,7 @@ from typing import Any
 from ssl_zoo.report.aggregate import comparison_table
 from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview
-from ssl_zoo.report.results import expectation_lines, write_results
+from ssl_zoo.report.results import expectation_lines, options, write_results
 from ssl_zoo.study import BASE, run_settings, settings_of
 
 EXPERIMENT = "digits/simsiam"
@@ -38,7 +38,7 @@ def run_demo(
     settings = [replace(setting, name=NAMES[setting.name]) for setting in settings]
     groups = run_settings(settings, out, say)
     expected = {setting.name: setting.expect for setting in settings}
-    write_results(out / "RESULTS.md", EXPERIMENT, groups, expected)
+    write_results(out / "RESULTS.md", EXPERIMENT, groups, expected, options(overrides))
     write_overview(groups, out / "demo.png", "similarity_gap", "cosine of positive pairs minus random pairs")
     report = write_report(groups, out / "report.html", "SimSiam with and without stop-gradient, on handwritten digits")
     interrupted = any(summary["status"] == "interrupted" for group in groups for summary in group.summaries)

@@ -18,31 +18,52 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 _LINE = re.compile(r"(\S+)\s*(>=|<=|==|!=|>|<)\s*(\S+)(?:\s*([+-])\s*(\d*\.?\d+))?")
+_NUMBER = re.compile(r"-?\d*\.?\d+")
 STATUSES = ("done", "collapsed", "failed", "interrupted")
+
+
+class NotMeasured(UserError):
+    """A summary lacks the value that an expectation is about."""
+
+
+def parsed(line: str) -> tuple[str, str, str, float]:
+    """Return the left side, the operator, the right side and what is added to the right side.
+
+    Raises:
+        UserError: the line is no expectation.
+    """
+    match = _LINE.fullmatch(line.strip())
+    if match is None:
+        raise UserError(f"expect: {line!r} is not of the form LEFT > RIGHT or LEFT > RIGHT + NUMBER.")
+    left, sign, right, plus, margin = match.groups()
+    words = [side for side in (left, right) if side == "status" or side in STATUSES]
+    if words and (margin is not None or sign not in ("==", "!=") or any(map(_NUMBER.fullmatch, (left, right)))):
+        raise UserError(f"expect: {line!r} takes {words[0]} for a number; write status == done or status != collapsed.")
+    return left, sign, right, float(margin or 0) * (-1 if plus == "-" else 1)
 
 
 def _side(text: str, summary: Mapping[str, Any]) -> Any:
     """Return what a side of an expectation stands for in a summary.
 
     Raises:
-        UserError: the summary has no such value.
+        NotMeasured: the summary has no such value.
     """
-    if re.fullmatch(r"-?\d*\.?\d+", text):
+    if _NUMBER.fullmatch(text):
         return float(text)
     if text in STATUSES:
         return text
     if text == "status":
-        return summary["status"]
+        return summary.get("status", "not finished")
     head, _, rest = text.partition(".")
-    tree: Any = summary["metrics"]
+    tree: Any = summary.get("metrics")
     if head in ("pixels", "untrained"):
-        tree, text = summary["baselines"].get(head, {}), rest
+        tree, text = (summary.get("baselines") or {}).get(head), rest
     elif head == "collapse":
-        tree, text = summary["collapse"]["metrics"], rest
+        tree, text = (summary.get("collapse") or {}).get("metrics"), rest
     for key in text.split("."):
-        if not isinstance(tree, Mapping) or key not in tree:
-            raise UserError(f"expect: {text!r} names no value of the run ({key!r} is not measured).")
-        tree = tree[key]
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    if not isinstance(tree, (int, float)):
+        raise NotMeasured(f"expect: {text!r} names no value of the run ({text!r} is not measured).")
     return tree
 
 
@@ -50,13 +71,9 @@ def holds(line: str, summary: Mapping[str, Any]) -> bool:
     """Return whether a run's summary shows what a line expects.
 
     Raises:
-        UserError: the line is no expectation, or names what the run does not have.
+        NotMeasured: the run does not have what the line names.
+        UserError: the line is no expectation.
     """
-    match = _LINE.fullmatch(line.strip())
-    if match is None:
-        raise UserError(f"expect: {line!r} is not of the form LEFT > RIGHT or LEFT > RIGHT + NUMBER.")
-    left, sign, right, plus, margin = match.groups()
+    left, sign, right, margin = parsed(line)
     goal = _side(right, summary)
-    if margin is not None:
-        goal += float(margin) * (1 if plus == "+" else -1)
-    return _OPERATORS[sign](_side(left, summary), goal)
+    return _OPERATORS[sign](_side(left, summary), goal + margin if margin else goal)

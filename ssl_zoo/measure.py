@@ -14,10 +14,12 @@ from ssl_zoo.artefact import load_encoder
 from ssl_zoo.assemble import OpenData, open_data
 from ssl_zoo.construct import build_encoder, build_views
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.changes import check_sections, check_views
 from ssl_zoo.evaluation.evaluate import check_labels, compare_representations, needs_labels, protocol_notes, usable
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.hardware import choose
+from ssl_zoo.imports import check_imported
 from ssl_zoo.recipe import Part, Recipe
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.run_folder import RunFolder
@@ -111,7 +113,12 @@ def notes(recipe: Recipe, data: OpenData) -> list[str]:
 
 
 def evaluate(
-    run: str | Path, protocols: Sequence[str] = (), *, data: str | None = None, overrides: Sequence[str] = ()
+    run: str | Path,
+    protocols: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    say: Say = print,
 ) -> dict[str, Any]:
     """Measure a run's encoder by named protocols, beside raw pixels and the untrained encoder.
 
@@ -120,25 +127,34 @@ def evaluate(
         protocols: names; empty takes the recipe's.
         data: other data than the run's.
         overrides: dotted keys on the run's recipe, such as `evaluation.protocols.knn.k=20`.
+        say: prints a line for the user: what was left out, and what is to be known of the numbers, see `notes`.
 
     Returns:
         `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}`.
 
     Raises:
-        UserError: no such run, protocol or data, or a protocol that needs labels where there are none.
+        UserError: no such run, protocol or data; a protocol that needs labels where there are none, or no protocol at
+            all; an override that would have no effect; an encoder that does not take the samples.
     """
     folder = RunFolder(run)
     if not folder.recipe.is_file():
         raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
+    check_imported(run)
     recipe = load_recipe(str(folder.recipe), overrides, data=data)
+    check_sections(run, load_recipe(str(folder.recipe)), recipe, overrides)
     if protocols:
         parts = {part.name: part for part in recipe.evaluation.protocols}
         chosen = [parts.get(name) or Part(name=name, knobs=registry.check("protocol", name, {})) for name in protocols]
         recipe = recipe.model_copy(
             update={"evaluation": recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})}
         )
+    if not recipe.evaluation.protocols:
+        raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
     encoder = load_encoder(run)
     policy = build_views(recipe, encoder)
     device = choose(recipe.training).fabric().device
     opened = open_data(recipe, cast(int, policy.channels))
-    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols))
+    check_views(str(folder.recipe), overrides, encoder, policy, opened.train)
+    if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
+        check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
+    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), say=say)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ssl_zoo import across
 from ssl_zoo.errors import TrainingFailed
-from ssl_zoo.evaluation.guard import CollapseGuard
+from ssl_zoo.evaluation.guard import CollapseGuard, check_every
 from ssl_zoo.evaluation.label_free import health
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder
@@ -45,7 +45,13 @@ class Monitor:
         self.first = across.rank() == 0
         self.recipe, self.folder, self.trainer, self.say = recipe, folder, trainer, say
         self.steps_per_epoch = steps_per_epoch
-        self.guard = CollapseGuard(policy=recipe.guard.policy, patience=recipe.guard.patience, facts=facts(recipe))
+        self.guard = CollapseGuard(
+            policy=recipe.guard.policy,
+            patience=recipe.guard.patience,
+            shrinks=trainer.method.objective.shrinks,
+            facts=facts(recipe),
+        )
+        self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
         self.board = _board(folder, trainer.step) if self.first else None
         self.health: dict[str, float] = {}
         self.first_step = trainer.step
@@ -62,11 +68,12 @@ class Monitor:
         """Log a step; True where the guard stops the run."""
         last = step.number == self.trainer.total_steps
         alarm = None
-        if step.number % self.recipe.guard.every == 0 or step.number == 1 or last:
+        if step.number % self.check_every == 0 or step.number == 1 or last:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
+            # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
             z = [across.gather(x) for x in step.output.embeddings]
             self.health = health(z)
-            alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0])
+            alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
                 self.say(alarm.message)
@@ -152,8 +159,12 @@ def _board(folder: RunFolder, step: int) -> SummaryWriter:
 
 def facts(recipe: Recipe) -> dict[str, Any]:
     """Return what the guard's remedies depend on."""
+    training = recipe.training
     return {
         "target": recipe.target.name,
         "predictor": recipe.predictor.name,
-        "terms": [term.name for term in recipe.objective],
+        "terms": [term.plain() for term in recipe.objective],
+        "views": recipe.views.knobs,
+        "schedule": training.schedule.knobs,
+        **training.model_dump(include={"base_lr", "batch_size", "clip_grad", "precision"}),
     }

@@ -70,7 +70,7 @@ def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
     fields = set(cls.model_fields) - {"name", "knobs"}
     own = {key: given.pop(key) for key in list(given) if key in fields}
     try:
-        knobs = registry.check(kind, name, given)
+        knobs = registry.validate(kind, name, given).model_dump()
     except ValidationError as error:
         raise ValueError(explain_knob(error, kind, name, fields)) from None
     return cls(name=name, knobs=knobs, **own)
@@ -196,7 +196,11 @@ class Evaluation(Frozen):
 
 
 class Guard(Frozen):
-    """The collapse guard: what it does when it finds a collapse, and every how many steps it looks."""
+    """The collapse guard: what it does when it finds a collapse, and every how many steps it looks.
+
+    What is judged is the mean of the last `patience` checks, the start not counted. A run shorter than 2 * patience *
+    every steps is looked at more often, so that `patience` checks are half of it.
+    """
 
     policy: Annotated[Literal["warn", "stop", "off"], BeforeValidator(_off)] = "warn"
     every: Annotated[int, Field(ge=1)] = 25

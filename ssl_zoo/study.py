@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo import expect
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import experiment_names, load_recipe, read_experiment
@@ -85,8 +86,10 @@ def settings_of(
             stem = each.removesuffix(".yaml").rpartition("/")[2]
             title = stem if variant is None else variant if len(found) == 1 else f"{stem} ({variant})"
             folder = re.sub(r"[^\w.-]+", "-", stem if variant is None else f"{stem}-{variant}")
-            expect = tuple(experiment.expect.get(name, ()))
-            settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expect))
+            expected = tuple(experiment.expect.get(name, ()))
+            for line in expected:
+                expect.parsed(line)  # a mistake in it is told before the first run is trained
+            settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expected))
     return settings
 
 
@@ -180,7 +183,7 @@ def run_study(
         UserError, TrainingFailed: as `run_setting`.
     """
     from ssl_zoo.report.heatmap import write_heatmap
-    from ssl_zoo.report.results import write_results
+    from ssl_zoo.report.results import options, write_results
 
     settings = settings_of(reference, variants, seeds, data, overrides, only)
     for setting in settings:
@@ -189,7 +192,8 @@ def run_study(
     folder = Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
     groups = run_settings(settings, folder, say)
     path = Path(results) if results is not None else folder / "RESULTS.md"
-    write_results(path, reference, groups, {setting.name: setting.expect for setting in settings})
+    expected = {setting.name: setting.expect for setting in settings}
+    write_results(path, reference, groups, expected, options(overrides, data))
     say(f"results: {path}")
     for axes in grids_of(reference):
         picture = path.with_name("heatmap.png")
@@ -224,7 +228,7 @@ def compare(
         UserError, TrainingFailed: as `run_setting`.
     """
     from ssl_zoo.report.html import write_report
-    from ssl_zoo.report.results import write_results
+    from ssl_zoo.report.results import options, write_results
 
     def setting(reference: str) -> Setting:
         def load(seed: int) -> Recipe:
@@ -236,6 +240,6 @@ def compare(
 
     settings = [setting(reference) for reference in recipes]
     groups = run_settings(settings, Path(out), say)
-    write_results(Path(out) / "RESULTS.md", "comparison", groups, {})
+    write_results(Path(out) / "RESULTS.md", "comparison", groups, {}, options(overrides, data))
     write_report(groups, Path(out) / "report.html", "Comparison of " + ", ".join(recipes))
     return groups

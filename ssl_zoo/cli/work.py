@@ -111,7 +111,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
     from ssl_zoo.api import evaluate as run_evaluation
     from ssl_zoo.report.table import results_table
 
-    results = run_evaluation(run, protocols, data=data, overrides=overrides)
+    results = run_evaluation(run, protocols, data=data, overrides=overrides, say=options.say)
     options.print_json(results) if as_json else click.echo(results_table(results))
 
 

@@ -77,6 +77,9 @@ class Budget:
 class Split(Protocol):
     """The samples of one split. It travels to worker processes, so it must pickle, and stay small when it does.
 
+    A split may also have `remarks(i) -> tuple[str, ...]`: what the user should know of how sample `i`, which can be
+    read, is understood, such as `50 pages, of which the first is used`. Equal remarks are counted.
+
     Attributes:
         labels: `(N,)` int64, numbers from 0 that mean the same in all splits of a source, -1 for a sample without one;
             or None where no sample has one. They are for evaluation and never reach a method.
@@ -98,6 +101,15 @@ class Split(Protocol):
 
     def name(self, i: int) -> str:
         """Return what the user calls sample `i`: a file name, or `row 17 of train.parquet`."""
+
+
+NUM_PROBES = 16
+"""Samples, spread over a split, that are looked at before all are read."""
+
+
+def probes(num: int) -> range:
+    """Return the positions of some samples, spread over a split of `num`."""
+    return range(0, num, max(1, num // NUM_PROBES))
 
 
 class Source(Protocol):

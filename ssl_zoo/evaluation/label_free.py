@@ -1,9 +1,10 @@
-"""What can be said of embeddings without labels: spread, effective rank, similarity; and protocol `label_free`.
+"""What can be said of embeddings without labels: spread, scale, rank, similarity; and the protocol `label_free`.
 
 All statistics are computed in fp32 or better, whatever the precision of the embeddings. Zero vectors stay zero when
 they are normalised; embeddings that are all the same have spread 0 and effective rank 0.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Annotated
@@ -64,6 +65,20 @@ def effective_rank(z: Tensor) -> float:
     return torch.special.entr(p).sum().exp().item()
 
 
+def scale(z: Tensor) -> float:
+    """Return the root mean square of the dimensions' (biased) standard deviations, in the units of z itself.
+
+    It is the only number here that sees all embeddings shrink together: the others look at directions and ratios.
+
+    Args:
+        z: embeddings `(B, D)`, not normalised.
+
+    Returns:
+        A number from 0; not finite if z is not.
+    """
+    return z.double().var(dim=0, correction=0).mean().sqrt().item()
+
+
 def positive_similarity(z1: Tensor, z2: Tensor) -> float:
     """Return the mean cosine of matching rows, two views of one sample; both `(B, D)`."""
     return (F.normalize(z1.float(), dim=1) * F.normalize(z2.float(), dim=1)).sum(dim=1).mean().item()
@@ -89,21 +104,27 @@ def health(z: Sequence[Tensor]) -> dict[str, float]:
         z: embeddings `(B, D)` of each view of the batch, in the same order of samples.
 
     Returns:
-        `std` and `effective_rank` (of the first 512 rows), averaged over the views; `random_similarity`, and with two
-        views or more `positive_similarity` and `similarity_gap` (positive minus random), averaged over the pairs of
-        views. Empty for a batch of one sample, of which nothing can be said.
+        `std`, `scale` and `effective_rank` (the latter two of the first 512 rows), averaged over the views;
+        `random_similarity`, and with two views or more `positive_similarity` and `similarity_gap` (positive minus
+        random), averaged over the pairs of views. Where embeddings are not finite nothing else means anything, and it
+        is `finite` alone: the share of the samples whose embeddings are. Empty for a batch of one sample, of which
+        nothing can be said.
     """
     if len(z[0]) < 2:
-        return {}
+        return {} if all(x.isfinite().all() for x in z) else {"finite": 0.0}
     pairs = list(combinations(z, 2)) or [(z[0], z[0])]
     metrics = {
         "std": _mean([normalised_std(x) for x in z]),
+        "scale": _mean([scale(x[:RANK_ROWS]) for x in z]),
         "effective_rank": _mean([effective_rank(x[:RANK_ROWS]) for x in z]),
         "random_similarity": _mean([random_similarity(a, b) for a, b in pairs]),
     }
     if len(z) > 1:
         metrics["positive_similarity"] = _mean([positive_similarity(a, b) for a, b in pairs])
         metrics["similarity_gap"] = metrics["positive_similarity"] - metrics["random_similarity"]
+    if not all(map(math.isfinite, metrics.values())):
+        finite = torch.stack([x.isfinite().all(dim=1) for x in z]).all(dim=0)
+        return {"finite": finite.float().mean().item()}
     return metrics
 
 

@@ -1,60 +1,107 @@
 """What to do about a collapse: three things to change, the likeliest first, as overrides that can be typed."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import yaml
 
 PULL = {"negative_cosine", "mse", "softmax_cross_entropy"}
 """Terms that only pull views together; an objective of these alone needs asymmetry to stay open."""
 
+OPEN = {"variance": 1.0, "covariance": 0.04}
+"""Terms that keep the space open, with their weight beside the heaviest term: VICReg's 25 : 25 : 1."""
 
-def _structure(facts: Mapping[str, Any]) -> list[str]:
-    """Return what is missing from the method itself, as far as the facts tell."""
-    terms, dim = list(facts.get("terms", ())), int(facts.get("dim", 2048))
-    target, predictor = facts.get("target"), facts.get("predictor")
-    if not terms or not set(terms) <= PULL:
-        return []
-    found = []
-    if target == "shared":
-        found.append("put the stop-gradient back: -s target=stop_gradient")
-    if predictor == "identity":
-        found.append(f"put a predictor in: -s 'predictor={{name: mlp, dims: [{max(dim // 4, 1)}, {dim}]}}'")
-    return found
+WHAT = {"variance": "keeps each dimension spread", "covariance": "keeps the dimensions from repeating each other"}
+
+END = "\n..."
+"""What YAML puts after a bare scalar."""
+
+LARGE_CROPS = 0.4
+"""Least area of a crop that makes two views alike enough for a start."""
 
 
-def _open_space(metric: str, facts: Mapping[str, Any]) -> list[str]:
-    """Return the terms to add that keep the space open, those first that fit the metric."""
-    terms = list(facts.get("terms", ()))
-    what = {"variance": "keeps each dimension spread", "covariance": "keeps the dimensions from repeating each other"}
-    order = ["covariance", "variance"] if metric == "effective_rank" else ["variance", "covariance"]
-    listed = "".join(f"{term}, " for term in terms) or "..., "
-    return [
-        f"add the term {name!r}, which {what[name]}: -s 'objective=[{listed}{{name: {name}}}]'"
-        for name in order
-        if name not in terms and not (name == "covariance" and "cross_correlation" in terms)
-    ]
+def _typed(key: str, value: Any) -> str:
+    """Return an override as it is typed, quoted for the shell."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
+    return "-s " + shlex.quote(f"{key}={text.partition(END)[0].strip()}")
 
 
-def _setting(metric: str, facts: Mapping[str, Any]) -> list[str]:
+def _terms(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the objective's terms in their plain form; a name stands for a term at its defaults."""
+    return [{"name": term} if isinstance(term, str) else dict(term) for term in given.get("terms", ())]
+
+
+def _structure(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is missing from the method itself, as far as the facts tell."""
+    names = {term["name"] for term in _terms(given) if term.get("weight", 1.0)}
+    if not names or not names <= PULL:
+        return
+    if given.get("target") == "shared":
+        yield f"put the stop-gradient back: {_typed('target', 'stop_gradient')}"
+    if given.get("predictor") == "identity":
+        dim = int(given.get("dim", 2048))
+        predictor = {"name": "mlp", "dims": [max(dim // 4, 1), dim]}
+        yield f"put a predictor in: {_typed('predictor', predictor)}"
+
+
+def _open_space(metric: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield terms to add that keep the space open, or to give a weight again, those first that fit the metric."""
+    terms = _terms(given)
+    names = [term["name"] for term in terms]
+    heaviest = max((abs(term.get("weight", 1.0)) for term in terms), default=1.0) or 1.0
+    for name in reversed(OPEN) if metric == "effective_rank" else OPEN:
+        weight = float(f"{OPEN[name] * heaviest:.3g}")
+        if name not in names:
+            if name == "covariance" and "cross_correlation" in names:
+                continue
+            more = {"name": name, "weight": weight}
+            what = f"add the term {name!r}, which {WHAT[name]}: "
+            yield what + (_typed("objective", [*terms, more]) if terms else f"weight {weight:g} in objective")
+        elif not any(term.get("weight", 1.0) for term in terms if term["name"] == name):
+            key = f"objective.{name if names.count(name) == 1 else names.index(name)}.weight"
+            yield f"give the term {name!r} a weight again, it {WHAT[name]}: {_typed(key, weight)}"
+
+
+def _setting(metric: str, given: Mapping[str, Any]) -> list[str]:
     """Return the settings of the training and the views to change."""
-    lr, batch = facts.get("base_lr"), facts.get("batch_size")
-    lower = f"-s training.base_lr={float(lr) / 4:.3g}" if lr else "a quarter of training.base_lr"
-    larger = f"-s training.batch_size={int(batch) * 2}" if batch else "twice training.batch_size"
+    lr, batch, crops = given.get("base_lr"), given.get("batch_size"), given.get("views", {}).get("scale")
+    lower = _typed("training.base_lr", float(f"{float(lr) / 4:.3g}")) if lr else "a quarter of training.base_lr"
+    larger = _typed("training.batch_size", int(batch) * 2) if batch else "twice training.batch_size"
     rate = f"lower the learning rate: {lower}"
-    views = "make the views more alike, their crops larger first: -s 'views.scale=[0.4, 1.0]'"
     size = f"take a larger batch, for steadier statistics: {larger}"
-    orders = {"effective_rank": [size, rate, views], "similarity_gap": [views, rate, size]}
-    return orders.get(metric, [rate, views, size])
+    views = []
+    if "views" not in given or (crops is not None and crops[0] < LARGE_CROPS):
+        views = [f"make the views more alike, their crops larger first: {_typed('views.scale', [LARGE_CROPS, 1.0])}"]
+    warmup = given.get("schedule", {}).get("warmup_epochs")
+    slower = [] if warmup is None else [_typed("training.schedule.warmup_epochs", max(10, 2 * warmup))]
+    rest = [f"warm the learning rate up for longer: {text}" for text in slower]
+    if given.get("clip_grad", 0) is None:
+        rest.append(f"bound the gradient: {_typed('training.clip_grad', 1.0)}")
+    if metric == "finite":
+        precise = given.get("precision", "fp32") == "fp32"
+        exact = [] if precise else [f"compute in single precision: {_typed('training.precision', 'fp32')}"]
+        return [rate, *exact, *rest, *views, size]
+    orders = {"effective_rank": [size, rate, *views], "similarity_gap": [*views, rate, size]}
+    return [*orders.get(metric, [rate, *views, size]), *rest, "look at what the views show: ssl-zoo views"]
 
 
 def remedies(metric: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return exactly three things to try against a collapse, the likeliest first.
 
     What the method lacks comes first (stop-gradient, predictor), then a term that keeps the space open, then settings.
+    A loss of scale is one that a term has to prevent, so the term comes first there. An override among them changes
+    what it says and nothing else: an objective is written out with all of its terms, their weights and their options.
 
     Args:
-        metric: the metric that gave the collapse away: `std`, `effective_rank` or `similarity_gap`.
-        facts: what is known of the recipe, all optional: `target` and `predictor` (names), `terms` (names of the
-            objective's terms), `base_lr`, `batch_size`, `dim` (width of z).
+        metric: the metric that gave the collapse away: `std`, `scale`, `effective_rank`, `similarity_gap` or `finite`.
+        facts: what is known of the recipe, all optional: `target` and `predictor` (names), `terms` (of the objective,
+            names or plain forms), `base_lr`, `batch_size`, `clip_grad`, `precision`, `views` and `schedule` (their
+            knobs), `dim` (width of z).
     """
-    first, second, third, *_ = [*_structure(facts), *_open_space(metric, facts)[:1], *_setting(metric, facts)]
+    structure, terms = list(_structure(facts)), list(_open_space(metric, facts))[:1]
+    missing = {"finite": [], "scale": [*terms, *structure]}.get(metric, [*structure, *terms])
+    first, second, third, *_ = [*missing, *_setting(metric, facts)]
     return first, second, third

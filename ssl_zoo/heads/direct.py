@@ -82,7 +82,8 @@ class DirectPred(_FromCorrelation):
     Args:
         in_dim: width of the input and of the output.
         rho: weight of the old correlation.
-        eps: boost of the small eigenvalues, relative to the largest as in the authors' code.
+        eps: boost of the small eigenvalues, relative to the largest as in the authors' code; 0.1 in the paper, 0.01 in
+            the command that is published with the code.
         every: steps between two settings of W.
     """
 

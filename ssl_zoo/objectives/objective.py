@@ -6,6 +6,9 @@ pairing; `set`, the list of z of all views; `globals`, the list of z of the glob
 A term is a formula of the whole batch. With several processes the objective gathers their batches before a term sees
 them (`ssl_zoo.across`), so that a term cannot be right on one process and wrong on many. A term that is a mean over
 samples says `per_sample = True` and gets the process's own samples: the average over processes is then the same.
+
+A pair term that is a distance in the units of z says `shrinks = True`: embeddings that shrink to one point solve it
+with their directions untouched. Where all pair terms do, the collapse guard judges the scale of z too.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,6 +52,12 @@ class Objective(nn.Module):
             key = f"{name}_{same + 1}" if same else name
             self.terms[key] = term
             self.weights[key] = weight
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether embeddings that shrink to one point solve all that pulls views together (weight 0 does not count)."""
+        pulls = [term for key, term in self.terms.items() if self.weights[key] and term.takes == "pair"]
+        return bool(pulls) and all(getattr(term, "shrinks", False) for term in pulls)
 
     def forward(self, pairs: Pairs, z: Sequence[Tensor], views: Sequence[View]) -> dict[str, Tensor]:
         """Return {name: weighted scalar}; the loss is their sum.

@@ -85,6 +85,7 @@ class MSE(nn.Module):
     def __init__(self, *, normalise: bool = False, over: Literal["mean", "sum"] = "mean"):
         super().__init__()
         self.normalise, self.over = normalise, over
+        self.shrinks = not normalise
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         """Return the scalar for p and t `(B, D)`."""

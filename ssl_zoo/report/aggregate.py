@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.report.table import cells, columns, markdown, title
+from ssl_zoo.report.baselines import baseline_rows
+from ssl_zoo.report.table import Table, cells, columns, title
 
 Summary = Mapping[str, Any]
 
@@ -20,7 +21,7 @@ class Group:
     Attributes:
         name: what a table calls them.
         runs: their folders, and their summaries in the same order.
-        summaries: what `summary.json` holds.
+        summaries: what `summary.json` holds; that of a run that is not finished may lack anything.
     """
 
     name: str
@@ -34,46 +35,57 @@ class Group:
         counts = {status: found.count(status) for status in dict.fromkeys(found)}
         return found[0] if len(counts) == 1 else ", ".join(f"{num} {status}" for status, num in counts.items())
 
+    def results(self, name: str = "encoder") -> list[Mapping[str, Any]]:
+        """Return what was measured of a representation, a mapping a run, empty where nothing was."""
+        if name == "encoder":
+            return [summary.get("metrics") or {} for summary in self.summaries]
+        return [(summary.get("baselines") or {}).get(name) or {} for summary in self.summaries]
+
 
 def outcome(summary: Summary) -> str:
     """Return how a run ended: its status, or `collapsed` where the guard only warned and the collapse held."""
-    return "collapsed" if summary["collapse"]["status"] == "collapsed" else summary["status"]
+    collapse, status = (summary.get("collapse") or {}).get("status"), str(summary.get("status", "not finished"))
+    if collapse == "collapsed":
+        return collapse
+    return f"{status} (not judged)" if collapse == "not judged" and status == "done" else status
 
 
-def _values(results: Sequence[Mapping[str, Any]], column: tuple[str, str]) -> list[float]:
-    return [each[column[0]][column[1]] for each in results if column[1] in each.get(column[0], {})]
+def _values(results: Sequence[Mapping[str, Any]], column: tuple[str, str]) -> list[float | None]:
+    return [(each.get(column[0]) or {}).get(column[1]) for each in results]
+
+
+def comparison(groups: Sequence[Group]) -> Table:
+    """Return one table: raw pixels and the untrained encoder first, then a row a group, mean +- spread over seeds."""
+    rows: list[tuple[str, list[Mapping[str, Any]], str]] = [(*row, "") for row in baseline_rows(groups)]
+    rows += [(group.name, group.results(), group.status) for group in groups]
+    shown = columns([each for _, results, _ in rows for each in results])
+    body = [
+        [name, *(cells(column[1], _values(results, column)) for column in shown), status, str(len(results))]
+        for name, results, status in rows
+    ]
+    return Table(["representation", *map(title, shown), "status", "n"], body)
 
 
 def comparison_table(groups: Sequence[Group]) -> str:
-    """Return one table: raw pixels and the untrained encoder first, then a row a group, mean +- spread over seeds.
+    """Return `comparison` as Markdown."""
+    return comparison(groups).markdown()
 
-    The baselines are those of the first group that has them; runs of another encoder or other data belong in another
-    table.
-    """
-    measured = [group for group in groups if any(s["baselines"] for s in group.summaries)]
-    rows: list[tuple[str, list[Mapping[str, Any]], str, str]] = []
-    for key, name in (("pixels", "raw pixels"), ("untrained", "untrained encoder")):
-        found = [s["baselines"][key] for s in (measured[0].summaries if measured else ()) if key in s["baselines"]]
-        if found:
-            rows.append((name, found, "", str(len(found))))
-    for group in groups:
-        rows.append((group.name, [s["metrics"] for s in group.summaries], group.status, str(len(group.summaries))))
-    shown = columns([each for _, results, _, _ in rows for each in results])
-    body = [
-        [name, *(cells(column[1], _values(results, column)) for column in shown), status, num]
-        for name, results, status, num in rows
-    ]
-    return markdown(["representation", *map(title, shown), "status", "n"], body)
+
+def settings(groups: Sequence[Group]) -> Table:
+    """Return what the runs cost: steps, epochs, seconds of training, images a second."""
+
+    def average(group: Group, key: str, digits: int) -> str:
+        found = [value for summary in group.summaries if (value := summary.get(key)) is not None]
+        return f"{statistics.fmean(found):.{digits}f}" if found else "-"
+
+    keys = {"steps": 0, "epochs": 1, "train_s": 0, "images_per_s": 0}
+    rows = [[group.name, *(average(group, key, digits) for key, digits in keys.items())] for group in groups]
+    return Table(["runs", "steps", "epochs", "training s", "images/s"], rows)
 
 
 def settings_table(groups: Sequence[Group]) -> str:
-    """Return what the runs cost: steps, epochs, seconds of training, images a second."""
-    rows = []
-    for group in groups:
-        each = [(s["steps"], s["epochs"], s["train_s"], s["images_per_s"]) for s in group.summaries]
-        steps, epochs, seconds, speed = (statistics.fmean(values) for values in zip(*each, strict=True))
-        rows.append([group.name, f"{steps:.0f}", f"{epochs:.1f}", f"{seconds:.0f}", f"{speed:.0f}"])
-    return markdown(["runs", "steps", "epochs", "training s", "images/s"], rows)
+    """Return `settings` as Markdown."""
+    return settings(groups).markdown()
 
 
 def environment_lines(groups: Sequence[Group]) -> list[str]:
@@ -81,7 +93,9 @@ def environment_lines(groups: Sequence[Group]) -> list[str]:
     found: dict[str, None] = {}
     for group in groups:
         for summary in group.summaries:
-            e = summary["environment"]
-            packages = ", ".join(f"{name} {e[name]}" for name in ("ssl_zoo", "torch", "torchvision"))
-            found[f"{e['hardware']}; {e['precision']}, {e['memory_format']}; Python {e['python']}, {packages}"] = None
+            e = summary.get("environment")
+            if e:
+                packages = ", ".join(f"{name} {e[name]}" for name in ("ssl_zoo", "torch", "torchvision"))
+                line = f"{e['hardware']}; {e['precision']}, {e['memory_format']}; Python {e['python']}, {packages}"
+                found[line] = None
     return list(found)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from ssl_zoo.errors import shown_name
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.run_folder import RunFolder
 
@@ -21,8 +25,37 @@ PANELS = (
 )
 
 
-def _points(record: dict[str, Any], key: str) -> float | None:
-    return record["loss"] if key == "loss" else record.get("health", {}).get(key)
+def text(name: str) -> str:
+    """Return a name as matplotlib draws it: no mathematics, on one line, and not hidden from a legend."""
+    plain = shown_name(name).replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Draw characters that the font lacks as boxes, without a word of warning to the user."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from", category=UserWarning)
+        yield
+
+
+def series(run: Path, key: str) -> list[tuple[int, float]]:
+    """Return (step, value) of what a run logged of the loss or of a health metric, where it is a number."""
+    found = [(r["step"], _value(r, key)) for r in RunFolder(run).read_metrics()]
+    return [(step, y) for step, y in found if y is not None and math.isfinite(y)]
+
+
+def _value(record: dict[str, Any], key: str) -> float | None:
+    return record.get("loss") if key == "loss" else (record.get("health") or {}).get(key)
+
+
+def alarm(run: Path, summary: Mapping[str, Any], key: str) -> tuple[int, float] | None:
+    """Return the step at which the guard spoke and the last value that was logged of `key` by then, if there are."""
+    step = (summary.get("collapse") or {}).get("step")
+    if step is None:
+        return None
+    found = [y for at, y in series(run, key) if at <= step]
+    return (step, found[-1]) if found else None
 
 
 def curves(groups: Sequence[Group]) -> str:
@@ -38,10 +71,9 @@ def curves(groups: Sequence[Group]) -> str:
         for number, group in enumerate(groups):
             colour, style = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "--"
             for i, run in enumerate(group.runs):
-                records = list(RunFolder(run).read_metrics())
-                found = [(r["step"], y) for r in records if (y := _points(r, key)) is not None and math.isfinite(y)]
+                found = series(run, key)
                 steps, values = [step for step, _ in found], [y for _, y in found]
-                label, alpha = (group.name, 0.9) if i == 0 else (None, 0.5)
+                label, alpha = (text(group.name), 0.9) if i == 0 else (None, 0.5)
                 axis.plot(steps, values, style, color=colour, linewidth=1.4, alpha=alpha, label=label)
             _mark_collapse(axis, group, key, colour)
     for axis in axes[1]:
@@ -49,16 +81,14 @@ def curves(groups: Sequence[Group]) -> str:
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), frameon=False, fontsize=10)
     out = io.StringIO()
-    figure.savefig(out, format="svg")
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    with quiet():
+        figure.savefig(out, format="svg")
+    return out.getvalue()[out.getvalue().index("<svg") :]
 
 
 def _mark_collapse(axis: Any, group: Group, key: str, colour: str) -> None:
     """Put a cross where the guard found a collapse."""
     for run, summary in zip(group.runs, group.summaries, strict=True):
-        step = summary["collapse"]["step"]
-        found = [r for r in RunFolder(run).read_metrics() if step is not None and r["step"] <= step]
-        value = _points(found[-1], key) if found else None
-        if value is not None and math.isfinite(value):
-            axis.plot([step], [value], marker="X", color=colour, markersize=8, markeredgecolor="white", zorder=5)
+        place = alarm(run, summary, key)
+        if place is not None:
+            axis.plot(*([each] for each in place), "X", color=colour, markersize=8, markeredgecolor="white", zorder=5)

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssl_zoo.report.aggregate import Group, outcome
+from ssl_zoo.report.baselines import baseline_rows
+from ssl_zoo.report.figures import quiet, text
+from ssl_zoo.report.table import NAMES, mean
 
 METRIC = ("knn", "top1")
 CROSS = "\N{MULTIPLICATION X}"
 
 
+def _mean(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean of the metric over seeds, None where no seed has it."""
+    found = [(each.get(METRIC[0]) or {}).get(METRIC[1]) for each in results]
+    return mean([value for value in found if value is not None])[0]
+
+
 def _value(group: Group | None) -> float | None:
-    if group is None:
-        return None
-    found = [s["metrics"][METRIC[0]][METRIC[1]] for s in group.summaries if METRIC[0] in s["metrics"]]
-    return statistics.fmean(found) if found else None
+    return None if group is None else _mean(group.results())
 
 
-def _baseline(groups: Sequence[Group], name: str) -> float | None:
-    for group in groups:
-        for summary in group.summaries:
-            if METRIC[0] in summary["baselines"].get(name, {}):
-                return summary["baselines"][name][METRIC[0]][METRIC[1]]
-    return None
+def _baselines(groups: Sequence[Group]) -> dict[str, float]:
+    """Return the baselines that all cells share, by their short name."""
+    short = {NAMES["pixels"]: "raw", NAMES["untrained"]: "untrained"}
+    rows = {short[name]: _mean(results) for name, results in baseline_rows(groups) if name in short}
+    return {name: level for name, level in rows.items() if level is not None}
 
 
 def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequence[Group], title: str) -> None:
@@ -46,7 +50,7 @@ def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequenc
     low, high = min(values, default=0.0), max(values, default=1.0)
     height = 1.9 + 0.42 * len(rows)
     figure = Figure(figsize=(2.6 + 1.05 * len(columns) * len(panels), height), layout="constrained")
-    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
+    figure.suptitle(text(title), fontsize=13, x=0.01, ha="left")
     shades = colormaps["viridis"]
     drawn: Any = None
     for axis, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
@@ -56,22 +60,22 @@ def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequenc
         for y, line in enumerate(cells):
             for x, cell in enumerate(line):
                 _annotate(axis, x, y, cell, (grid[y][x] - low) / max(high - low, 1e-9))
-        axis.set_title(f"{panel_axis}: {panel}", fontsize=10)
-        axis.set_xticks(range(len(columns)), columns, fontsize=8)
-        axis.set_xlabel(column_axis, fontsize=9)
-        axis.set_yticks(range(len(rows)), rows, fontsize=9)
+        axis.set_title(text(f"{panel_axis}: {panel}"), fontsize=10)
+        axis.set_xticks(range(len(columns)), list(map(text, columns)), fontsize=8)
+        axis.set_xlabel(text(column_axis), fontsize=9)
+        axis.set_yticks(range(len(rows)), list(map(text, rows)), fontsize=9)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
     bar = figure.colorbar(drawn, ax=figure.axes, fraction=0.03, pad=0.01, format=lambda v, _: f"{100 * v:.0f}")
     bar.set_label("kNN top-1, %", fontsize=9)
-    for name, label in (("pixels", "raw"), ("untrained", "untrained")):
-        level = _baseline(groups, name)
-        if level is not None and low <= level <= high:
+    for label, level in _baselines(groups).items():
+        if low <= level <= high:
             bar.ax.axhline(level, color="white", linewidth=1.5)
             place = bar.ax.get_yaxis_transform()
             bar.ax.text(-0.15, level, label, ha="right", va="center", fontsize=7, transform=place)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with quiet():
+        figure.savefig(path, dpi=150)
 
 
 def _annotate(axis: Any, x: int, y: int, cell: Group | None, shade: float) -> None:
@@ -80,6 +84,6 @@ def _annotate(axis: Any, x: int, y: int, cell: Group | None, shade: float) -> No
         axis.text(x, y, "-", ha="center", va="center", fontsize=8, color="#888888")
         return
     collapsed = any(outcome(summary) == "collapsed" for summary in cell.summaries)
-    text = f"{CROSS} {100 * value:.0f}" if collapsed else f"{100 * value:.0f}"
+    shown = f"{CROSS} {100 * value:.0f}" if collapsed else f"{100 * value:.0f}"
     weight, colour = "normal" if collapsed else "bold", "white" if shade < 0.6 else "black"
-    axis.text(x, y, text, ha="center", va="center", fontsize=9, weight=weight, color=colour)
+    axis.text(x, y, shown, ha="center", va="center", fontsize=9, weight=weight, color=colour)

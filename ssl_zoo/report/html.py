@@ -7,25 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
+from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
 from ssl_zoo.report.figures import curves
 from ssl_zoo.run_folder import RunFolder, write_atomically
 
 PAGE = Path(__file__).with_name("page.html")
-
-
-def _table(markdown: str) -> Any:
-    """Return a Markdown table as HTML."""
-    from markupsafe import Markup, escape
-
-    head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
-
-    def row(cells: list[str], tag: str) -> str:
-        shown = [str(escape(cell)).replace("+-", "&plusmn;") for cell in cells]
-        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in shown) + "</tr>"
-
-    rows = "".join(row(cells, "td") for cells in body)
-    return Markup(f"<table><thead>{row(head, 'th')}</thead><tbody>{rows}</tbody></table>")  # noqa: S704 - escaped above
 
 
 def _pictures(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -51,31 +37,35 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
         `out`.
     """
     import jinja2
+    import yaml
     from markupsafe import Markup
+
+    from ssl_zoo.changed_parts import called
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     alarms = [
-        {"name": f"{group.name}, seed {summary['seed']}", "reason": summary["collapse"]["reason"]}
+        {"name": f"{group.name}, seed {summary.get('seed')}", "reason": reason}
         for group in groups
         for summary in group.summaries
-        if summary["collapse"]["reason"]
+        if (reason := (summary.get("collapse") or {}).get("reason"))
     ]
     recipes = [
-        {"name": group.name, "text": RunFolder(group.runs[0]).recipe.read_text(encoding="utf-8")} for group in groups
+        {"name": group.name, "text": path.read_text(encoding="utf-8")}
+        for group in groups
+        if group.runs and (path := RunFolder(group.runs[0]).recipe).is_file()
     ]
     page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
         title=title,
-        table=_table,
-        results=comparison_table(groups),
-        cost=settings_table(groups),
+        results=comparison(groups),
+        cost=settings(groups),
         alarms=alarms,
         figure=Markup(curves(groups)),  # noqa: S704 - made here
         pictures=_pictures(groups),
         environment=environment_lines(groups),
-        recipes=recipes,
+        recipes=[{**each, "method": called(yaml.safe_load(each["text"]))} for each in recipes],
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page)
+    write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8
     return out
 
 

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssl_zoo.report.aggregate import Group
-from ssl_zoo.report.figures import COLOURS
-from ssl_zoo.report.table import mean
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.report.baselines import baseline_rows
+from ssl_zoo.report.figures import COLOURS, alarm, quiet, series, text
+from ssl_zoo.report.table import NAMES, mean
 
 ACCURACIES = (("few_shot", "10 labels a class"), ("knn", "kNN"), ("linear", "linear"))
-GREYS = {"pixels": ("raw pixels", "#c9ced4"), "untrained": ("untrained encoder", "#8b949e")}
+GREYS = ("#c9ced4", "#8b949e")
+"""Of raw pixels and of the untrained encoder."""
 
 
 def _bars(groups: Sequence[Group]) -> list[tuple[str, str, list[Mapping[str, Any]]]]:
     """Return (name, colour, results of each seed) of the baselines and the groups."""
-    bars = [
-        (name, colour, [s["baselines"][key] for s in groups[0].summaries if key in s["baselines"]])
-        for key, (name, colour) in GREYS.items()
-    ]
-    bars += [(g.name, COLOURS[i % len(COLOURS)], [s["metrics"] for s in g.summaries]) for i, g in enumerate(groups)]
-    return [bar for bar in bars if bar[2]]
+    greys = {name: colour for name, colour in zip(NAMES.values(), GREYS, strict=False)}
+    bars = [(name, greys.get(name, GREYS[-1]), results) for name, results in baseline_rows(groups)]
+    return bars + [(g.name, COLOURS[i % len(COLOURS)], g.results()) for i, g in enumerate(groups)]
 
 
 def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str) -> None:
     """Write a PNG: left the accuracies with their spread over seeds, right a health metric over the steps.
 
     Args:
-        groups: the runs, by setting; the baselines are the first group's.
+        groups: the runs, by setting.
         path: the file.
         metric: of `label_free.health`, drawn on the right.
         label: what the right panel is called.
@@ -42,13 +39,11 @@ def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str)
     _draw_accuracies(left, groups)
     for number, group in enumerate(groups):
         for run, summary in zip(group.runs, group.summaries, strict=True):
-            found = [(r["step"], r.get("health", {}).get(metric)) for r in RunFolder(run).read_metrics()]
-            found = [(step, y) for step, y in found if y is not None and math.isfinite(y)]
+            found, place = series(run, metric), alarm(run, summary, metric)
             colour = COLOURS[number % len(COLOURS)]
-            right.plot(*zip(*found, strict=True), color=colour, linewidth=1.3, alpha=0.8)
-            if summary["collapse"]["step"] is not None:
-                step, y = found[-1]
-                right.plot([step], [y], "X", color=colour, markersize=9, markeredgecolor="white")
+            right.plot([step for step, _ in found], [y for _, y in found], color=colour, linewidth=1.3, alpha=0.8)
+            if place is not None:
+                right.plot(*([each] for each in place), "X", color=colour, markersize=9, markeredgecolor="white")
         _say_where_it_ended(right, group)
     right.set_title(label, loc="left", fontsize=10)
     right.set_xlabel("optimizer step", fontsize=9)
@@ -57,25 +52,27 @@ def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str)
         axis.grid(axis="y", alpha=0.25, linewidth=0.6)
         axis.set_axisbelow(True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with quiet():
+        figure.savefig(path, dpi=150)
 
 
 def _say_where_it_ended(axis: Any, group: Group) -> None:
     """Write beside the curves of a group at which steps the guard spoke."""
-    steps = sorted({s["collapse"]["step"] for s in group.summaries if s["collapse"]["step"] is not None})
+    steps = sorted({at for s in group.summaries if (at := (s.get("collapse") or {}).get("step")) is not None})
     if steps:
         low = min(axis.get_ylim()[0], 0)
-        text = "the guard spoke at step " + ", ".join(map(str, steps))
-        axis.annotate(text, (max(steps), low), (14, 10), textcoords="offset points", fontsize=9)
+        said = "the guard spoke at step " + ", ".join(map(str, steps))
+        axis.annotate(said, (max(steps), low), (14, 10), textcoords="offset points", fontsize=9)
 
 
 def _draw_accuracies(axis: Any, groups: Sequence[Group]) -> None:
     bars = _bars(groups)
     width = 0.8 / len(bars)
     for i, (name, colour, results) in enumerate(bars):
-        axis.bar(0, 0, color=colour, label=name)  # for the legend
+        axis.bar(0, 0, color=colour, label=text(name))  # for the legend
         for x, (protocol, _) in enumerate(ACCURACIES):
-            value, spread = mean([100 * each[protocol]["top1"] for each in results if protocol in each])
+            found = [each[protocol]["top1"] for each in results if protocol in each]
+            value, spread = mean([100 * top1 for top1 in found if top1 is not None])
             if value is None:
                 continue
             place = x + (i - (len(bars) - 1) / 2) * width

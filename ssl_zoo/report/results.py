@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ssl_zoo import expect
 from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
+from ssl_zoo.report.table import code, escaped
 from ssl_zoo.run_folder import write_atomically
 
 NOTE = (
@@ -18,28 +21,76 @@ NOTE = (
 
 
 def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a line for each expectation: on how many of the runs it holds."""
+    """Return a line for each expectation: on how many of the runs it holds, and how many cannot be judged.
+
+    Raises:
+        UserError: a line is no expectation.
+    """
     lines = []
     for group in groups:
         for line in expected.get(group.name, ()):
-            held = sum(expect.holds(line, summary) for summary in group.summaries)
-            mark = "holds" if held == len(group.summaries) else "FAILS"
-            lines.append(f"- {group.name}: `{line}` {mark} ({held} of {len(group.summaries)} runs)")
+            verdicts = [_verdict(line, summary) for summary in group.summaries]
+            counts = {word: verdicts.count(word) for word in ("holds", "not finished", "not measured")}
+            open_ones = [f"{num} {word}" for word, num in counts.items() if num and word != "holds"]
+            mark = "FAILS" if "fails" in verdicts else "holds" if not open_ones else open_ones[0].split(" ", 1)[1]
+            told = ", ".join([f"{counts['holds']} of {len(verdicts)} runs", *open_ones])
+            lines.append(f"- {escaped(group.name)}: {code(line)} {mark} ({told})")
     return lines
 
 
-def results_text(title: str, groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> str:
-    """Return the Markdown of a study's results."""
-    parts = [f"# {title}", NOTE, comparison_table(groups)]
+def _verdict(line: str, summary: Mapping[str, Any]) -> str:
+    finished = summary.get("status") in ("done", "collapsed")
+    if not finished and summary.get("status") != "failed":
+        expect.parsed(line)
+        return "not finished"
+    try:
+        return "holds" if expect.holds(line, summary) else "fails"
+    except expect.NotMeasured:
+        return "not measured" if finished else "not finished"
+
+
+def results_text(
+    title: str, groups: Sequence[Group], expected: Mapping[str, Sequence[str]], changed: Sequence[str] = ()
+) -> str:
+    """Return the Markdown of a study's results; see `write_results`."""
+    parts = [f"# {escaped(title)}", NOTE]
+    if changed:
+        parts += ["Not as the recipes stand; changed by: " + " ".join(map(code, changed)) + "."]
+    parts += [comparison_table(groups)]
     lines = expectation_lines(groups, expected)
     if lines:
         parts += ["## Expectations", "\n".join(lines)]
     parts += ["## Cost", settings_table(groups)]
-    parts += ["Measured on: " + "; and on ".join(environment_lines(groups)) + "."]
+    environments = environment_lines(groups)
+    if environments:
+        parts += ["Measured on: " + "; and on ".join(environments) + "."]
     return "\n\n".join(parts) + "\n"
 
 
-def write_results(path: Path, title: str, groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> None:
-    """Write RESULTS.md."""
+def options(overrides: Sequence[str], data: str | None = None) -> list[str]:
+    """Return what the command line would say of overrides and data: `-s KEY=VALUE`, `--data SRC`."""
+    given = [] if data is None else [f"--data {shlex.quote(data)}"]
+    return given + [f"-s {shlex.quote(override)}" for override in overrides]
+
+
+def write_results(
+    path: Path,
+    title: str,
+    groups: Sequence[Group],
+    expected: Mapping[str, Sequence[str]],
+    changed: Sequence[str] = (),
+) -> None:
+    """Write RESULTS.md.
+
+    Args:
+        path: the file.
+        title: its heading.
+        groups: the runs, by setting; those that are not finished are told as such.
+        expected: what each setting's runs must show, by its name.
+        changed: the options that changed all recipes, see `options`.
+
+    Raises:
+        UserError: a line of `expected` is no expectation.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, results_text(title, groups, expected))
+    write_atomically(path, results_text(title, groups, expected, changed))

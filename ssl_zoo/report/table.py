@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-Results = Mapping[str, Mapping[str, float]]
+from ssl_zoo.errors import shown_name
+
+Results = Mapping[str, Mapping[str, float | None]]
 
 COLUMNS = {
     ("few_shot", "top1"): "few-shot",
@@ -18,6 +23,50 @@ COLUMNS = {
 }
 """The metrics that have a short name, in the order of the columns; others follow as `protocol metric`."""
 
+NAMES = {"pixels": "raw pixels", "untrained": "untrained encoder", "encoder": "trained encoder"}
+"""What tables call the representations, in the order of their rows."""
+
+_MARKUP = re.compile(r"([\\|<>$`*\[\]])")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text; the first column is names, the others are numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """Return it as Markdown; whatever names hold is shown as it is: it is no markup and does not end a cell."""
+        header, *rows = [[escaped(cell) for cell in row] for row in (self.header, *self.rows)]
+        return markdown(header, rows)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an aligned table of cells that are Markdown; the first column is text, the others are numbers."""
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
+    return "\n".join([line(header), f"|{rule}|", *map(line, rows)])
+
+
+def escaped(text: str) -> str:
+    """Return a text as Markdown shows it: on one line, markup escaped."""
+    return _MARKUP.sub(r"\\\1", shown_name(text))
+
+
+def code(text: str) -> str:
+    """Return a text as Markdown code, whatever it holds."""
+    text = shown_name(text)
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
+
 
 def mean(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Return the mean and the sample standard deviation; None for what there are too few values for."""
@@ -26,21 +75,23 @@ def mean(values: Sequence[float]) -> tuple[float | None, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def cells(metric: str, values: Sequence[float]) -> str:
-    """Return the values of several seeds as they stand in a table: a choice lists what was chosen, else mean +- spread.
+def cells(metric: str, values: Sequence[float | None]) -> str:
+    """Return the values of several seeds as they stand in a table: mean +- spread; of a choice, what was chosen.
 
     Args:
         metric: its name; `k` is a choice.
-        values: one a seed.
+        values: one a seed, None where it was not measured: then the cell says of how many seeds it is.
     """
+    found = [value for value in values if value is not None and math.isfinite(value)]
     if metric == "k":
-        return ", ".join(str(int(value)) for value in sorted(set(values))) or "-"
-    return cell(metric, *mean(values))
+        return ", ".join(str(int(value)) for value in sorted(set(found))) or "-"
+    part = f" ({len(found)} of {len(values)})" if 0 < len(found) < len(values) else ""
+    return cell(metric, *mean(found)) + part
 
 
 def cell(metric: str, value: float | None, spread: float | None = None) -> str:
     """Return a number as it stands in a table: accuracies in percent, others as they are; with `spread`, +- it."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "-"
     if metric == "k":
         return str(int(value))
@@ -62,30 +113,17 @@ def title(column: tuple[str, str]) -> str:
     return COLUMNS.get(column, " ".join(column) if column[1] != "top1" else column[0])
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an aligned Markdown table; the first column is text, the others are numbers."""
-    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
-    return "\n".join([line(header), f"|{rule}|", *map(line, rows)])
-
-
 def results_table(results: Mapping[str, Results]) -> str:
-    """Return the table of one run: a row for the encoder and for each baseline."""
-    names = {"pixels": "raw pixels", "untrained": "untrained encoder", "encoder": "trained encoder"}
-    chosen = [name for name in names if name in results]
+    """Return the table of one run, a row for the encoder and for each baseline; nothing where nothing was measured."""
+    chosen = [name for name in NAMES if name in results]
     metrics = columns([results[name] for name in chosen])
+    if not metrics:
+        return ""
     rows = [
-        [names[name], *(cell(metric, results[name].get(protocol, {}).get(metric)) for protocol, metric in metrics)]
+        [NAMES[name], *(cell(metric, results[name].get(protocol, {}).get(metric)) for protocol, metric in metrics)]
         for name in chosen
     ]
-    return markdown(["representation", *map(title, metrics)], rows)
+    return Table(["representation", *map(title, metrics)], rows).markdown()
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
@@ -93,4 +131,4 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     table = results_table({**summary["baselines"], "encoder": summary["metrics"]})
     collapse = summary["collapse"]
     verdict = f"collapse: {collapse['status']}" + (f" ({collapse['reason']})" if collapse["reason"] else "")
-    return f"{table}\n{verdict}"
+    return f"{table}\n{verdict}".lstrip("\n")

@@ -234,7 +234,7 @@ def test_init_from_that_matches_nothing(refused, tiny, trained):
 
 def test_init_from_what_holds_nothing(refused, tiny, trained):
     assert refused("train", tiny, "--init-from", "nowhere", "--out", "run") == (
-        "--init-from nowhere: is neither a run folder with a checkpoint nor a .safetensors file."
+        "--init-from nowhere: there is no such file or folder; give a run folder, a .safetensors file or a .pth file."
     )
     assert refused("train", tiny, "--init-from", trained, "--init-part", "head", "--out", "run").startswith(
         "--init-part head: is no component. Known: encoder, predictor, projector"

@@ -40,4 +40,5 @@ def test_every_bad_sample_is_named_and_every_size_counted():
         "sizes": {"2x2": 3, "2x4": 1},
         "mean": [0.2],
         "std": [0.0],
+        "remarks": {},
     }

@@ -14,6 +14,7 @@ from ssl_zoo.evaluation.label_free import (
     normalised_std,
     positive_similarity,
     random_similarity,
+    scale,
 )
 
 
@@ -39,6 +40,14 @@ def test_spread_is_the_formula():
     by_hand = ((unit - unit.mean(0)) ** 2).mean(0).sqrt().mean() * math.sqrt(6)
     assert normalised_std(z) == pytest.approx(by_hand.item(), rel=1e-5)
     assert normalised_std(10 * z) == pytest.approx(normalised_std(z), rel=1e-5)
+
+
+def test_scale_is_the_formula_and_has_the_unit_of_z():
+    z = gaussian(20, 6) + 100
+    assert scale(z) == pytest.approx(z.numpy().astype("float64").var(axis=0).mean() ** 0.5)
+    assert scale(1e-6 * z) == pytest.approx(1e-6 * scale(z), rel=1e-3)
+    assert scale(torch.full((16, 8), 3.0)) == 0
+    assert health([z, 3 * z])["scale"] == pytest.approx(2 * scale(z))
 
 
 @pytest.mark.parametrize("z", [torch.full((16, 8), 3.0), torch.zeros(16, 8), gaussian(1, 8).expand(16, 8)])
@@ -107,9 +116,17 @@ def test_health_of_views():
     assert same["positive_similarity"] == pytest.approx(1)
     assert same["similarity_gap"] == pytest.approx(1 - same["random_similarity"])
     assert abs(other["similarity_gap"]) < 0.15
-    assert set(health([a])) == {"std", "effective_rank", "random_similarity"}
+    assert set(health([a])) == {"std", "scale", "effective_rank", "random_similarity"}
     assert set(same) == set(health([a])) | {"positive_similarity", "similarity_gap"}
     assert health([a[:1], b[:1]]) == {}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_embeddings_that_are_not_finite_have_no_other_metric(value):
+    a, b = gaussian(64, 16), gaussian(64, 16, seed=1)
+    a[3, 2] = b[4, 5] = b[3, 0] = value
+    assert health([a, b]) == {"finite": pytest.approx(62 / 64)}
+    assert health([a[3:4], b[3:4]]) == {"finite": 0}
 
 
 def test_health_is_the_mean_over_all_pairs_of_views():

@@ -1,25 +1,24 @@
 """Barlow Twins in plain torch, from equations 1 and 2 of Zbontar et al. 2021 (arXiv 2103.03230)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from tests.oracles import networks
+from tests.oracles.networks import mlp
 
-class BarlowTwins(nn.Module):
+
+class Oracle(networks.Oracle):
     """Encoder and a 3-layer projector without biases; BN and ReLU after the first two layers."""
 
-    def __init__(self, encoder: nn.Module, width: int, dim: int, lambd: float):
-        super().__init__()
-        self.encoder, self.lambd = encoder, lambd
-        self.projector = nn.Sequential(
-            nn.Linear(width, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(),
-            nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(),
-            nn.Linear(dim, dim, bias=False),
-        )  # fmt: skip
+    def __init__(self, encoder: nn.Module, width: int, dims: Sequence[int], lambd: float = 0.0051):
+        super().__init__(encoder, mlp(width, dims))
+        self.lambd = lambd
 
-    def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def loss(self, views: Sequence[Tensor]) -> Tensor:
         """sum_i (1 - C_ii)^2 + lambda sum_i sum_{j != i} C_ij^2."""
-        a, b = self.projector(self.encoder(x1)), self.projector(self.encoder(x2))
-        a, b = a - a.mean(0), b - b.mean(0)
+        a, b = (z - z.mean(0) for z in self.embed(views))
         # C_ij = sum_b a_bi b_bj / (sqrt(sum_b a_bi^2) sqrt(sum_b b_bj^2))
         c = torch.einsum("bi,bj->ij", a, b) / torch.outer((a**2).sum(0).sqrt(), (b**2).sum(0).sqrt())
         loss = torch.zeros((), dtype=c.dtype)

@@ -1,0 +1,62 @@
+"""Which runs share their baselines: raw pixels depend on the data and the size, the untrained encoder on more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ssl_zoo.report.table import NAMES
+from ssl_zoo.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from ssl_zoo.report.aggregate import Group
+
+_VIEWS = ("size", "mean", "std", "interpolation")
+"""The knobs of views that say how samples look without augmentation."""
+
+_NAMED = 3
+
+
+def _depends_on(group: Group, name: str) -> str:
+    """Return all that a group's baseline depends on but the seed, as text that can be compared."""
+    path = RunFolder(group.runs[0]).recipe if group.runs else None
+    if path is None or not path.is_file():
+        return json.dumps([(s.get("data") or {}).get("source") for s in group.summaries[:1]])
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    views = recipe["views"]
+    found = [recipe["data"]["source"], [views.get(key) for key in _VIEWS], recipe["evaluation"]]
+    return json.dumps([*found, recipe["encoder"]] if name == "untrained" else found)
+
+
+def _by_seed(groups: Sequence[Group], name: str) -> list[Mapping[str, Any]]:
+    """Return what was measured of a baseline, once a seed."""
+    found: dict[Any, Mapping[str, Any]] = {}
+    for group in groups:
+        for i, (summary, results) in enumerate(zip(group.summaries, group.results(name), strict=True)):
+            if results:
+                found.setdefault(summary.get("seed", f"run {i}"), results)
+    return list(found.values())
+
+
+def baseline_rows(groups: Sequence[Group]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Return (name, what was measured, a mapping a seed) of each baseline that the runs have.
+
+    Groups whose baseline depends on the same (data, size and normalisation, protocols; encoder) share a row. Where
+    there are several, their names say which groups they belong to.
+    """
+    rows = []
+    for name in ("pixels", "untrained"):
+        shared: dict[str, list[Group]] = {}
+        for group in groups:
+            if any(group.results(name)):
+                shared.setdefault(_depends_on(group, name), []).append(group)
+        most = max(map(len, shared.values()), default=0)
+        others = [each for each in shared.values() if len(each) == most > _NAMED]
+        for each in shared.values():
+            rest = len(others) == 1 and each is others[0]
+            whose = "the others" if rest else ", ".join(group.name for group in each)
+            rows.append((NAMES[name] + (f" of {whose}" if len(shared) > 1 else ""), _by_seed(each, name)))
+    return rows

@@ -1,0 +1,157 @@
+"""What a user is told of an evaluation: before training, at its end and by `eval`; and what `eval` refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+
+def images(root: Path, classes: dict[str, int], value: int = 20) -> None:
+    for number, (name, count) in enumerate(classes.items()):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("L", (14, 14), value * number + i).save(root / name / f"{i}.png")
+
+
+@pytest.fixture
+def said(cli, tiny):
+    """Trains two steps on a folder with some protocols and returns what is told on standard error, and the summary."""
+
+    def run(folder: Path, protocols: str = "[knn]", *more: str) -> tuple[list[str], dict]:
+        result = cli("train", tiny, "--data", folder, "--out", folder / "run", "--max-steps", 2,
+                     "-s", f"evaluation.protocols={protocols}", "-s", "evaluation.limit=null", *more)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        return result.stderr.splitlines(), json.loads((folder / "run" / "summary.json").read_text())
+
+    return run
+
+
+def test_classes_that_train_lacks_are_told_before_training_and_kept(said, tmp_path):
+    images(tmp_path / "train", {"b": 10, "d": 10})
+    images(tmp_path / "test", {"a": 4, "b": 4, "c": 4, "d": 4, "e": 4})
+    lines, summary = said(tmp_path)
+    sentence = (
+        "test has 3 classes that train lacks: a, c, e; their samples (12 of 20) count as wrong, so no accuracy can be "
+        "above 40.0 %"
+    )
+    assert next(i for i, line in enumerate(lines) if sentence in line) < next(
+        i for i, line in enumerate(lines) if line == "evaluating the frozen encoder"
+    )
+    assert summary["evaluation_notes"] == [sentence]
+    assert summary["baselines"]["pixels"]["knn"]["top1"] <= 0.4
+
+
+def test_rare_classes_are_told_by_name_without_a_warning(said, tmp_path):
+    images(tmp_path, {"cat": 20, "dog": 4})
+    lines, summary = said(tmp_path, "[few_shot]")
+    assert "Warning" not in "".join(lines) and ".py" not in "".join(lines)
+    assert summary["evaluation_notes"] == [
+        "there is no test split: accuracies are of 5 labelled train samples, held out; 19 are learnt from",
+        "few_shot: 1 of 2 classes have fewer than 10 labelled samples (dog; the fewest 3): all of them are used",
+    ]
+
+
+def test_without_protocols_nothing_is_measured_and_no_table_is_printed(cli, tiny, tmp_path):
+    result = cli("train", tiny, "--out", "run", "--max-steps", 2, "-s", "evaluation.protocols=[]")
+    assert result.exit_code == 0 and "|" not in result.stdout and "representation" not in result.stdout
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["metrics"] == {} and not any(summary["baselines"].values())
+    refused = cli("eval", "run")
+    assert refused.exit_code == 2 and refused.stderr == (
+        "error: run: its recipe names no protocol; name one, such as --protocol knn.\n"
+    )
+
+
+def test_eval_with_nothing_that_it_can_measure_says_so(cli, trained, tmp_path):
+    images(tmp_path, {"flat": 12})
+    result = cli("eval", trained, "--data", "flat", "-s", "evaluation.protocols=[knn]")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "protocol 'knn' needs labels and the data has none" in result.stderr
+
+
+@pytest.mark.parametrize("override, says", [
+    ("training.base_lr=3", "has no effect on an evaluation"), ("guard.policy=off", "has no effect on an evaluation"),
+    ("training.batch_size=32", "has no effect on an evaluation"), ("target=ema", "has no effect on an evaluation"),
+    ("data.num_workers=2", "has no effect on an evaluation"),
+    ("views.scale=[0.5, 1.0]", "has no effect on an evaluation, which sees samples without augmentation"),
+    ("encoder.widths=[4, 16]", "and cannot be changed"), ("encoder=resnet18", "and cannot be changed"),
+])  # fmt: skip
+def test_eval_refuses_what_it_would_ignore(cli, trained, override, says):
+    result = cli("eval", trained, "-s", override)
+    assert (result.exit_code, result.stdout) == (2, "") and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(f"error: -s {override}: ") and says in result.stderr
+
+
+def test_eval_takes_what_has_an_effect_and_what_changes_nothing(cli, trained):
+    same = ("encoder.widths=[4, 8]", "views.size=12", "training.batch_size=16", "training.precision=fp32")
+    own = cli("eval", trained, "--json", "-s", "evaluation.baselines=false")
+    unchanged = cli("eval", trained, "--json", "-s", "evaluation.baselines=false", *sum((["-s", s] for s in same), []))
+    assert unchanged.exit_code == 0 and unchanged.stdout == own.stdout
+    larger = cli("eval", trained, "--json", "-s", "evaluation.baselines=false", "-s", "views.size=16")
+    assert larger.exit_code == 0 and larger.stdout != own.stdout
+
+
+SOURCE = '''
+import torch
+from torch import nn
+from ssl_zoo import register
+
+
+@register("encoder", "rigid")
+class Rigid(nn.Module):
+    """One layer for images of 12 pixels, as a ViT has positions for one size."""
+
+    def __init__(self, *, in_channels: int = 1):
+        super().__init__()
+        self.in_channels, self.out_dim = in_channels, 8
+        self.layer = nn.Linear(144, 8)
+
+    def forward(self, x):
+        assert x.shape[2] == 12, f"Input height ({x.shape[2]}) doesn't match model (12)."
+        return self.layer(x[:, 0].flatten(1))
+'''
+
+
+COMMANDS = """
+import sys
+from click.testing import CliRunner
+from ssl_zoo.cli import main
+
+options = ["--import", "rigid_parts", "-s", "encoder=rigid", "--out", "run"]
+first = CliRunner().invoke(main, ["train", sys.argv[1], *options])
+assert first.exit_code == 0, first.output
+print(CliRunner().invoke(main, ["eval", "run", "-s", "views.size=16"]).output)
+"""
+
+
+def test_an_encoder_of_the_users_is_evaluated_with_its_module_and_at_its_size(cli, tiny, tmp_path):
+    (tmp_path / "rigid_parts.py").write_text(SOURCE)
+    # in a process of its own: what a module registers stays registered
+    done = subprocess.run([sys.executable, "-c", COMMANDS, tiny], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == (
+        "error: -s views.size=16: the encoder does not take samples of 1x16x16 (Input height (16) doesn't match model "
+        "(12)); evaluate it at its own size."
+    ), done.stderr
+    assert json.loads((tmp_path / "run" / "encoder.json").read_text())["imports"] == ["rigid_parts"]
+    result = cli("eval", "run")
+    assert (result.exit_code, result.stderr) == (
+        2, "error: run: has parts of the module rigid_parts; give --import rigid_parts (import it, in Python).\n"
+    )  # fmt: skip
+
+
+def test_an_encoder_that_is_not_finite_gives_one_sentence(cli, trained, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("recipe.yaml", "encoder.json", "summary.json"):
+        (broken / name).write_bytes((trained / name).read_bytes())
+    weights = load_file(trained / "encoder.safetensors")
+    save_file({name: torch.full_like(w, float("nan")) if w.is_floating_point() else w for name, w in weights.items()},
+              broken / "encoder.safetensors")  # fmt: skip
+    result = cli("eval", broken, "--protocol", "knn")
+    assert (result.exit_code, result.stdout) == (2, "") and "finite" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
