@@ -44,7 +44,7 @@ def read_labels(
     kinds = {isinstance(value, str): file for file, (values, _) in columns.items() for value in values}
     if len(kinds) > 1:
         raise UserError(f"the labels of {kinds[True].name} are words and those of {kinds[False].name} are numbers; "
-                        "leave labels out with label: null.")  # fmt: skip
+                        "leave labels out with -s data.source.label=null.")  # fmt: skip
     notes = _hidden(labelled, columns, where)
     if True in kinds:
         named = {file: {value: value for value in columns[file][0]} for file in columns}
@@ -73,7 +73,7 @@ def _agree(files: Sequence[File]) -> bool:
     if have and lack:
         raise UserError(
             f"{have[0].name} has a column {have[0].label!r} and {lack[0].name} of the same split has none; mend the "
-            "files, or leave labels out with data.source.label=null."
+            "files, or leave labels out with -s data.source.label=null."
         )
     return bool(have)
 
@@ -96,7 +96,7 @@ def _read(file: File) -> Column:
         if not any(test(kind) for test in tests):
             raise UserError(
                 f"the label column {file.label!r} of {file.path} holds {kind}, not numbers or names of classes; name "
-                "another with data.source.label, or leave labels out with data.source.label=null."
+                "another with -s data.source.label=COLUMN, or leave labels out with -s data.source.label=null."
             )
         encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
         values = encoded.dictionary.to_pylist()
@@ -112,7 +112,7 @@ def _whole(value: float, file: File) -> int:
     if not value.is_integer():
         raise UserError(
             f"the label column {file.label!r} of {file.path} holds {value:g}, which is no class; name another with "
-            "data.source.label, or leave labels out with data.source.label=null."
+            "-s data.source.label=COLUMN, or leave labels out with -s data.source.label=null."
         )
     return int(value)
 
@@ -147,7 +147,7 @@ def _names(columns: Mapping[File, Column], where: str) -> tuple[dict[File, dict[
     if len(lists) > 1 and without:
         raise UserError(
             f"{where}: its files number their classes in different ways, and {without[0].name} does not say how "
-            f"({faults.get(without[0], 'it carries no class names')}); leave labels out with data.source.label=null."
+            f"({faults.get(without[0], 'it carries no class names')}); leave labels out with -s data.source.label=null."
         )
     notes = [f"{where}: the class names of {file.name} are of no use: {fault}." for file, fault in faults.items()]
     names = max(lists, default=())

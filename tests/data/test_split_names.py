@@ -52,7 +52,7 @@ def test_images_without_labels_beside_train_are_told_and_can_be_trained_on():
     [note] = found.notes
     assert note == (
         "the folder x: 2 images outside train/ are not used: unlabeled/ (2); to train on all: "
-        "data.source.splits={train: [train, unlabeled]}."
+        "-s 'data.source.splits={train: [train, unlabeled]}'."
     )
     all_of_it = plan("test/cat/5.png", "test/dog/5.png", *two("train"), "unlabeled/7.png",
                      splits={"train": ["train", "unlabeled"], "test": "test"})  # fmt: skip
@@ -80,7 +80,10 @@ def test_splits_within_each_class():
         (two("train", "Train", "test"), "Train/ and train/ look like one split"),
         (two("train2017", "val2017", "masks"), "train2017/ and val2017/ look like splits"),
         ([*two("a/train", "a/test"), "b/1.png"], "splits within some folders, such as a/test, but none within b"),
-        (two("a/v1/train", "a/v1/test", "b/v1/train", "b/v1/test"), "data.source.splits={train: '*/*/train', test: "),
+        (
+            two("a/v1/train", "a/v1/test", "b/v1/train", "b/v1/test"),
+            "such as a/v1/train; say so: -s 'data.source.splits={train: ",
+        ),
         (["test/cat/1.png", "test/dog/1.png"], "has test/ but no files in train/"),
         (two("test", "val"), "has test/ and val/ but no files in train/"),
     ],

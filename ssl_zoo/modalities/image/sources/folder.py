@@ -10,7 +10,7 @@ from ssl_zoo.data.files import read_regular
 from ssl_zoo.data.split_names import Splits
 from ssl_zoo.data.tree import Labels, Listing, arrange
 from ssl_zoo.data.walk import Walk
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.sources.parquet import Parquet
 from ssl_zoo.modalities.image.stored import ValueRange
@@ -60,7 +60,7 @@ class Folder:
         walk = Walk(self._root, EXTENSIONS)
         found = arrange(walk, extensions=EXTENSIONS, labels=labels, where=where, splits=splits)
         self._listings = found.splits
-        self.notes = (*walk.notes(where), *found.notes)
+        self.notes = tuple(map(shown_name, (*walk.notes(where), *found.notes)))
         self.splits = tuple(self._listings)
 
     @staticmethod

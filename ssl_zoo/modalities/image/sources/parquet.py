@@ -16,7 +16,7 @@ from ssl_zoo.data.parquet_labels import read_labels
 from ssl_zoo.data.parquet_schema import File, inspect, reading
 from ssl_zoo.data.source import BadSample
 from ssl_zoo.data.split_names import Splits
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
@@ -83,9 +83,9 @@ class Parquet:
         if others:
             notes.append(
                 f"{path}: there is no column label, so that the data have none; columns of classes are "
-                f"{', '.join(others)}: set data.source.label to one."
+                f"{', '.join(others)}: choose one by -s data.source.label=COLUMN."
             )
-        self.notes = (*notes, *of_labels)
+        self.notes = tuple(map(shown_name, (*notes, *of_labels)))
         self.splits = tuple(self._files)
 
     @staticmethod

@@ -118,7 +118,7 @@ def test_no_class_is_told(tmp_path):
         source(tmp_path / "a.parquet")
     write(tmp_path / "a.parquet", [0, 1], ["x", "y"], column="fine_label")
     [note] = source(tmp_path / "a.parquet").notes
-    assert note.endswith("columns of classes are fine_label: set data.source.label to one.")
+    assert note.endswith("columns of classes are fine_label: choose one by -s data.source.label=COLUMN.")
 
 
 @pytest.mark.parametrize(
