@@ -92,7 +92,8 @@ def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None) 
         return File(path, name, found[0], None, others=others)
     if names.count(label) > 1:
         raise UserError(
-            f"{path} has {names.count(label)} columns called {label!r}; leave labels out with -s data.source.label=null."
+            f"{path} has {names.count(label)} columns called {label!r}; leave labels out with "
+            "-s data.source.label=null."
         )
     class_names, fault = _class_names(features, label)
     return File(path, name, found[0], label, class_names, fault)
