@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -35,6 +36,8 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 3 stopped by the collapse guard, 75 stopped by a signal or
     --max-time after saving.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a class may be called what the terminal cannot show
 
 
 for command in (demo, train, evaluate, compare, run, report, views, list_, show, check, schema, data, bench):

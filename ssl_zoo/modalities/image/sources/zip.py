@@ -76,7 +76,7 @@ class Zip:
         for listing in found.splits.values():
             _check_packing([members[name] for name in listing.paths], where)
         self._listings = found.splits
-        self.notes = (*_notes(links, num_double, where), *found.notes)
+        self.notes = tuple(map(shown_name, (*_notes(links, num_double, where), *found.notes)))
         self.splits = tuple(self._listings)
 
     @staticmethod
