@@ -16,7 +16,7 @@ from ssl_zoo.assemble import Run, assemble, samples_per_norm
 from ssl_zoo.assemble import open_data as open_data
 from ssl_zoo.check import check_recipe
 from ssl_zoo.data.loader import check_divides
-from ssl_zoo.errors import TrainingFailed, UserError
+from ssl_zoo.errors import TrainingFailed, UserError, shown_name
 from ssl_zoo.hardware import choose, environment
 from ssl_zoo.initial import initial_weights, report
 from ssl_zoo.launch import launch, size_of_crew
@@ -139,8 +139,10 @@ def _banner(run: Run, say: Say) -> None:
     say(run.reading.note)
     if run.trainer.step:
         say(f"resumed at step {run.trainer.step}")
+    for note in run.data.notes:
+        say(f"note: {note}")
     for name, reason in run.data.bad.items():
-        say(f"left out {name}: {reason}")
+        say(shown_name(f"left out {name}: {reason}"))
     for line in notes(run.recipe, run.data):
         say(f"evaluation: {line}")
 

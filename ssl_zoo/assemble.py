@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import across, registry
-from ssl_zoo.batch import Batch
-from ssl_zoo.construct import build, build_views
+from ssl_zoo.batch import Batch, View
+from ssl_zoo.construct import build, build_views, part_names
+from ssl_zoo.contract import SAMPLES, try_method, views_of
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.errors import UserError
@@ -24,15 +25,24 @@ from ssl_zoo.recipe import Recipe
 from ssl_zoo.recompute import recompute_blocks
 from ssl_zoo.run_folder import RunFolder
 from ssl_zoo.trainer import Trainer
+from ssl_zoo.views_picture import some_views
 
 
 @dataclass(frozen=True)
 class OpenData:
-    """A recipe's data: the train split, the test split if the source has one, and what could not be read."""
+    """A recipe's data.
+
+    Attributes:
+        train: the split to train on.
+        test: the split to evaluate on, if the source has one.
+        bad: what could not be read, name -> reason.
+        notes: sentences of the source about what was left out, and how the data were understood.
+    """
 
     train: Split
     test: Split | None
     bad: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def open_data(recipe: Recipe, channels: int) -> OpenData:
@@ -47,7 +57,7 @@ def open_data(recipe: Recipe, channels: int) -> OpenData:
     options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
     splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
     bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
-    return OpenData(splits["train"], splits.get("test"), bad)
+    return OpenData(splits["train"], splits.get("test"), bad, tuple(getattr(source, "notes", ())))
 
 
 @dataclass
@@ -93,8 +103,10 @@ def assemble(
     groups = parameter_groups(method, recipe.training.groups)
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
+    try_on_data(recipe, method, policy, data.train)
     settings, device = recipe.training, crew.fabric.device
-    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers)
+    share = settings.batch_size // settings.accumulate // crew.size
+    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers, share)
     samples = _near(data.train, device, reading.num_workers)
     loader = Loader(
         samples,
@@ -111,6 +123,21 @@ def assemble(
     )
     trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
     return Run(recipe, folder, hardware, crew, data, reading, policy, loader, trainer)
+
+
+def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split) -> None:
+    """Try the parts on views of real samples, where the policy did not say what views it makes before there were any.
+
+    Raises:
+        PartFailed: a part does not keep its contract.
+    """
+    if views_of(policy):
+        return
+    views = some_views(split, policy, recipe.seed, SAMPLES)[1]
+    if not isinstance(views, list) or not all(isinstance(view, View) for view in views):
+        raise registry.PartFailed(f"views {recipe.views.name}: must return a list of ssl_zoo.View.")
+    alike = [View(torch.empty(SAMPLES, *v.data.shape[1:], device="meta"), v.modality, v.role) for v in views]
+    try_method(method, part_names(recipe), alike)
 
 
 def samples_per_norm(recipe: Recipe, num_processes: int) -> int:

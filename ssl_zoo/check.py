@@ -1,18 +1,17 @@
-"""Validating a recipe without data and without allocating weights."""
+"""Validating a recipe without data and, where its parts allow that, without allocating weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from ssl_zoo.construct import build, build_views
+from ssl_zoo.construct import build
+from ssl_zoo.contract import without_memory
 from ssl_zoo.optim.groups import parameter_groups
 from ssl_zoo.recipe import Recipe
 
 
 def check_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Join a recipe's parts on the meta device.
+    """Join a recipe's parts and try them, on the meta device where they can run there.
 
     Args:
         recipe: a validated recipe.
@@ -21,11 +20,9 @@ def check_recipe(recipe: Recipe) -> dict[str, Any]:
         `{"method", "parameters": {component: number of weights}, "lr", "batch_size"}`.
 
     Raises:
-        UserError: parts that do not join, or a parameter group that names nothing.
+        UserError: parts that do not join or do not keep their contract, or a parameter group that names nothing.
     """
-    with torch.device("meta"):
-        method = build(recipe)
-    build_views(recipe, method.encoder)
+    method = without_memory(lambda: build(recipe))
     parameter_groups(method, recipe.training.groups)
     parts = {name: sum(p.numel() for p in module.parameters()) for name, module in method.named_children()}
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.across import num_processes
+from ssl_zoo.contract import PARTS, try_method, views_of
 from ssl_zoo.errors import UserError
+from ssl_zoo.explain import short
 from ssl_zoo.initial import put_weights
 from ssl_zoo.local_method import LocalMethod
 from ssl_zoo.method import Branch, Method
@@ -24,21 +26,64 @@ def _part(kind: str, part: Part, **context: Any) -> Any:
     return registry.build(kind, part.name, part.knobs, **context)
 
 
+def part_names(recipe: Recipe) -> dict[str, str]:
+    """Return {part: what messages call it} of the parts that are tried."""
+    return {part: getattr(recipe, part).name for part in PARTS}
+
+
 def build_encoder(recipe: Recipe) -> nn.Module:
     """Return the encoder, initialised from the recipe's seed: what a run of the recipe starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 0))
         sizes = {key: recipe.views.knobs.get(key) for key in ("size", "local_size")}
         encoder = _part("encoder", recipe.encoder, **sizes)
-    for attribute in ("out_dim", "in_channels"):
-        if not isinstance(getattr(encoder, attribute, None), int):
-            raise UserError(f"encoder {recipe.encoder.name!r}: its module must have an integer attribute {attribute}.")
+    check_widths(encoder, "encoder", recipe.encoder.name, ("out_dim", "in_channels"))
     return encoder
 
 
+_MEANING = {"out_dim": "the width of what it returns", "in_channels": "the channels of the views that it takes"}
+
+
+def check_widths(module: Any, kind: str, name: str, attributes: Sequence[str] = ("out_dim",)) -> None:
+    """Make sure that a part is a module that states its widths.
+
+    Raises:
+        PartFailed: it is none, or states none.
+    """
+    if not isinstance(module, nn.Module):
+        raise registry.PartFailed(f"{kind} {name!r}: is a {type(module).__name__}, and must be a torch.nn.Module.")
+    for attribute in attributes:
+        value = getattr(module, attribute, None)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            says = "" if value is None else f", not {short(value)}"
+            raise registry.PartFailed(
+                f"{kind} {name!r}: its module must have an integer attribute {attribute}, {_MEANING[attribute]}{says}; "
+                f"set it in __init__: self.{attribute} = ..."
+            )
+
+
 def build_views(recipe: Recipe, encoder: nn.Module) -> nn.Module:
-    """Return the view policy for the channels that the encoder takes."""
-    return _part("views", recipe.views, channels=encoder.in_channels)
+    """Return the view policy for the channels that the encoder takes.
+
+    Raises:
+        PartFailed: it lacks what training and evaluation call.
+    """
+    policy = _part("views", recipe.views, channels=encoder.in_channels)
+    for method in ("draw", "collate", "__call__", "plain", "picture"):
+        if not callable(getattr(policy, method, None)):
+            raise registry.PartFailed(f"views {recipe.views.name!r}: a policy must have the method {method}.")
+    if getattr(policy, "channels", None) != encoder.in_channels or not isinstance(policy.modality, str):
+        raise registry.PartFailed(
+            f"views {recipe.views.name!r}: a policy must have the attributes channels, those that it is built with, "
+            "and modality, a word."
+        )
+    return policy
+
+
+def _head(part: Part, before: Any) -> Any:
+    head = _part("head", part, in_dim=before.out_dim)
+    check_widths(head, "head", part.name)
+    return head
 
 
 def _with_places(recipe: Recipe, local: Local, method: Method) -> LocalMethod:
@@ -46,7 +91,7 @@ def _with_places(recipe: Recipe, local: Local, method: Method) -> LocalMethod:
         raise UserError("stack_views: views whose places are matched are encoded one by one; set stack_views=false.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 4))
-        projector = _part("head", local.projector, in_dim=method.encoder.out_dim)
+        projector = _head(local.projector, method.encoder)
         terms = [(term.name, term.weight, _part("term", term, dim=projector.out_dim)) for term in local.objective]
     return LocalMethod(method, projector, Objective(terms), local.location_matches, local.feature_matches)
 
@@ -68,14 +113,20 @@ def build(
         weights: {component: {name: tensor}} to start from; what does not match keeps its first values.
 
     Raises:
-        UserError: parts that do not join, or a knob that a part refuses.
+        UserError: parts that do not join, that return another width than they state, or a knob that a part refuses.
     """
-    encoder = build_encoder(recipe) if encoder is None else encoder
+    given = encoder is not None
+    if encoder is None:
+        encoder = build_encoder(recipe)
+    names = part_names(recipe)
+    if given:
+        names["encoder"] = type(encoder).__name__
+        check_widths(encoder, "encoder", names["encoder"], ("out_dim", "in_channels"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 1))
-        projector = _part("head", recipe.projector, in_dim=encoder.out_dim)
+        projector = _head(recipe.projector, encoder)
         torch.manual_seed(derive(recipe.seed, "init", 2))
-        predictor = _part("head", recipe.predictor, in_dim=projector.out_dim)
+        predictor = _head(recipe.predictor, projector)
         for name, module in (("encoder", encoder), ("projector", projector), ("predictor", predictor)):
             if weights and name in weights:
                 put_weights(module, weights[name], name)
@@ -91,6 +142,9 @@ def build(
     method = Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)
     if recipe.local is not None:
         method = _with_places(recipe, recipe.local, method)
+    views = views_of(build_views(recipe, encoder))
+    if views:
+        try_method(method, names, views, lenient=given)
     if recipe.norm == "global" and num_processes() > 1:
         to_global(method)
     return method

@@ -70,7 +70,7 @@ def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
     fields = set(cls.model_fields) - {"name", "knobs"}
     own = {key: given.pop(key) for key in list(given) if key in fields}
     try:
-        knobs = registry.check(kind, name, given)
+        knobs = registry.validate(kind, name, given).model_dump()
     except ValidationError as error:
         raise ValueError(explain_knob(error, kind, name, fields)) from None
     return cls(name=name, knobs=knobs, **own)

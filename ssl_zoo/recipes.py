@@ -157,10 +157,15 @@ def load_recipe(
         raw = _put_together(reference, variant)
     elif variant is not None:
         raise UserError(f"{shown(path)}: is a whole method and has no variants; leave --variant out.")
-    for override in overrides:
-        put(raw, *split(override), "-s ")
-    if data is not None:
-        put(raw, "data.source", data, "--data: ")
+    changes = [split(override) for override in overrides]
+    of_source = [key.startswith("data.source.") for key, _ in changes]
+    if data is not None:  # in place of any other source; then come the knobs that are turned on it
+        changes.sort(key=lambda change: change[0].startswith("data.source."))
+        changes.insert(of_source.count(False), ("data.source", data))
+    for key, value in changes:
+        if key.startswith("data.source."):
+            _find_source(raw)
+        put(raw, key, value, "-s ")
     if seed is not None:
         raw["seed"] = seed
     _find_source(raw)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
+import os
 import pkgutil
 import typing
 from collections.abc import Callable, Mapping
@@ -20,7 +22,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from ssl_zoo.blame import told
 from ssl_zoo.errors import UserError, suggest
+
+_LOG = logging.getLogger("ssl_zoo")
 
 PACKAGES = {
     "encoder": "ssl_zoo.modalities",
@@ -51,7 +56,12 @@ class Entry:
         return (inspect.getdoc(self.factory) or "").partition("\n")[0]
 
 
+class PartFailed(UserError):
+    """A part that cannot be built, or that cannot be used as its contract says."""
+
+
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
+_MISSING_PLUGINS: list[str] = []
 
 
 def register(kind: str, name: str) -> Callable[[Any], Any]:
@@ -62,6 +72,9 @@ def register(kind: str, name: str) -> Callable[[Any], Any]:
         name: what recipes call it. A name that ends in `/*` stands for a family: `timm/*` builds `timm/resnet18`, and
             the part's positional parameter `model` receives the rest of the name.
 
+    The same class or function of the same module takes the place of its older self, so that a notebook's cell can run
+    again.
+
     Raises:
         UserError: the kind does not exist, or the name is taken.
     """
@@ -69,7 +82,7 @@ def register(kind: str, name: str) -> Callable[[Any], Any]:
         raise UserError(f"unknown kind of part {kind!r}{suggest(kind, _ENTRIES)}")
 
     def add(factory: Any) -> Any:
-        if name in _ENTRIES[kind]:
+        if name in _ENTRIES[kind] and _home(_ENTRIES[kind][name].factory) != _home(factory):
             other = _ENTRIES[kind][name].factory.__module__
             raise UserError(
                 f"{kind} {name!r} is registered twice, by {other} and by {factory.__module__}; rename one of them."
@@ -80,20 +93,25 @@ def register(kind: str, name: str) -> Callable[[Any], Any]:
     return add
 
 
+def _home(factory: Any) -> tuple[str | None, str | None]:
+    return getattr(factory, "__module__", None), getattr(factory, "__qualname__", None)
+
+
 def import_user_module(module: str) -> None:
     """Import a user's module, so that the parts it registers are known.
 
     Raises:
-        UserError: there is no such module.
+        UserError: there is no such module, or it cannot be imported.
     """
     try:
         importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
-            raise
-        raise UserError(
-            f"--import {module}: no module of that name on the Python path; run from its folder, or install it."
-        ) from None
+    except (Exception, SystemExit) as error:
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent is not None and (module == absent or module.startswith(absent + ".")):
+            raise UserError(
+                f"--import {module}: no module of that name on the Python path; run from its folder, or install it."
+            ) from None
+        raise UserError(f"--import {module}: cannot be imported: {told(error)}.") from error
 
 
 @cache
@@ -107,7 +125,15 @@ def _discover(package: str) -> None:
 @cache
 def _load_plugins() -> None:
     for point in entry_points(group="ssl_zoo"):
-        point.load()
+        try:
+            point.load()
+        except Exception as error:  # somebody else's package must not take this one away
+            _MISSING_PLUGINS.append(point.name)
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                _LOG.warning(
+                    f"plug-in {point.name!r} ({point.value}) cannot be imported, and its parts are missing: "
+                    f"{told(error)}; mend or uninstall it."
+                )
 
 
 def names(kind: str) -> list[str]:
@@ -136,7 +162,10 @@ def find(kind: str, name: str) -> tuple[Entry, str]:
         prefix = family[:-1]
         if name.startswith(prefix) and len(name) > len(prefix):
             return _ENTRIES[kind][family], name[len(prefix) :]
-    raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
+    missing = f" The plug-in {', '.join(_MISSING_PLUGINS)} could not be imported." if _MISSING_PLUGINS else ""
+    raise UserError(
+        f"unknown {kind} {name!r}{suggest(name, known)}. A part from a module of yours needs --import MODULE.{missing}"
+    )
 
 
 def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Parameter]:
@@ -145,7 +174,18 @@ def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Paramete
 
 @cache
 def knobs(entry: Entry) -> type[BaseModel]:
-    """Return the pydantic model of a part's knobs: its keyword-only parameters, with their types and defaults."""
+    """Return the pydantic model of a part's knobs: its keyword-only parameters, with their types and defaults.
+
+    Raises:
+        PartFailed: the signature has what pydantic cannot read, such as a type that is not known in its module.
+    """
+    try:
+        return _model_of_knobs(entry)
+    except Exception as error:
+        raise PartFailed(f"{entry.kind} {entry.name!r}: its knobs cannot be read: {told(error)}.") from error
+
+
+def _model_of_knobs(entry: Entry) -> type[BaseModel]:
     factory = entry.factory
     hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
     fields: dict[str, Any] = {}
@@ -156,15 +196,33 @@ def knobs(entry: Entry) -> type[BaseModel]:
     return create_model(f"{entry.kind}_{entry.name}", __config__=config, __doc__=inspect.getdoc(factory), **fields)
 
 
-def check(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Validate a part's knobs and return all of them, defaults filled in.
+def validate(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
+    """Return a part's knobs, validated and complete.
 
     Raises:
         UserError: unknown part.
         pydantic.ValidationError: an unknown knob or a value that its type refuses.
     """
     entry, _ = find(kind, name)
-    return knobs(entry).model_validate(dict(values)).model_dump()
+    return knobs(entry).model_validate(dict(values))
+
+
+def check(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate a part's knobs and return all of them, defaults filled in.
+
+    Raises:
+        UserError: unknown part, unknown or invalid knob.
+    """
+    return _chosen(kind, name, values).model_dump()
+
+
+def _chosen(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
+    try:
+        return validate(kind, name, values)
+    except ValidationError as error:
+        from ssl_zoo.explain import explain_knob
+
+        raise UserError(f"{kind} {name!r}: {explain_knob(error, kind, name)}") from None
 
 
 def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **context: Any) -> Any:
@@ -178,14 +236,10 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
 
     Raises:
         UserError: unknown part, unknown or invalid knob.
+        PartFailed: the part's own code raises.
     """
     entry, rest = find(kind, name)
-    try:
-        chosen = knobs(entry).model_validate(dict(values or {}))
-    except ValidationError as error:
-        from ssl_zoo.explain import explain_knob
-
-        raise UserError(f"{kind} {name!r}: {explain_knob(error, kind, name)}") from None
+    chosen = _chosen(kind, name, values or {})
     if rest:
         context = {**context, "model": rest}
     positional = []
@@ -194,7 +248,15 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
             positional.append(context[parameter.name])
         elif parameter.default is inspect.Parameter.empty:
             offered = ", ".join(sorted(context)) or "nothing"
-            raise TypeError(f"{kind} {name!r} asks for the positional parameter {parameter.name!r}; offered: {offered}")
+            raise UserError(
+                f"{kind} {name!r} asks for the positional parameter {parameter.name!r}; offered: {offered}; make it "
+                "a knob (keyword-only), or give it a default."
+            )
         else:
             positional.append(parameter.default)
-    return entry.factory(*positional, **{key: getattr(chosen, key) for key in type(chosen).model_fields})
+    try:
+        return entry.factory(*positional, **{key: getattr(chosen, key) for key in type(chosen).model_fields})
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        raise PartFailed(f"{kind} {name!r}: cannot be built: {told(error)}.") from error

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo.batch import View
 from ssl_zoo.data import BadSample, Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.rng import generator
@@ -19,15 +20,28 @@ def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> 
 
     Args:
         split: where the samples come from; the first of a seeded shuffle that can be read are shown.
-        policy: the view policy; its `picture` arranges the grid.
+        policy: the view policy; its `picture` makes each row.
         seed: of the shuffle and of the views.
         samples: how many rows.
     """
+    drawn = policy.draw(generator(seed, "picture", 1), min(samples, len(split)))
+    rows: list[Tensor] = []
+    for image in itertools.islice(_readable(split, seed), samples):
+        row = len(rows)
+        params = {name: value[row : row + 1] for name, value in drawn.items()}
+        as_read: Any = image[None] if hasattr(split, "read_batch") else [image]
+        rows.append(policy.picture(image[None], policy(policy.collate(as_read, params))))
+        del image, as_read  # before another is read: they may be large
+    return torch.cat(rows, dim=1)
+
+
+def some_views(split: Split, policy: Any, seed: int, samples: int) -> tuple[Any, list[View]]:
+    """Return some samples, stacked where they are of one shape, and their views."""
     images: Any = list(itertools.islice(_readable(split, seed), samples))
     params = policy.draw(generator(seed, "picture", 1), len(images))
     if len({image.shape for image in images}) == 1:
         images = torch.stack(images)
-    return policy.picture(images, policy(policy.collate(images, params)))
+    return images, policy(policy.collate(images, params))
 
 
 def _readable(split: Split, seed: int) -> Iterator[Tensor]:
@@ -39,5 +53,6 @@ def _readable(split: Split, seed: int) -> Iterator[Tensor]:
             continue
         found = True
         yield sample
+        del sample
     if not found:
         raise UserError(f"none of the {len(split)} samples can be read.")

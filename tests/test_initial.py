@@ -1,5 +1,7 @@
 """First weights from another run: what matches is taken, what does not is told, nothing at all is an error (T41)."""
 
+import os
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -70,7 +72,7 @@ def test_what_matched_and_what_did_not_is_reported(run):
     lines = report(other, weights)
     assert lines[0] == "--init-from: encoder: 12 of 12 tensors taken"
     rest = "6.weight, 7.running_mean, 7.running_var"
-    assert lines[1] == f"--init-from: projector: 13 of 16 tensors taken; not matched: {rest}"
+    assert lines[1] == f"--init-from: projector: 13 of 16 tensors taken; 3 of another shape: {rest}"
     taken = other.projector.state_dict()
     assert torch.equal(taken["0.weight"], trained.projector.state_dict()["0.weight"])
 
@@ -93,8 +95,16 @@ def test_what_holds_no_weights_is_told(run, tmp_path):
     folder, _ = run
     with pytest.raises(UserError, match="--init-part encodr: is no component; did you mean 'encoder'"):
         initial_weights(folder.path, ("encodr",))
-    for source in (tmp_path / "nowhere", tmp_path, folder.path / "nothing.safetensors"):
-        with pytest.raises(UserError, match="is neither a run folder with a checkpoint nor a .safetensors file"):
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "weights.h5").touch()
+    for source, words in {
+        tmp_path / "nowhere": "there is no such file or folder; give a run folder, a .safetensors file or a .pth file",
+        folder.path / "nothing.safetensors": "there is no such file or folder",
+        tmp_path: "is a folder without weights",
+        tmp_path / "pipe.pth": "is no regular file",
+        tmp_path / "weights.h5": r"is neither a run folder nor a file of weights \(.safetensors, .pth, .pt, .bin\)",
+    }.items():
+        with pytest.raises(UserError, match=f"--init-from {source}: {words}"):
             initial_weights(source, ("encoder",))
     for data in (b"", b"text that is no weights", folder.encoder.read_bytes()[:-10]):
         folder.encoder.write_bytes(data)
@@ -103,3 +113,42 @@ def test_what_holds_no_weights_is_told(run, tmp_path):
     checkpoint.save(folder.checkpoint, {"method": {"target.network.x": torch.ones(1)}})
     with pytest.raises(UserError, match="holds no weights of the encoder"):
         initial_weights(folder.path, ("encoder",))
+
+
+def test_a_file_of_torch_save_is_an_encoder_and_never_executed(run, tmp_path):
+    folder, trained = run
+    state, path = trained.encoder.state_dict(), tmp_path / "weights.pth"
+    for held in (state, {"state_dict": state, "epoch": 3}, {"model": state}):
+        torch.save(held, path)
+        assert initial_weights(path, ("encoder",))["encoder"].keys() == state.keys()
+    torch.save(state, path)
+    whole = path.read_bytes()
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    old = (tmp_path / "old.pt").read_bytes()
+    for data in (b"", b"text", whole[:-30], whole[: len(whole) // 2], old, whole[:200] + b"x" * 200 + whole[400:]):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=r"--init-from .*weights\.pth: (is not a whole file of|cannot be read: )"):
+            initial_weights(path, ("encoder",))
+    for held, words in {
+        3: "is no state dict",
+        (1, 2): "is no state dict",
+        "nested": "is no state dict",
+        RunFolder: "holds more than tensors and plain values",
+    }.items():
+        torch.save({"encoder": state} if held == "nested" else held, path)
+        with pytest.raises(UserError, match=words):
+            initial_weights(path, ("encoder",))
+
+
+def test_weights_that_are_not_finite_are_refused(run, tmp_path):
+    _, trained = run
+    state = {name: value.clone() for name, value in trained.encoder.state_dict().items()}
+    state["body.0.weight"][0] = float("nan")
+    with pytest.raises(UserError, match=r"1 of its encoder tensors are not finite .* for example body\.0\.weight"):
+        put_weights(method().encoder, state, "encoder")
+
+
+def test_a_folder_with_the_product_alone_is_enough(run):
+    folder, trained = run
+    folder.checkpoint.unlink()
+    assert initial_weights(folder.path, ("encoder",))["encoder"].keys() == trained.encoder.state_dict().keys()

@@ -134,7 +134,8 @@ def test_data_is_a_source_or_a_section(first, tmp_path):
     assert recipe.data.source.name == "digits" and recipe.data.source.knobs["canvas"] == 32
     assert recipe.data.cache == "memory"
     other = load_recipe("simsiam", [first, "data.cache=memory"], data=str(tmp_path))
-    assert other.data.source.plain() == {"name": "folder", "path": str(tmp_path), "labels": "auto"}
+    knobs = {"path": str(tmp_path), "labels": "auto", "splits": "auto", "value_range": None, "max_pixels": 100_000_000}
+    assert other.data.source.plain() == {"name": "folder", **knobs}
     assert other.data.cache == "memory"
 
 
@@ -284,3 +285,14 @@ def test_what_a_key_is_follows_from_the_model():
     assert {"objective", "evaluation.protocols"} <= paths("list")
     assert {"data", "training", "evaluation", "guard"} <= paths("section")
     assert not paths("part") & paths("list") and not paths("part") & paths("section")
+
+
+def test_knobs_of_the_source_are_turned_on_the_data_that_are_given(tmp_path):
+    changes = ["data.source.labels=none", "data.source.splits={train: a}", "data.cache=none"]
+    for arguments in ({"overrides": changes, "data": str(tmp_path)}, {"overrides": [f"data={tmp_path}", *changes]}):
+        recipe = load_recipe("simsiam", **arguments)
+        knobs = {"path": str(tmp_path), "labels": "none", "splits": {"train": "a"}}
+        assert recipe.data.source.knobs == {**recipe.data.source.knobs, **knobs}
+        assert recipe.data.cache == "none"
+    with pytest.raises(UserError, match=r"data.source.splits.*'some' is not possible"):
+        load_recipe("simsiam", ["data.source.splits=some"], data=str(tmp_path))

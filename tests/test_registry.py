@@ -75,6 +75,8 @@ def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(own_parts
     assert registry.build("head", "made_up", {"rate": 2, "names": ["b"]}, in_dim=7).got == (7, 2.0, 3, ("b",))
     for wrong in ({}, {"rate": "fast"}, {"rate": 1, "time": 3}, {"rate": 1, 3: 3}, {"rate": float("nan")}):
         with pytest.raises(ValidationError):
+            registry.validate("head", "made_up", wrong)
+        with pytest.raises(UserError, match=r"^head 'made_up': (rate|time|3): "):
             registry.check("head", "made_up", wrong)
     with pytest.raises(UserError, match=r"head 'made_up': time: unknown key of head 'made_up'; did you mean 'times'"):
         registry.build("head", "made_up", {"rate": 1, "time": 3}, in_dim=7)
@@ -89,7 +91,7 @@ def test_a_function_is_a_part_and_takes_from_the_context_what_it_names(own_parts
     context = {"total_steps": 10, "steps_per_epoch": 2}
     assert registry.build("schedule", "made_up", {"factor": 0.5}, **context) == (10, 5, 0.5)
     assert registry.build("schedule", "made_up", **context, offset=1) == (10, 1, 1.0)
-    with pytest.raises(TypeError, match="asks for the positional parameter 'total_steps'; offered: steps_per_epoch"):
+    with pytest.raises(UserError, match="asks for the positional parameter 'total_steps'; offered: steps_per_epoch; m"):
         registry.build("schedule", "made_up", steps_per_epoch=2)
 
 
@@ -124,11 +126,56 @@ def test_entry_points_are_loaded_when_parts_are_first_asked_for(own_parts, monke
         registry._load_plugins.cache_clear()  # so that the real ones are asked for again
 
 
+def test_a_plugin_that_cannot_be_imported_is_told_once_and_takes_nothing_away(own_parts, monkeypatch, caplog):
+    class Point:
+        name, value = "broken", "broken.parts"
+
+        def load(self):
+            raise ImportError("cannot import name 'x' from 'y'")
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()])
+    monkeypatch.setattr(registry, "_MISSING_PLUGINS", [])
+    registry._discover.cache_clear()
+    registry._load_plugins.cache_clear()
+    try:
+        assert "ema" in registry.names("target") and "resnet50" in registry.names("encoder")
+        told = "plug-in 'broken' (broken.parts) cannot be imported, and its parts are missing: ImportError: cannot "
+        assert [record.message.startswith(told) for record in caplog.records] == [True]
+        with pytest.raises(UserError, match=r"--import MODULE\. The plug-in broken could not be imported\.$"):
+            registry.find("encoder", "from_it")
+    finally:
+        registry._load_plugins.cache_clear()
+
+
+def test_a_cell_that_runs_again_replaces_its_part(own_parts):
+    def cell(value):
+        @registry.register("pairing", "mine")
+        def mine(*, times: int = value):
+            """A pairing."""
+            return times
+
+        return mine
+
+    cell(1)
+    cell(2)
+    assert registry.build("pairing", "mine") == 2
+    with pytest.raises(UserError, match="pairing 'mine' is registered twice"):
+        registry.register("pairing", "mine")(lambda: 3)
+
+
+def test_a_signature_that_cannot_be_read_is_told(own_parts):
+    @registry.register("pairing", "odd")
+    def odd(*, times: "Nowhere" = 1):  # noqa: F821
+        """A pairing."""
+
+    with pytest.raises(UserError, match="pairing 'odd': its knobs cannot be read: NameError: name 'Nowhere' is not"):
+        registry.build("pairing", "odd")
+
+
 def test_a_module_of_the_users_is_imported_by_name(own_parts, tmp_path, monkeypatch):
     (tmp_path / "my_parts.py").write_text(
         "from ssl_zoo import register\n\n@register('pairing', 'mine')\ndef mine():\n    return 'mine'\n"
     )
-    (tmp_path / "my_broken.py").write_text("import a_module_that_is_not_there\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "my_parts", types.ModuleType("my_parts"))
     monkeypatch.delitem(sys.modules, "my_parts")
@@ -136,5 +183,18 @@ def test_a_module_of_the_users_is_imported_by_name(own_parts, tmp_path, monkeypa
     assert registry.build("pairing", "mine") == "mine"
     with pytest.raises(UserError, match="--import my_prts: no module of that name on the Python path"):
         registry.import_user_module("my_prts")
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):  # the user's bug, not ours to hide
-        registry.import_user_module("my_broken")
+    with pytest.raises(UserError, match="--import a.b: no module of that name"):
+        registry.import_user_module("a.b")
+    words = {
+        "import a_module_that_is_not_there\n": "ModuleNotFoundError: No module named 'a_module_that_is_not_there' (1)",
+        "x = 1\n\n1 / 0\n": "ZeroDivisionError: division by zero (3)",
+        "x = (\n": "SyntaxError: '(' was never closed (1)",
+        "import sys\nsys.exit(3)\n": "SystemExit: 3 (2)",
+        "from ssl_zoo import register\nregister('encodr', 'x')\n": "UserError: unknown kind of part 'encodr'; did you ",
+    }
+    for number, (text, says) in enumerate(words.items()):
+        (tmp_path / f"my_broken{number}.py").write_text(text)
+        with pytest.raises(UserError) as caught:
+            registry.import_user_module(f"my_broken{number}")
+        says = says.replace(" (", f" (my_broken{number}.py, line ")
+        assert str(caught.value).startswith(f"--import my_broken{number}: cannot be imported: {says}")

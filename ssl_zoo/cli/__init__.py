@@ -15,7 +15,7 @@ from ssl_zoo.cli.work import compare, demo, evaluate, report, run, train
 from ssl_zoo.errors import UserError
 
 
-class Commands(click.Group):
+class Commands(options.Once):
     """The group of all commands: a user's mistake is one sentence and exit code 2, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:

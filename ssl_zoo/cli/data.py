@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from ssl_zoo.cli import options
+from ssl_zoo.errors import UserError, shown_name
 
 SHOWN = 20
 """How many classes, sizes and bad files are printed; --json gives all."""
 
 
-@click.group()
+@click.group(cls=options.Once)
 def data() -> None:
     """Look at data before training on it."""
 
@@ -22,43 +23,72 @@ def data() -> None:
 @click.argument("source", metavar="SRC")
 @click.option("--channels", type=click.IntRange(min=1), default=3, show_default=True,
               help="Channels that samples are read with: 3 (RGB) or 1 (grey) for images.")  # fmt: skip
+@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+              help="Set a knob of the source as in training, e.g. -s data.source.splits=none.")  # fmt: skip
 @options.imports
 @options.as_json
-def check(source: str, channels: int, as_json: bool) -> None:
-    """Read every sample of SRC: counts, classes, sizes, statistics, bad files.
+def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Read every sample of SRC: splits, classes, sizes, statistics, bad files, what is left out and why.
 
     SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
     """
     from ssl_zoo import registry
-    from ssl_zoo.data import check_source, resolve
+    from ssl_zoo.data import check_source
+    from ssl_zoo.evaluation import labels
 
-    part: dict[str, Any] = dict(resolve(source))
+    part = _source(source, overrides)
     opened = registry.build("source", part.pop("name"), part, channels=channels)
-    reports = {name: check_source(opened.split(name)) for name in opened.splits}
+    splits = {name: opened.split(name) for name in opened.splits}
+    reports: dict[str, Any] = {name: check_source(split) for name, split in splits.items()}
+    num_bad = sum(report["num_bad"] for report in reports.values())
+    notes = [*getattr(opened, "notes", ()), *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]
     if as_json:
-        options.print_json(reports)
+        options.print_json({**reports, "notes": notes})
     else:
         for name, report in reports.items():
             click.echo(
                 "\n".join([f"{name}: {report['num_samples']} samples, {report['num_bad']} bad", *_lines(report)])
             )
-    if any(report["num_bad"] for report in reports.values()):
+        for note in notes:
+            click.echo(f"note: {note}")
+    if num_bad:
         raise SystemExit(1)
+
+
+def _source(text: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return the source that a text means, as a recipe writes it, with knobs turned."""
+    from ssl_zoo.data import resolve
+    from ssl_zoo.overrides import put, split
+
+    raw: dict[str, Any] = {"data": {"source": resolve(text)}}
+    for override in overrides:
+        key, value = split(override)
+        if not key.startswith("data.source."):
+            raise UserError(f"-s {override}: data check turns knobs of the source only: -s data.source.KNOB=VALUE.")
+        put(raw, key, value, "-s ")
+    return dict(raw["data"]["source"])
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     classes = report["classes"]
     yield f"  classes: {len(classes)}: {_some(classes)}" if classes else "  classes: none, the data have no labels"
+    if classes and report["num_unlabelled"]:
+        yield f"  no label: {report['num_unlabelled']} samples"
     yield f"  height x width: {_some(report['sizes'])}"
     for name in ("mean", "std"):
         yield f"  {name}, 0..1, of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
+    known = sorted(report["remarks"].items(), key=lambda item: -item[1]["num"])
+    for remark, on in known[:SHOWN]:
+        yield f"  {on['num']} of {report['num_samples'] - report['num_bad']}: {remark}; for example {on['example']}"
+    if len(known) > SHOWN:
+        yield f"  and {len(known) - SHOWN} more remarks"
     for name, reason in list(report["bad"].items())[:SHOWN]:
-        yield f"  bad: {name}: {reason}"
+        yield shown_name(f"  bad: {name}: {reason}")
     if report["num_bad"] > SHOWN:
         yield f"  and {report['num_bad'] - SHOWN} more bad ones"
 
 
 def _some(counts: dict[str, int]) -> str:
     """Return `name (count), ...`, with the number of those left out."""
-    listed = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:SHOWN])
+    listed = ", ".join(f"{shown_name(name)} ({count})" for name, count in list(counts.items())[:SHOWN])
     return listed + (f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")

@@ -142,11 +142,11 @@ def views(
     samples: int,
 ) -> None:
     """Write a PNG of what the model really sees: a row a sample, first as it is, then its views."""
-    import torch
     from PIL import Image
 
     from ssl_zoo.api import open_data
     from ssl_zoo.construct import build_encoder, build_views
+    from ssl_zoo.contract import without_memory
     from ssl_zoo.errors import UserError
     from ssl_zoo.recipes import load_recipe
     from ssl_zoo.views_picture import picture_of_views
@@ -154,8 +154,7 @@ def views(
     if not Path(out).parent.is_dir():
         raise UserError(f"--out {out}: the folder {Path(out).parent} does not exist.")
     loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
-    with torch.device("meta"):  # only its channels matter
-        encoder = build_encoder(loaded)
+    encoder = without_memory(lambda: build_encoder(loaded))  # only its channels matter
     policy: Any = build_views(loaded, encoder)
     train = open_data(loaded, policy.channels).train
     picture = picture_of_views(train, policy, loaded.seed, samples)

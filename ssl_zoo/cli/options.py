@@ -9,6 +9,30 @@ from typing import Any
 
 import click
 
+from ssl_zoo.errors import UserError
+
+
+class Once(click.Group):
+    """A group of commands that refuses an option given twice, of which click would silently take the last."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments.
+
+        Raises:
+            UserError: an option that takes one value is given twice.
+        """
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not isinstance(command, click.Group):
+            inner = click.Context(command, info_name=name, parent=ctx, **command.context_settings)
+            _, _, order = command.make_parser(inner).parse_args(args=list(rest))
+            for option in order:
+                single = isinstance(option, click.Option) and not (option.multiple or option.is_flag or option.count)
+                if single and (num := sum(each is option for each in order)) > 1:
+                    raise UserError(f"{option.opts[0]} is given {num} times; it takes one value.")
+        return name, command, rest
+
 
 def _import_modules(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     import sys

@@ -6,7 +6,9 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ssl_zoo.data.remarks import Remarks
 from ssl_zoo.data.source import BadSample, Split
 
 
@@ -18,13 +20,15 @@ def check_source(split: Split) -> dict[str, Any]:
 
     Returns:
         `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; `classes`,
-        `{name: number of samples}`, or None without labels; `sizes`, `{"32x32": number of samples}`, the most
-        frequent first; and for each channel `mean` and `std` over all values of all samples, in 0..1 (empty if no
-        sample can be read).
+        `{name: number of samples}`, or None without labels; `num_unlabelled`, those without a label; `sizes`,
+        `{"32x32": number of samples}`, the most frequent first; for each channel `mean` and `std` over all values of
+        all samples, in 0..1 (empty if no sample can be read); and `remarks`,
+        `{remark: {"num": number of samples, "example": name}}`, on how samples that can be read were understood.
     """
     sizes: Counter[str] = Counter()
     bad: dict[str, str] = {}
-    total, first, second = 0, torch.zeros(0), torch.zeros(0)
+    remarks = Remarks()
+    histogram = torch.zeros(0, 256, dtype=torch.int64)  # of each channel
     for i in range(len(split)):
         try:
             sample = split.read(i)
@@ -32,26 +36,35 @@ def check_source(split: Split) -> dict[str, Any]:
             bad[error.name] = error.reason
             continue
         sizes["x".join(map(str, sample.shape[1:]))] += 1
-        values = sample.flatten(1).double() / 255
-        total += values.shape[1]
-        first = values.sum(1) + (first if len(first) else 0)
-        second = values.square().sum(1) + (second if len(second) else 0)
-    mean = first / max(total, 1)
-    std = (second / max(total, 1) - mean.square()).clamp(min=0).sqrt()
+        values = torch.stack([channel.flatten().bincount(minlength=256) for channel in sample])
+        histogram = values + histogram if len(histogram) else values
+        del sample  # before another is read: they may be large
+        remarks.look(split, i)
+    mean, std = _statistics(histogram.double())
     return {
         "num_samples": len(split),
         "num_bad": len(bad),
         "bad": bad,
         "classes": _classes(split),
+        "num_unlabelled": len(split) if split.labels is None else int((split.labels < 0).sum()),
         "sizes": dict(sizes.most_common()),
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(value, 6) for value in std.tolist()],
+        "remarks": {text: {"num": num, "example": name} for text, (num, name) in remarks.counts.items()},
     }
+
+
+def _statistics(histogram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation `(C,)` in 0..1 of the levels counted in a histogram `(C, 256)`."""
+    level, total = torch.arange(256, dtype=torch.float64) / 255, histogram.sum(1).clamp(min=1)
+    mean = histogram @ level / total
+    return mean, ((histogram * (level - mean[:, None]).square()).sum(1) / total).sqrt()
 
 
 def _classes(split: Split) -> dict[str, int] | None:
     if split.labels is None:
         return None
-    counts = Counter(split.labels.tolist())
-    names = split.class_names
-    return {names[label] if names else str(label): counts[label] for label in sorted(counts)}
+    names, counts = split.class_names, Counter[str]()
+    for label, num in sorted(Counter(split.labels[split.labels >= 0].tolist()).items()):
+        counts[names[label] if names else str(label)] += num  # two classes may have one name
+    return dict(counts)

@@ -22,18 +22,37 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_zoo import rng
+from ssl_zoo.data.memory import LargeSplit
 from ssl_zoo.data.source import BadSample, Budget, Split
 from ssl_zoo.errors import UserError
 
 
 class Policy(Protocol):
-    """What the loader needs of a view policy."""
+    """What the loader needs of a view policy.
+
+    A policy may also have `cut(sample, params)`, which returns what its views need of one sample: then each sample is
+    cut as soon as it is read, so that a process holds one whole sample and not a batch of them, and `collate` gets a
+    list of what `cut` returned. `params` are those of the sample, with leading dimension 1.
+    """
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Return everything random of the views of `num` samples; each tensor has leading dimension `num`."""
 
     def collate(self, samples: Any, params: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what travels to the device, from samples (one tensor or a list) and their parameters."""
+
+
+def cut_one(policy: Policy, sample: Tensor, drawn: dict[str, Tensor], row: int) -> Any:
+    """Return what a policy's views need of a sample: all of it, unless the policy has `cut`.
+
+    Args:
+        policy: the view policy.
+        sample: as it was read.
+        drawn: what the policy drew for a batch.
+        row: the sample's place in that.
+    """
+    cut = getattr(policy, "cut", None)
+    return sample if cut is None else cut(sample, {name: value[row : row + 1] for name, value in drawn.items()})
 
 
 @dataclass(frozen=True)
@@ -74,27 +93,30 @@ class _Reader(Dataset[RawBatch]):
     batch_size: int
 
     def __getitem__(self, request: _Request) -> RawBatch:
-        kept, samples, bad = self._read(request.indices)
-        if not kept:
-            return RawBatch({}, torch.empty(0, dtype=torch.int64), bad)
         # Drawn for the whole batch and then chosen from: neither the number of micro-batches nor a sample left out
         # changes what is drawn for the others.
         drawn = self.policy.draw(rng.generator(self.seed, "views", request.step), self.batch_size)
+        kept, samples, bad = self._read(request, drawn)
+        if not kept:
+            return RawBatch({}, torch.empty(0, dtype=torch.int64), bad)
         rows = torch.tensor(kept) + request.first
         payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
         return RawBatch(payload, torch.tensor(request.indices)[kept], bad)
 
-    def _read(self, indices: list[int]) -> tuple[list[int], Any, list[tuple[str, str]]]:
-        """Return the places in `indices` that could be read, their samples, and those that could not."""
+    def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Any, list[tuple[str, str]]]:
+        """Return the places in the request that could be read, their samples or cuts, and those that could not."""
         if hasattr(self.split, "read_batch"):
-            return list(range(len(indices))), self.split.read_batch(torch.tensor(indices)), []
+            return list(range(len(request.indices))), self.split.read_batch(torch.tensor(request.indices)), []
         kept, samples, bad = [], [], []
-        for place, i in enumerate(indices):
+        for place, i in enumerate(request.indices):
             try:
-                samples.append(self.split.read(i))
-                kept.append(place)
+                sample = self.split.read(i)
             except BadSample as error:
                 bad.append((error.name, error.reason))
+                continue
+            samples.append(cut_one(self.policy, sample, drawn, request.first + place))
+            del sample  # before the next one is read
+            kept.append(place)
         return kept, samples, bad
 
 
@@ -140,7 +162,8 @@ class Loader:
         num_ranks: int = 1,
     ) -> None:
         check_divides(batch_size, accumulate, num_ranks)
-        if num_ranks > 1 and on_error == "skip" and not hasattr(split, "read_batch"):
+        held = hasattr(split, "read_batch") or isinstance(split, LargeSplit)
+        if num_ranks > 1 and on_error == "skip" and not held:
             raise UserError(
                 f"data.on_error: skip would leave {num_ranks} processes with batches of different size, as the samples "
                 "are read during training; use data.cache=memory, which reads them before, or data.on_error=raise."

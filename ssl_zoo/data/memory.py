@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ssl_zoo.data.source import BadSample, Budget, Split, Strings
+from ssl_zoo.data.remarks import remarks_of_some
+from ssl_zoo.data.source import BadSample, Budget, Split, Strings, probes
 from ssl_zoo.data.tolerant import Tolerant
 from ssl_zoo.errors import UserError
 
@@ -18,8 +19,8 @@ Cache = Literal["auto", "memory", "none"]
 AUTO_BYTES = 4 * 2**30
 """`cache="auto"` keeps at most this much in memory, and at most half of what is free."""
 
-NUM_PROBES = 16
-"""Samples, spread over the split, that are read first to see whether all are of one size."""
+WHOLE_BYTES = 4 * 2**20
+"""Samples of up to this size are given to the views whole, in batches; larger ones are cut one by one."""
 
 
 class MemorySplit:
@@ -30,7 +31,10 @@ class MemorySplit:
         labels: `(N,)` int64 or None.
         class_names: the name of each label, or None.
         bad: samples that could not be read and were left out, as name -> reason.
+        remarks_of_some: sentences on how some of the samples were understood.
     """
+
+    remarks_of_some: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -66,6 +70,34 @@ class MemorySplit:
         return self._names[i] if self._names is not None else f"sample {i}"
 
 
+class LargeSplit:
+    """A split in memory whose samples are too large to be copied in batches: they are cut from one by one.
+
+    Attributes:
+        labels: `(N,)` int64 or None.
+        class_names: the name of each label, or None.
+        bad: samples that could not be read and were left out, as name -> reason.
+        nbytes: of all samples.
+        remarks_of_some: sentences on how some of the samples were understood.
+    """
+
+    def __init__(self, whole: MemorySplit) -> None:
+        self._whole = whole
+        self.labels, self.class_names, self.bad = whole.labels, whole.class_names, whole.bad
+        self.nbytes, self.remarks_of_some = whole.data.nbytes, whole.remarks_of_some
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def read(self, i: int) -> Tensor:
+        """Return sample `i`, which is not to be changed."""
+        return self._whole.read(i)
+
+    def name(self, i: int) -> str:
+        """Return the sample's name in the source it came from."""
+        return self._whole.name(i)
+
+
 def load(
     split: Split,
     cache: Cache = "auto",
@@ -77,14 +109,16 @@ def load(
     Args:
         split: what to read.
         cache: `memory` reads all samples now; `auto` does so if they are of one size and take at most 4 GiB and half of
-            the memory that is free; `none` leaves them to be read when they are needed.
+            the memory that is free; `none` leaves them to be read when they are needed. Samples of more than 4 MiB stay
+            single ones, see `LargeSplit`.
         on_error: `raise` stops at the first sample that cannot be read; `skip` leaves those out, see `MemorySplit.bad`.
         bad_budget: the largest fraction of the split that may be left out, 0..1.
 
     Raises:
-        UserError: a sample cannot be read, or more than the budget; `memory` and the sizes differ.
+        UserError: a sample cannot be read, or more than the budget; `memory` and the sizes differ, or are more than is
+            free.
     """
-    if isinstance(split, MemorySplit):
+    if isinstance(split, (MemorySplit, LargeSplit)):
         return split
     lazy: Split = Tolerant(split, bad_budget) if on_error == "skip" else split
     if cache == "none" or (cache == "auto" and not _fits(split)):
@@ -99,6 +133,7 @@ def load(
             budget.add(bad.name, bad.reason)
             continue
         if data is None:
+            _check_room(sample, len(split))
             data = torch.empty((len(split), *sample.shape), dtype=sample.dtype)
         if sample.shape != data.shape[1:]:
             if cache == "auto":
@@ -109,33 +144,42 @@ def load(
             )
         data[len(kept)] = sample
         kept.append(i)
+        del sample
     if data is None:
         raise UserError(f"none of the {len(split)} samples could be read{budget.example()}.")
     labels = None if split.labels is None else split.labels[kept]
     names = Strings(split.name(i) for i in kept)
-    return MemorySplit(data[: len(kept)], labels, split.class_names, names, budget.bad)
+    loaded = MemorySplit(data[: len(kept)], labels, split.class_names, names, budget.bad)
+    loaded.remarks_of_some = tuple(remarks_of_some(split))
+    return loaded if data[0].nbytes <= WHOLE_BYTES else LargeSplit(loaded)
+
+
+def _check_room(sample: Tensor, num: int) -> None:
+    """Refuse what the system would end the process for, after reading most of it."""
+    needed, free = num * sample.nbytes, free_bytes()
+    if needed > free:
+        raise UserError(
+            f"cache: memory needs {needed / 2**30:.1f} GiB for {num} samples of {_size(sample)}, and "
+            f"{free / 2**30:.1f} GiB are free; use cache: auto or none."
+        )
 
 
 def _fits(split: Split) -> bool:
     """Return whether samples spread over the split are of one size, and all of that size fit in memory."""
-    found: Tensor | None = None
+    shape, nbytes = None, 0
     for i in probes(len(split)):
         try:
             sample = split.read(i)
         except BadSample:
             continue  # counted, and told about, by the pass that reads them all
-        if found is not None and sample.shape != found.shape:
+        if shape is not None and sample.shape != shape:
             return False
-        found = sample
-    return found is None or found.numel() * found.element_size() * len(split) <= min(AUTO_BYTES, _free_bytes() // 2)
+        shape, nbytes = sample.shape, sample.nbytes
+        del sample  # before another is read: they may be large
+    return nbytes * len(split) <= min(AUTO_BYTES, free_bytes() // 2)
 
 
-def probes(num: int) -> range:
-    """Return some positions of samples, spread over a split of `num`."""
-    return range(0, num, max(1, num // NUM_PROBES))
-
-
-def _free_bytes() -> int:
+def free_bytes() -> int:
     """Return the memory that is free for programs, where the system says so (Linux); else a lot."""
     info = Path("/proc/meminfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []

@@ -2,70 +2,154 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from ssl_zoo import rng
-from ssl_zoo.data.loader import Policy
-from ssl_zoo.data.memory import MemorySplit, probes
-from ssl_zoo.data.source import BadSample, Split
+from ssl_zoo.data.loader import Policy, cut_one
+from ssl_zoo.data.memory import LargeSplit, MemorySplit, free_bytes
+from ssl_zoo.data.remarks import remarks_of_some
+from ssl_zoo.data.source import BadSample, Split, probes
 
 CHEAP = 5e-5
 """Seconds: what is read faster than this is read in the training process, since the way from another costs as much."""
 
 MOST_WORKERS = 8
+"""Workers that `auto` takes at most."""
+
+MOST_PER_CPU = 8
+"""Workers a CPU that a number is cut to: more only wait for each other, and each takes memory."""
+
+IN_FLIGHT = 3
+"""Batches that a worker holds: one that it makes, and two that wait (the DataLoader's `prefetch_factor`)."""
+
+BYTES_PER_VALUE = 10 / 3
+"""Bytes that an RGB image takes a value at most: while it is decoded, and while it is cut."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The choice: how many worker processes read, and a sentence for the user."""
+    """The choice: how many worker processes read, and a note for the user: a line, and one for each remark."""
 
     num_workers: int
     note: str
 
 
-def choose_reading(split: Split, policy: Policy, asked: int | Literal["auto"]) -> Reading:
+@dataclass(frozen=True)
+class _Probe:
+    """What was found on some samples, on one thread.
+
+    Attributes:
+        seconds: that reading and cutting one takes, the median.
+        largest: bytes of the largest, decoded.
+        cut: bytes of one after `collate`.
+    """
+
+    seconds: float = 0.0
+    largest: int = 0
+    cut: int = 0
+
+    def memory(self, workers: int, batch_size: int) -> float:
+        """Return about how many bytes reading takes, in all processes."""
+        batches = IN_FLIGHT if workers else 1
+        return max(1, workers) * (self.largest * BYTES_PER_VALUE + batches * batch_size * self.cut)
+
+
+def choose_reading(
+    split: Split, policy: Policy, asked: int | Literal["auto"], batch_size: int | None = None
+) -> Reading:
     """Choose the number of workers.
 
     Args:
         split: the samples, in memory or not.
-        policy: the view policy, whose `collate` is done where samples are read.
-        asked: a number, which is taken, or `auto`: none for samples that come in batches (from memory) or are read at
-            once, else one a thread of torch's, at most `MOST_WORKERS`.
+        policy: the view policy, whose `cut` and `collate` are done where samples are read.
+        asked: a number, which is taken up to 8 a CPU, or `auto`: none for samples that come in batches (from memory) or
+            are read at once, else one a thread of torch's, at most `MOST_WORKERS` and what fits in half of the memory
+            that is free.
+        batch_size: samples that a worker reads for a batch, to tell the memory that reading takes.
     """
+    workers, capped = (0, "") if asked == "auto" else _bounded(asked)
     if hasattr(split, "read_batch"):
-        workers = 0 if asked == "auto" else asked
         size = f"{split.data.nbytes / 2**20:.0f} MiB in memory" if isinstance(split, MemorySplit) else "whole batches"
-        return Reading(workers, f"data: {size}; {_by(workers)}")
-    seconds = _seconds(split, policy)
-    workers = asked if asked != "auto" else 0 if seconds < CHEAP else max(1, min(MOST_WORKERS, torch.get_num_threads()))
-    rate = max(1, workers) / max(seconds, 1e-9)
-    return Reading(
-        workers,
-        f"data: read in every epoch anew, {1e3 * seconds:.2g} ms a sample; {_by(workers)}, up to {rate:.0f} samples/s",
-    )
+        return _reading(workers, f"data: {size}; {_by(workers)}{capped}", split)
+    probe = _look(split, policy)
+    if asked == "auto" and probe.seconds >= CHEAP:
+        workers = max(1, min(MOST_WORKERS, torch.get_num_threads()))
+        while batch_size and workers > 1 and 2 * probe.memory(workers, batch_size) > free_bytes():
+            workers -= 1
+            capped = " (more would not fit in memory)"
+    rate = max(1, workers) / max(probe.seconds, 1e-9)
+    where = f"{split.nbytes / 2**20:.0f} MiB in memory, cut" if isinstance(split, LargeSplit) else "read"
+    note = f"data: {where} in every epoch anew, {_milliseconds(probe.seconds)} a sample; {_by(workers)}{capped}"
+    return _reading(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
+
+
+def _reading(workers: int, note: str, split: Split) -> Reading:
+    remarks = getattr(split, "remarks_of_some", None)
+    remarks = remarks_of_some(split) if remarks is None else remarks
+    more = "`ssl-zoo data check` counts all"
+    return Reading(workers, "\n".join([note, *(f"data: {remark} ({more})" for remark in remarks)]))
+
+
+def _bounded(asked: int) -> tuple[int, str]:
+    """Return a number of workers, and a word where it is not the one that was asked for."""
+    cpus = os.cpu_count() or 1
+    most = max(MOST_WORKERS, MOST_PER_CPU * cpus)
+    if asked <= most:
+        return asked, ""
+    return most, f" (data.num_workers={asked} is more than {cpus} CPU{'s' if cpus > 1 else ''} can use)"
 
 
 def _by(workers: int) -> str:
     return "no workers" if workers == 0 else f"{workers} worker{'s' if workers > 1 else ''}"
 
 
-def _seconds(split: Split, policy: Policy) -> float:
-    """Return the time that reading and cutting a sample takes, on one thread: the median of some."""
-    taken = []
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.0f} ms" if seconds >= 0.01 else f"{1e3 * seconds:.2g} ms"
+
+
+def _memory(probe: _Probe, workers: int, batch_size: int | None) -> str:
+    if batch_size is None:
+        return ""
+    needed, free = probe.memory(workers, batch_size), free_bytes()
+    advice = ""
+    if needed > free:
+        fewer = "lower data.num_workers or training.batch_size" if workers > 1 else "lower training.batch_size"
+        advice = f", more than the {_size(free)} that are free: {fewer}"
+    return f", about {_size(needed)} for reading{advice}"
+
+
+def _size(num: float) -> str:
+    return f"{num / 2**30:.1f} GiB" if num >= 2**30 else f"{max(1, num / 2**20):.0f} MiB"
+
+
+def _look(split: Split, policy: Policy) -> _Probe:
+    """Read and cut some samples."""
+    taken, largest, cut = [], 0, 0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
         for i in probes(len(split)):
             started = time.perf_counter()
             try:
-                policy.collate([split.read(i)], policy.draw(rng.generator(0, "probe"), 1))
+                sample = split.read(i)
             except BadSample:
                 continue  # counted, and told about, where it is met in training
+            size = sample.nbytes
+            payload = _collated(sample, policy)
+            del sample
             taken.append(time.perf_counter() - started)
+            largest, cut = max(largest, size), max(cut, sum(value.nbytes for value in payload.values()))
     finally:
         torch.set_num_threads(threads)
-    return sorted(taken)[len(taken) // 2] if taken else 0.0
+    return _Probe(sorted(taken)[len(taken) // 2], largest, cut) if taken else _Probe()
+
+
+def _collated(sample: Any, policy: Policy) -> dict[str, Tensor]:
+    drawn = policy.draw(rng.generator(0, "probe"), 1)
+    return policy.collate([cut_one(policy, sample, drawn, 0)], drawn)

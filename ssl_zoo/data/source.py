@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, shown_name
 
 
 class BadSample(UserError):
@@ -31,7 +31,7 @@ class BadSample(UserError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"cannot read {self.name}: {self.reason}."
+        return shown_name(f"cannot read {self.name}: {self.reason}.")
 
 
 class Budget:
@@ -77,9 +77,13 @@ class Budget:
 class Split(Protocol):
     """The samples of one split. It travels to worker processes, so it must pickle, and stay small when it does.
 
+    A split may also have `remarks(i) -> tuple[str, ...]`: what the user should know of how sample `i`, which can be
+    read, is understood, such as `50 pages, of which the first is used`. Equal remarks are counted.
+
     Attributes:
-        labels: `(N,)` int64, or None where the data have none. They are for evaluation and never reach a method.
-        class_names: the name of each label, or None where they have none.
+        labels: `(N,)` int64, numbers from 0 that mean the same in all splits of a source, -1 for a sample without one;
+            or None where no sample has one. They are for evaluation and never reach a method.
+        class_names: the name of each label, or None where they have none; the same list for all splits of a source.
     """
 
     labels: Tensor | None
@@ -99,8 +103,20 @@ class Split(Protocol):
         """Return what the user calls sample `i`: a file name, or `row 17 of train.parquet`."""
 
 
+NUM_PROBES = 16
+"""Samples, spread over a split, that are looked at before all are read."""
+
+
+def probes(num: int) -> range:
+    """Return the positions of some samples, spread over a split of `num`."""
+    return range(0, num, max(1, num // NUM_PROBES))
+
+
 class Source(Protocol):
     """Where data come from.
+
+    It may have `notes`, a tuple of sentences for the user: what was left out, with counts and an example, and what was
+    understood otherwise than it is written.
 
     Attributes:
         splits: the names of its splits, `train` first.

@@ -32,6 +32,10 @@ class Tolerant:
         """Return what the user calls sample `i`."""
         return self._split.name(i)
 
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return what a user should know of how sample `i` is understood, where the split says so."""
+        return self._split.remarks(i) if hasattr(self._split, "remarks") else ()
+
     def budget(self) -> Budget:
         """Return a new, empty list of bad samples with the split's limit."""
         return Budget(len(self), "skip", self._bad_budget)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ssl_zoo.batch import View, encode
 from ssl_zoo.construct import build_views
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.features import read
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import load_recipe
 
@@ -73,7 +72,7 @@ def check_views(recipe: str, overrides: Sequence[str], encoder: nn.Module, polic
     of_views = [override for override in overrides if override.startswith("views")]
     if not of_views:
         return
-    sample, _ = read(split, torch.arange(1))
+    sample = split.read(0)[None]
     plain = policy.plain(sample)
     for override in of_views:
         other = _without(recipe, overrides, override)

@@ -75,26 +75,27 @@ def chosen(num: int, limit: int | None) -> Tensor:
     return torch.randperm(num, generator=generator(0, "limit"))[:limit].sort().values
 
 
-def read(
-    split: Any, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
-) -> tuple[Tensor | list[Tensor], Tensor]:
-    """Return samples of a split and their indices: those asked for, less those that `budget` lets be left out.
+def plain(
+    policy: Any, split: Any, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
+) -> tuple[Tensor | None, Tensor]:
+    """Return plain samples of a split and their indices: those asked for, less those that `budget` lets be left out.
 
-    Samples are one tensor on `device` if the split keeps them so, else a list of decoded samples.
+    Samples that the split does not keep as one tensor are made plain one by one, as soon as they are read: a batch of
+    whole photographs would take gigabytes. None stands for no samples.
     """
     if hasattr(split, "read_batch"):
-        return split.read_batch(index).to(device), index
+        return policy.plain(split.read_batch(index).to(device)), index
     samples, kept = [], []
     for i in index.tolist():
         try:
-            samples.append(split.read(i))
+            samples.append(policy.plain(split.read(i)[None]))
         except BadSample as error:
             if budget is None:
                 raise
             budget.add(error.name, error.reason)
             continue
         kept.append(i)
-    return samples, torch.tensor(kept, dtype=torch.int64)
+    return torch.cat(samples) if samples else None, torch.tensor(kept, dtype=torch.int64)
 
 
 def _collect(
@@ -114,10 +115,10 @@ def _collect(
     index = chosen(len(split), limit)
     with torch.no_grad():
         for part in index.split(batch_size):
-            samples, kept = read(split, part, device, budget)
-            if not len(kept):
+            samples, kept = plain(policy, split, part, device, budget)
+            if samples is None:
                 continue
-            h = embed(policy.plain(samples).to(device)).float().cpu()
+            h = embed(samples.to(device)).float().cpu()
             if x is None:
                 x = torch.empty(len(index), h.shape[1])
             x[num : num + len(kept)] = h

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ssl_zoo.errors import UserError
 from ssl_zoo.registry import register
 
 
@@ -20,6 +21,8 @@ Reduce = Literal["mean", "sum"]
 
 
 def _scale(reduce: Reduce, pairs: list[tuple[Tensor, Tensor]]) -> Pairs:
+    if not pairs:
+        raise UserError("pairing: no view has another one to be compared with; set views.num_views to 2 or more.")
     return Pairs(pairs, 1 / len(pairs) if reduce == "mean" else 1.0)
 
 
@@ -72,4 +75,4 @@ class OneWay(nn.Module):
         for target in t[1:]:
             if target is not None:
                 return Pairs([(p[0], target)], 1.0)
-        raise ValueError("one_way needs a second view that is a target")
+        raise UserError("pairing one_way: there is no second view that is a target; set views.num_views to 2 or more.")

@@ -82,7 +82,8 @@ def test_parquet_without_labels(cli, tmp_path):
 
 def test_a_registered_source(cli):
     report = json.loads(cli("data", "check", "digits", "--channels", 1, "--json").stdout)
-    assert set(report) == {"train", "test"} and report["train"]["sizes"] == {"20x20": report["train"]["num_samples"]}
+    assert set(report) == {"train", "test", "notes"} and report["notes"] == []
+    assert report["train"]["sizes"] == {"20x20": report["train"]["num_samples"]}
     assert sorted(report["train"]["classes"]) == [str(digit) for digit in range(10)]
 
 

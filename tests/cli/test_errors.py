@@ -132,7 +132,7 @@ def test_a_data_path_that_is_absent_empty_or_without_images(refused, tiny, tmp_p
     for name in ("a.txt", "b.txt", "c.csv", "d"):
         (tmp_path / "texts" / name).touch()
     assert refused("train", tiny, "--data", "texts", "--out", "run").startswith(
-        "the folder texts has 4 files but none to read: their extensions are .txt (2), .csv (1), none (1); those read "
+        "the folder texts has 4 files but none to read: their endings are .txt (2), .csv (1), no ending (1); those "
     )
     assert "no source reads such a file" in refused("train", tiny, "--data", "texts/a.txt", "--out", "run")
 
@@ -234,7 +234,7 @@ def test_init_from_that_matches_nothing(refused, tiny, trained):
 
 def test_init_from_what_holds_nothing(refused, tiny, trained):
     assert refused("train", tiny, "--init-from", "nowhere", "--out", "run") == (
-        "--init-from nowhere: is neither a run folder with a checkpoint nor a .safetensors file."
+        "--init-from nowhere: there is no such file or folder; give a run folder, a .safetensors file or a .pth file."
     )
     assert refused("train", tiny, "--init-from", trained, "--init-part", "head", "--out", "run").startswith(
         "--init-part head: is no component. Known: encoder, predictor, projector"

@@ -36,7 +36,9 @@ def test_every_bad_sample_is_named_and_every_size_counted():
         "num_bad": 2,
         "bad": {"1.png": "damaged", "4.png": "damaged"},
         "classes": None,
+        "num_unlabelled": 6,
         "sizes": {"2x2": 3, "2x4": 1},
         "mean": [0.2],
         "std": [0.0],
+        "remarks": {},
     }

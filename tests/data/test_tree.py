@@ -8,7 +8,7 @@ from ssl_zoo.errors import UserError
 
 def plan(*paths: str, labels: str = "auto") -> dict[str, list[tuple[str, str | None]]]:
     """Return for each split its files, each with the name of its class."""
-    listings = arrange(paths, extensions={".png", ".jpg"}, labels=labels, where="the folder x")
+    listings = arrange(paths, extensions={".png", ".jpg"}, labels=labels, where="the folder x").splits
     return {
         name: [
             (path, None if listing.labels is None else listing.class_names[listing.labels[i]])
@@ -72,9 +72,13 @@ def test_an_unlabelled_split_beside_a_labelled_one():
 
 
 def test_images_outside_the_splits_are_told():
-    with pytest.warns(UserWarning, match=r"the folder x: 2 images outside train/, test/ are not used"):
-        splits = plan("train/1.png", "test/2.png", "unlabeled/3.png", "4.png")
-    assert splits == {"train": [("train/1.png", None)], "test": [("test/2.png", None)]}
+    paths = ("train/1.png", "test/2.png", "unlabeled/3.png", "4.png")
+    assert plan(*paths) == {"train": [("train/1.png", None)], "test": [("test/2.png", None)]}
+    [note] = arrange(paths, extensions={".png"}, labels="auto", where="the folder x").notes
+    assert note.startswith(
+        "the folder x: 2 images outside train/ and test/ are not used: no folder (1), unlabeled/ (1)"
+    )
+    assert note.endswith("data.source.splits={train: [train, unlabeled], test: test}.")
 
 
 def test_labels_can_be_refused_or_insisted_on():
@@ -89,7 +93,7 @@ def test_nothing_to_read_is_told_with_counts():
         plan()
     with pytest.raises(UserError, match=r"the folder x is empty"):
         plan(".DS_Store")
-    with pytest.raises(UserError, match=r"has 4 files but none to read: .*\.txt \(2\), \.csv \(1\), none \(1\);"):
+    with pytest.raises(UserError, match=r"has 4 files but none to read: .*\.txt \(2\), \.csv \(1\), no ending \(1\);"):
         plan("a.txt", "b/c.TXT", "d.csv", "README")
 
 

@@ -130,3 +130,9 @@ def test_a_short_run_is_judged_at_its_end_by_what_there_is():
 )
 def test_a_short_run_is_looked_at_more_often_and_a_long_one_as_it_says(every, patience, steps, expected):
     assert check_every(every, patience, steps) == expected
+
+
+def test_the_batch_to_double_is_the_recipes_and_not_the_part_that_was_looked_at():
+    guard = CollapseGuard(patience=1, facts={"batch_size": 256, "terms": ["mse", "variance", "covariance"]})
+    (alarm,) = fed(guard, [views(num=16), line(num=16, dim=32)])
+    assert "allow 15)" in alarm.message and alarm.remedies[0].endswith("-s training.batch_size=512")

@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ssl_zoo.batch import View
+from ssl_zoo.batch import Role, View
 from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.cuts import Cut
 from ssl_zoo.modalities.image.geometry import Interpolation
 from ssl_zoo.modalities.image.views import Augment, Fraction, PerView, Positive, Probability, Samples, Strength
 from ssl_zoo.registry import register
@@ -118,6 +119,21 @@ class MultiCrop(nn.Module):
         assert isinstance(policy, Augment)
         return policy
 
+    @property
+    def mean(self) -> Tensor:
+        """What the views subtract, `(1, C, 1, 1)`."""
+        return self._policy("global").mean
+
+    @property
+    def std(self) -> Tensor:
+        """What the views divide by, `(1, C, 1, 1)`."""
+        return self._policy("global").std
+
+    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
+        """Return the role and the shape `(C, S, S)` of each view, global ones first."""
+        local: list[tuple[Role, tuple[int, ...]]] = [("local", shape) for _, shape in self._policy("local").shapes()]
+        return self._policy("global").shapes() + local
+
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, views of its role, ...)`."""
         return {
@@ -126,7 +142,13 @@ class MultiCrop(nn.Module):
             for name, value in self._policy(role).draw(generator, num).items()
         }  # fmt: skip
 
-    def collate(self, samples: Samples, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def cut(self, sample: Tensor, params: dict[str, Tensor]) -> dict[str, Cut]:
+        """Return what the views of each role need of one image; see `Augment.cut`."""
+        return {role: self._policy(role).cut(sample, _of(role, params)) for role in ROLES}
+
+    def collate(
+        self, samples: Tensor | Sequence[Tensor | dict[str, Cut]], params: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Put samples and draws together, in the loader; see `Augment.collate`.
 
         Returns:
@@ -134,7 +156,10 @@ class MultiCrop(nn.Module):
         """
         payload: dict[str, Tensor] = {}
         for role in ROLES:
-            part = self._policy(role).collate(samples, _of(role, params))
+            own: Any = samples
+            if not isinstance(samples, Tensor):
+                own = [sample[role] if isinstance(sample, dict) else sample for sample in samples]
+            part = self._policy(role).collate(own, _of(role, params))
             for name, value in part.items():
                 payload[name if name == "image" else f"{role}.{name}"] = value
         return payload

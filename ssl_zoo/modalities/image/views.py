@@ -14,10 +14,11 @@ import torchvision.transforms.v2.functional as TF
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.batch import View
+from ssl_zoo.batch import Role, View
 from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image import geometry, geometry_large
+from ssl_zoo.modalities.image import geometry
 from ssl_zoo.modalities.image.constants import constant
+from ssl_zoo.modalities.image.cuts import Cut, cut_image, join
 from ssl_zoo.modalities.image.geometry import Interpolation
 from ssl_zoo.modalities.image.plan import Look, Plan
 from ssl_zoo.modalities.image.rendering import render
@@ -125,6 +126,10 @@ class Augment(nn.Module):
             )
         return torch.tensor(values, dtype=torch.float32).expand(self.channels).reshape(1, -1, 1, 1).clone()
 
+    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
+        """Return the role and the shape `(C, S, S)` of each view."""
+        return [("global", (self.channels, self.size, self.size))] * self.num_views
+
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, num_views, ...)`.
 
@@ -139,12 +144,26 @@ class Augment(nn.Module):
             "sigma": torch.rand(*shape, generator=generator),
         }
 
-    def collate(self, samples: Samples, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def cut(self, sample: Tensor, params: dict[str, Tensor]) -> Cut:
+        """Return what the views need of one image, uint8 `(C, H, W)`, as soon as it is read.
+
+        Args:
+            sample: the image.
+            params: what `draw` gave for it, each entry `(1, num_views, ...)`.
+
+        Raises:
+            UserError: as `collate`.
+        """
+        self._check([sample])
+        height, width = (torch.full((self.num_views,), side) for side in sample.shape[1:])
+        return cut_image(sample, self._boxes(params["crop"][0], height, width), self.size, self.interpolation)
+
+    def collate(self, samples: Tensor | Sequence[Tensor | Cut], params: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put samples and draws together, in the loader.
 
         Args:
-            samples: uint8 `(B, C, H, W)`, passed on as they are, or images of several sizes `(C, H_i, W_i)`, which are
-                cut and resized here.
+            samples: uint8 `(B, C, H, W)`, passed on as they are; or of images of several sizes `(C, H_i, W_i)` what
+                `cut` made of them, or they themselves, which are cut here.
             params: what `draw` gave for these samples.
 
         Returns:
@@ -153,21 +172,14 @@ class Augment(nn.Module):
         Raises:
             UserError: samples that are not uint8, or have other channels than this policy.
         """
-        self._check(samples)
         if isinstance(samples, Tensor):
+            self._check(samples)
             return {"image": samples, **params}
-        heights = torch.tensor([sample.shape[1] for sample in samples])
-        widths = torch.tensor([sample.shape[2] for sample in samples])
-        boxes = torch.stack([self._boxes(params["crop"][:, v], heights, widths) for v in range(self.num_views)])
-        cut = torch.stack(
-            [
-                geometry_large.cut(sample, box, self.size, self.interpolation)
-                for each in boxes.int().tolist()
-                for sample, box in zip(samples, each, strict=True)
-            ]
-        ).unflatten(0, (self.num_views, -1))
-        scale = torch.stack([heights, widths, heights, widths], dim=1)
-        return {"cut": cut, "geometry": boxes / scale, **{k: v for k, v in params.items() if k != "crop"}}
+        cuts = [
+            sample if isinstance(sample, Cut) else self.cut(sample, {k: v[i : i + 1] for k, v in params.items()})
+            for i, sample in enumerate(samples)
+        ]
+        return {**join(cuts), **{k: v for k, v in params.items() if k != "crop"}}
 
     def _check(self, samples: Samples) -> None:
         for sample in [samples] if isinstance(samples, Tensor) else samples:

@@ -90,7 +90,7 @@ def test_exif_orientation_is_applied(orientation, quarter_turns):
         (encoded(Image.fromarray(ramp()))[:45], "damaged image"),
         (encoded(Image.new("RGB", (64, 64), "red"), "JPEG")[:400], "damaged image"),
         (encoded(Image.fromarray(ramp(np.float32)), "TIFF"), "floating-point pixels have no known range"),
-        (encoded(Image.fromarray(ramp(np.int32) * 1000), "TIFF"), "32-bit pixels beyond the range 0..65535"),
+        (encoded(Image.fromarray(ramp(np.int32) * 1000), "TIFF"), "signed 32-bit pixels have no known range"),
     ],
 )
 def test_what_is_no_image_is_a_bad_sample_with_a_reason(data, reason):

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ssl_zoo.blame import told
+from ssl_zoo.contract import patches_left_over
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.registry import register
+from ssl_zoo.registry import PartFailed, register
 
 
 @register("encoder", "timm/*")
-class TimmEncoder(nn.Module):
+def timm_encoder(
+    model: str,
+    size: int | None = None,
+    local_size: int | None = None,
+    *,
+    in_channels: Annotated[int, Field(ge=1)] = 3,
+    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None,
+) -> nn.Module:
     """A timm model without its classifier, untrained: `(B, C, H, W)` -> its pooled features `(B, out_dim)`.
+
+    It is timm's own module, so that its weights have timm's names.
 
     Args:
         model: timm's name of it.
@@ -26,52 +38,63 @@ class TimmEncoder(nn.Module):
     Raises:
         UserError: timm has no such model, or it does not take such images.
     """
+    import timm
 
-    def __init__(
-        self,
-        model: str,
-        size: int | None = None,
-        local_size: int | None = None,
-        *,
-        in_channels: Annotated[int, Field(ge=1)] = 3,
-        drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None,
-    ):
-        import timm
+    if not timm.is_model(model):
+        raise UserError(f"encoder 'timm/{model}': timm has no such model{_nearest(model, timm.list_models())}")
+    options: dict[str, Any] = {} if drop_path is None else {"drop_path_rate": drop_path}
+    config = timm.get_pretrained_cfg(model)
+    if size is not None and config is not None and config.fixed_input_size:
+        options["img_size"] = size
+        if local_size not in (None, size):
+            options["dynamic_img_size"] = True
+    try:
+        made: Any = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_channels, **options)
+    except Exception as error:
+        if "img_size" in options:
+            _check_patches(_at_its_own_size(model), f"timm/{model}", "views.size", size)
+        where = "" if size is None else f" for views of {size} pixels"
+        if "dynamic_img_size" in options:
+            where += f" and local views of {local_size}"
+        raise PartFailed(f"encoder 'timm/{model}': timm cannot make it{where}: {told(error)}.") from error
+    for key, side in (("views.size", size), ("views.local_size", local_size)):
+        _check_patches(made, f"timm/{model}", key, side)
+    made.in_channels, made.out_dim = in_channels, getattr(made, "head_hidden_size", made.num_features)
+    made.own_names = own_names
+    made.register_load_state_dict_pre_hook(_take_old_names)
+    return made
 
-        super().__init__()
-        if not timm.is_model(model):
-            raise UserError(f"encoder 'timm/{model}': timm has no such model{_nearest(model, timm.list_models())}")
-        self.in_channels = in_channels
-        options: dict[str, Any] = {} if drop_path is None else {"drop_path_rate": drop_path}
-        try:
-            config = timm.get_pretrained_cfg(model)
-            if size is not None and config is not None and config.fixed_input_size:
-                options["img_size"] = size
-                if local_size not in (None, size):
-                    options["dynamic_img_size"] = True
-            made: Any = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_channels, **options)
-            self.model: nn.Module = made
-            self.out_dim: int = getattr(made, "head_hidden_size", made.num_features)
-            for each in (size, local_size):
-                if each is not None:
-                    self._try(each)
-        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-            where = "" if size is None else f" for views of {size} pixels"
-            reason = str(error) or type(error).__name__
-            raise UserError(f"encoder 'timm/{model}': timm cannot make it{where}: {reason}") from None
 
-    @torch.no_grad()
-    def _try(self, size: int) -> None:
-        """Run one image through: some models are built for a size that they then cannot work at."""
-        self.eval()
-        h = self(torch.zeros(1, self.in_channels, size, size))
-        self.train()
-        if h.shape != (1, self.out_dim):
-            raise ValueError(f"its features have shape {tuple(h.shape)}, not (1, {self.out_dim})")
+def _check_patches(made: Any, name: str, key: str, side: int | None) -> None:
+    """Make sure that a transformer's patches divide the views: it would not see the border, or stop in the middle."""
+    from timm.layers import HybridEmbed, PatchEmbed
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features `(B, out_dim)` of images `(B, C, H, W)`."""
-        return self.model(x)
+    cut = getattr(made, "patch_embed", None)
+    if side is None or not isinstance(cut, (HybridEmbed, PatchEmbed)) or getattr(cut, "dynamic_img_pad", False):
+        return
+    # A hybrid's convolutions pad, so that its patches, which are cut from their maps, are what must divide.
+    whole = isinstance(cut, HybridEmbed) and max(cut.patch_size) == 1
+    patches: Any = cut.feat_ratio(as_scalar=False)
+    for patch in patches:
+        if side % patch and not whole:
+            raise UserError(patches_left_over(key, side, patch, name))
+
+
+def _at_its_own_size(model: str) -> nn.Module:
+    import timm
+
+    with torch.device("meta"):
+        return timm.create_model(model, pretrained=False, num_classes=0)
+
+
+def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under timm's names: older runs wrote them with `model.` in front."""
+    return {name.removeprefix("model."): value for name, value in weights.items()}
+
+
+def _take_old_names(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    for name in [name for name in state if name.startswith(prefix + "model.")]:
+        state[prefix + name.removeprefix(prefix + "model.")] = state.pop(name)
 
 
 def _nearest(model: str, known: list[str]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
 
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.files import read_regular
+from ssl_zoo.data.split_names import Splits
 from ssl_zoo.data.tree import Labels, Listing, arrange
+from ssl_zoo.data.walk import Walk
 from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image.decode import EXTENSIONS, check_channels, decode
+from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
 
@@ -25,20 +26,40 @@ class Folder:
         channels: 1 (grey) or 3 (RGB); images are converted.
         path: the folder.
         labels: `auto` as above; `folder` insists on labels, `none` leaves them out.
+        splits: `auto` as above, also under names like `Training` and `val2017`; `none` takes all folders for classes;
+            or the folders of each split, `{train: [a, b], test: c}`, `*` for any one folder.
+        value_range: the values that are black and white in images of more than 8 bits or with signs, such as [0, 4095];
+            None takes the range of their type.
+        max_pixels: an image of more pixels is refused, and a file of more than 8 bytes for each of these.
+
+    Attributes:
+        notes: sentences about what was left out, and how the folder was understood.
 
     Raises:
-        UserError: no such folder, or no image in it.
+        UserError: no such folder, no image in it, or folders that look like splits and are not clear.
     """
 
-    def __init__(self, channels: int, *, path: str, labels: Labels = "auto") -> None:
-        check_channels(channels)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        path: str,
+        labels: Labels = "auto",
+        splits: Splits = "auto",
+        value_range: ValueRange | None = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+    ) -> None:
+        self._decoding = Decoding(channels, value_range, max_pixels)
         self._root = Path(path).expanduser()
         if not self._root.exists():
             raise UserError(f"the data path {path} does not exist.")
         if not self._root.is_dir():
             raise UserError(f"the data path {path} is a file, not a folder of images.")
-        self._channels = channels
-        self._listings = arrange(_files(self._root), extensions=EXTENSIONS, labels=labels, where=f"the folder {path}")
+        where = f"the folder {path}"
+        walk = Walk(self._root, EXTENSIONS)
+        found = arrange(walk, extensions=EXTENSIONS, labels=labels, where=where, splits=splits)
+        self._listings = found.splits
+        self.notes = (*walk.notes(where), *found.notes)
         self.splits = tuple(self._listings)
 
     @staticmethod
@@ -48,15 +69,15 @@ class Folder:
 
     def split(self, name: str) -> FolderSplit:
         """Return the split of that name."""
-        return FolderSplit(self._root, self._listings[name], self._channels)
+        return FolderSplit(self._root, self._listings[name], self._decoding)
 
 
 class FolderSplit:
     """Image files, read one by one; see `ssl_zoo.data.Split`."""
 
-    def __init__(self, root: Path, listing: Listing, channels: int) -> None:
+    def __init__(self, root: Path, listing: Listing, decoding: Decoding) -> None:
         self.labels, self.class_names = listing.labels, listing.class_names
-        self._root, self._paths, self._channels = root, listing.paths, channels
+        self._root, self._paths, self._decoding = root, listing.paths, decoding
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -64,37 +85,13 @@ class FolderSplit:
     def read(self, i: int) -> Tensor:
         """Return image `i`, uint8 `(C, H, W)`."""
         name = self.name(i)
-        try:
-            data = Path(name).read_bytes()
-        except OSError as error:
-            raise BadSample(name, error.strerror or str(error)) from error
-        return decode(data, self._channels, name)
+        return self._decoding.decode(read_regular(name, self._decoding.max_bytes), name)
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return what a user should know of how image `i` is understood."""
+        name = self.name(i)
+        return self._decoding.remarks(read_regular(name, self._decoding.max_bytes), name)
 
     def name(self, i: int) -> str:
         """Return the path of image `i`."""
         return str(self._root / self._paths[i])
-
-
-def _files(root: Path) -> Iterator[str]:
-    """Yield the files below `root`, relative to it. Links to folders are followed, but no folder is entered twice."""
-
-    def fail(error: OSError) -> None:
-        raise UserError(f"cannot list the folder {error.filename}: {error.strerror}.")
-
-    entered = {_identity(str(root))}
-    for folder, below, files in os.walk(root, followlinks=True, onerror=fail):
-        relative = Path(folder).relative_to(root)
-        for file in files:
-            yield (relative / file).as_posix()
-        fresh = []
-        for name in sorted(below):
-            identity = _identity(os.path.join(folder, name))
-            if identity not in entered:
-                entered.add(identity)
-                fresh.append(name)
-        below[:] = fresh
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.files import check_size
 from ssl_zoo.data.source import BadSample
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.modalities.image.decode import check_channels, decode
+from ssl_zoo.modalities.image.decode import MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
 _IMAGE_COLUMNS = ("image", "img")
@@ -42,17 +44,26 @@ class Parquet:
         channels: 1 (grey) or 3 (RGB); images are converted.
         path: the file or folder.
         label: the column of integer labels; `auto` takes `label` where there is one, None leaves labels out.
+        value_range: as in `folder`.
+        max_pixels: as in `folder`.
 
     Raises:
         UserError: no such file, no column of images, or no such column of labels.
     """
 
-    def __init__(self, channels: int, *, path: str, label: str | None = "auto") -> None:
-        check_channels(channels)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        path: str,
+        label: str | None = "auto",
+        value_range: ValueRange | None = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+    ) -> None:
+        self._decoding = Decoding(channels, value_range, max_pixels)
         root = Path(path).expanduser()
         if not root.exists():
             raise UserError(f"the data path {path} does not exist.")
-        self._channels = channels
         self._files = {name: [_inspect(file, label) for file in files] for name, files in _find(root).items()}
         self.splits = tuple(self._files)
 
@@ -63,7 +74,7 @@ class Parquet:
 
     def split(self, name: str) -> ParquetSplit:
         """Return the split of that name, read into memory."""
-        return ParquetSplit(self._files[name], self._channels)
+        return ParquetSplit(self._files[name], self._decoding)
 
 
 class ParquetSplit:
@@ -73,10 +84,10 @@ class ParquetSplit:
     of the files only, and reads them again.
     """
 
-    def __init__(self, files: list[_File], channels: int) -> None:
+    def __init__(self, files: list[_File], decoding: Decoding) -> None:
         import pyarrow as pa
 
-        self._files, self._channels = files, channels
+        self._files, self._decoding = files, decoding
         columns = [_read(file) for file in files]
         self._images = pa.chunked_array([chunk for images, _ in columns for chunk in images.chunks], pa.large_binary())
         self._ends = np.cumsum([len(images) for images, _ in columns])
@@ -89,10 +100,18 @@ class ParquetSplit:
 
     def read(self, i: int) -> Tensor:
         """Return image `i`, uint8 `(C, H, W)`."""
-        data = self._images[i].as_py()
-        if data is None:
+        return self._decoding.decode(self._encoded(i), self.name(i))
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return what a user should know of how image `i` is understood."""
+        return self._decoding.remarks(self._encoded(i), self.name(i))
+
+    def _encoded(self, i: int) -> bytes:
+        value = self._images[i]
+        if not value.is_valid:
             raise BadSample(self.name(i), "the row holds no image bytes")
-        return decode(data, self._channels, self.name(i))
+        check_size(value.as_buffer().size, self.name(i), self._decoding.max_bytes)
+        return value.as_py()
 
     def name(self, i: int) -> str:
         """Return the row within its file, counted from 0: `row 17 of train.parquet`."""
@@ -100,7 +119,7 @@ class ParquetSplit:
         return f"row {i - (self._ends[file - 1] if file else 0)} of {self._files[file].path.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ParquetSplit, (self._files, self._channels)
+        return ParquetSplit, (self._files, self._decoding)
 
 
 def _find(root: Path) -> dict[str, list[Path]]:

@@ -12,9 +12,9 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
-from ssl_zoo.data.source import BadSample
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.modalities.image.decode import check_channels, to_tensor
+from ssl_zoo.modalities.image.decode import MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
 
@@ -27,14 +27,24 @@ class Torchvision:
         model: the name of the class in `torchvision.datasets`.
         root: the folder of torchvision's downloads.
         download: fetch the data if they are not there.
+        value_range: as in `folder`.
+        max_pixels: as in `folder`.
 
     Raises:
         UserError: no such data set, not downloaded, or not made of images.
     """
 
-    def __init__(self, channels: int, model: str, *, root: str = "data", download: bool = False) -> None:
-        check_channels(channels)
-        self._channels, self._name = channels, f"torchvision/{model}"
+    def __init__(
+        self,
+        channels: int,
+        model: str,
+        *,
+        root: str = "data",
+        download: bool = False,
+        value_range: ValueRange | None = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+    ) -> None:
+        self._decoding, self._name = Decoding(channels, value_range, max_pixels), f"torchvision/{model}"
         if model not in _known():
             raise UserError(f"no data set {model!r} of torchvision can be used here{suggest(model, _known())}")
         cls = _known()[model]
@@ -72,14 +82,14 @@ class Torchvision:
 
     def split(self, name: str) -> TorchvisionSplit:
         """Return the split of that name."""
-        return TorchvisionSplit(self._data[name], f"{name} image {{}} of {self._name}", self._channels)
+        return TorchvisionSplit(self._data[name], f"{name} image {{}} of {self._name}", self._decoding)
 
 
 class TorchvisionSplit:
     """Samples of a torchvision data set, read one by one; see `ssl_zoo.data.Split`."""
 
-    def __init__(self, data: Any, title: str, channels: int) -> None:
-        self._data, self._title, self._channels = data, title, channels
+    def __init__(self, data: Any, title: str, decoding: Decoding) -> None:
+        self._data, self._title, self._decoding = data, title, decoding
         self.labels = _labels(data)
         self.class_names = None if self.labels is None else _class_names(data, int(self.labels.max()) + 1)
 
@@ -88,10 +98,8 @@ class TorchvisionSplit:
 
     def read(self, i: int) -> Tensor:
         """Return image `i`, uint8 `(C, H, W)`."""
-        try:
-            return to_tensor(self._data[i][0], self._channels)
-        except Exception as error:  # decoders raise anything for damaged data
-            raise BadSample(self.name(i), str(error) or type(error).__name__) from error
+        with self._decoding.reading(self.name(i)):
+            return self._decoding.to_tensor(self._data[i][0])
 
     def name(self, i: int) -> str:
         """Return the number of the image in its data set, counted from 0."""

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import stat
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ssl_zoo.data.files import check_size
+from ssl_zoo.data.left_out import files
 from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.split_names import Splits
 from ssl_zoo.data.tree import Labels, Listing, arrange
-from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image.decode import EXTENSIONS, check_channels, decode
+from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
+
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What Python unpacks piece by piece. A few bytes of bzip2 become gigabytes at once."""
 
 
 @register("source", "zip")
@@ -24,23 +35,48 @@ class Zip:
         channels: 1 (grey) or 3 (RGB); images are converted.
         path: the archive.
         labels: as in `folder`.
+        splits: as in `folder`.
+        value_range: as in `folder`.
+        max_pixels: as in `folder`.
+
+    Attributes:
+        notes: sentences about what was left out, and how the archive was understood.
 
     Raises:
-        UserError: no such archive, or no image in it.
+        UserError: no such archive, no image in it, images that are encrypted or packed otherwise than by deflate, or
+            folders that look like splits and are not clear.
     """
 
-    def __init__(self, channels: int, *, path: str, labels: Labels = "auto") -> None:
-        check_channels(channels)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        path: str,
+        labels: Labels = "auto",
+        splits: Splits = "auto",
+        value_range: ValueRange | None = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+    ) -> None:
+        self._decoding = Decoding(channels, value_range, max_pixels)
         self._path = Path(path).expanduser()
         if not self._path.exists():
             raise UserError(f"the data path {path} does not exist.")
         try:
             with zipfile.ZipFile(self._path) as archive:
-                members = [info.filename for info in archive.infolist() if not info.is_dir()]
-        except (zipfile.BadZipFile, OSError) as error:
+                members = _members(archive)
+                num_double = sum(not info.is_dir() for info in archive.infolist()) - len(members)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise UserError(f"cannot open {path} as a zip archive: {error}.") from error
-        self._channels = channels
-        self._listings = arrange(members, extensions=EXTENSIONS, labels=labels, where=f"the archive {path}")
+        where = f"the archive {path}"
+        links = {name for name, info in members.items() if not _is_regular(info)}
+        found = arrange(
+            (name for name in members if name not in links),
+            extensions=EXTENSIONS, labels=labels, where=where, splits=splits,
+        )  # fmt: skip
+        for listing in found.splits.values():
+            _check_packing([members[name] for name in listing.paths], where)
+        self._listings = found.splits
+        self.notes = (*_notes(links, num_double, where), *found.notes)
         self.splits = tuple(self._listings)
 
     @staticmethod
@@ -50,37 +86,102 @@ class Zip:
 
     def split(self, name: str) -> ZipSplit:
         """Return the split of that name."""
-        return ZipSplit(self._path, self._listings[name], self._channels)
+        return ZipSplit(self._path, self._listings[name], self._decoding)
 
 
 class ZipSplit:
     """Members of an archive, read one by one; see `ssl_zoo.data.Split`."""
 
-    def __init__(self, path: Path, listing: Listing, channels: int) -> None:
+    def __init__(self, path: Path, listing: Listing, decoding: Decoding) -> None:
         self.labels, self.class_names = listing.labels, listing.class_names
-        self._path, self._members, self._channels = path, listing.paths, channels
-        self._opened: tuple[int, zipfile.ZipFile] | None = None
+        self._path, self._members, self._decoding = path, listing.paths, decoding
+        self._opened: tuple[int, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 
     def __len__(self) -> int:
         return len(self._members)
 
     def read(self, i: int) -> Tensor:
         """Return image `i`, uint8 `(C, H, W)`."""
+        return self._decoding.decode(self._unpacked(i), self.name(i))
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return what a user should know of how image `i` is understood."""
+        return self._decoding.remarks(self._unpacked(i), self.name(i))
+
+    def _unpacked(self, i: int) -> io.BytesIO:
+        """Return member `i`. No more is unpacked than its header says, and that is checked before."""
+        name, data = self.name(i), io.BytesIO()
+        archive, members = self._archive()
+        info = members[self._members[i]]
+        check_size(info.file_size, name, self._decoding.max_bytes)
         try:
-            data = self._archive().read(self._members[i])
+            with archive.open(info) as member:
+                shutil.copyfileobj(member, data, 2**20)
         except Exception as error:  # a damaged member: BadZipFile, zlib.error, OSError, NotImplementedError, ...
-            raise BadSample(self.name(i), f"damaged in the archive ({error})") from error
-        return decode(data, self._channels, self.name(i))
+            raise BadSample(name, f"damaged in the archive ({error})") from error
+        data.seek(0)
+        return data
 
     def name(self, i: int) -> str:
         """Return the archive and the member, such as `birds.zip/train/owl/1.png`."""
         return f"{self._path}/{self._members[i]}"
 
-    def _archive(self) -> zipfile.ZipFile:
+    def _archive(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         # A forked worker shares the position in the file with its parent, so each process opens the archive itself.
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), zipfile.ZipFile(self._path)
-        return self._opened[1]
+            archive = zipfile.ZipFile(self._path)
+            self._opened = os.getpid(), archive, _members(archive)
+        return self._opened[1:]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive by their paths; of those with one path, the last, as unpacking would leave it."""
+    return {_path(info.filename): info for info in archive.infolist() if not info.is_dir()}
+
+
+def _path(name: str) -> str:
+    """Return a member's name as a path below the archive: as Windows, `tar` or a careless program may have written it.
+
+    Nothing is unpacked, so a path that leads out of the archive does no harm; it is cut at the top.
+    """
+    name = name.replace("\\", "/")
+    if name.startswith("/") or name[1:2] == ":" or "//" in name or "./" in name:
+        parts: list[str] = []
+        for part in name.split("/"):
+            if part == "..":
+                parts = parts[:-1]
+            elif part not in ("", ".") and not (part[1:] == ":" and not parts):
+                parts.append(part)
+        name = "/".join(parts)
+    return name
+
+
+def _is_regular(info: zipfile.ZipInfo) -> bool:
+    return stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+
+
+def _check_packing(members: list[zipfile.ZipInfo], where: str) -> None:
+    encrypted = [info.filename for info in members if info.flag_bits & 1]
+    packed = [info.filename for info in members if info.compress_type not in _BOUNDED]
+    for names, fault, advice in (
+        (encrypted, "encrypted", "unpack it with its password and give the folder"),
+        (packed, "packed otherwise than by deflate", "pack the archive with that, or unpack it and give the folder"),
+    ):
+        if names:
+            raise UserError(
+                f"{where}: {files(len(names), 'image')} {'is' if len(names) == 1 else 'are'} {fault}, for example "
+                f"{names[0]}; {advice}."
+            )
+
+
+def _notes(links: set[str], num_double: int, where: str) -> Iterator[str]:
+    if links:
+        yield (
+            f"{where}: left out is what is no regular file: {len(links)} links and the like, for example "
+            f"{shown_name(min(links))}."
+        )
+    if num_double:
+        yield f"{where}: {files(num_double)} in it more than once; the last of each counts."

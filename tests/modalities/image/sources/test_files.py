@@ -125,7 +125,7 @@ def test_links_are_followed_and_circles_are_not(tmp_path):
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "root" / "b")
     split = source("folder", tmp_path / "root").split("train")
     names = [os.path.relpath(split.name(i), tmp_path / "root") for i in range(len(split))]
-    assert names == ["a/1.png", "b/2.png", "c/3.png"] and split.class_names == ["a", "b", "c"]
+    assert names == ["a/1.png", "b/2.png", "c/3.png", "c/back/2.png"] and split.class_names == ["a", "b", "c"]
 
 
 def test_labels_may_be_left_out(mixed):
@@ -177,10 +177,10 @@ def test_what_cannot_be_opened_is_told(tmp_path):
         ("folder", "nothing", r"nothing does not exist"),
         ("folder", "file.png", r"file\.png is a file, not a folder"),
         ("folder", "empty", r"empty is empty"),
-        ("folder", "text", r"text has 1 files but none to read: their extensions are \.txt \(1\)"),
+        ("folder", "text", r"text has 1 file but none to read: their endings are \.txt \(1\)"),
         ("zip", "nothing.zip", r"nothing\.zip does not exist"),
         ("zip", "bad.zip", r"cannot open .*bad\.zip as a zip archive: File is not a zip file"),
-        ("zip", "text.zip", r"text\.zip has 1 files but none to read"),
+        ("zip", "text.zip", r"text\.zip has 1 file but none to read"),
     ]:
         with pytest.raises(UserError, match=message):
             source(kind, tmp_path / name)

@@ -1,0 +1,67 @@
+"""Classes that several splits share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from torch import Tensor
+
+from ssl_zoo.data.split_names import normal
+from ssl_zoo.errors import shown_name
+
+SHOWN = 10
+"""So many classes are named in a sentence."""
+
+
+def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], dict[tuple[str, str], int], list[str]]:
+    """Number the classes that occur in some splits.
+
+    Names that look the same, of composed or decomposed letters, are one class. Names that differ in capitals are one
+    class between splits, and two where both are in one split.
+
+    Args:
+        names: for each split, the first first, the names in it.
+        where: what the sentences call the source.
+
+    Returns:
+        the names, sorted; the number of each `(split, name as given)`; and sentences about names that are spelt in
+        several ways.
+    """
+    spelt: dict[str, set[str]] = {}
+    alike: dict[str, dict[str, list[str]]] = {}  # without capitals: the names in each split
+    for split, found in names.items():
+        for name in sorted(found):
+            spelt.setdefault(normal(name), set()).add(name)
+            here = alike.setdefault(normal(name).casefold(), {}).setdefault(split, [])
+            if normal(name) not in here:
+                here.append(normal(name))
+    chosen: dict[str, str] = {}
+    notes = []
+    for group in alike.values():
+        every = list(dict.fromkeys(name for found in group.values() for name in found))
+        crowded = next((found for found in group.values() if len(found) > 1), None)
+        chosen.update({name: name if crowded else every[0] for name in every})
+        if crowded:
+            notes.append(f"{where}: {_listed(crowded)} differ in capitals only and are {len(crowded)} classes.")
+        elif len(every) > 1:
+            notes.append(f"{where}: {_listed(every)} differ in capitals only, between splits, and are one class.")
+    twice = [name for name, ways in spelt.items() if len(ways) > 1]
+    if twice:
+        notes.append(
+            f"{where}: {_listed(twice)} {'is' if len(twice) == 1 else 'are'} spelt with composed and with decomposed "
+            "letters, which are one class each."
+        )
+    classes = sorted(set(chosen.values()))
+    number = {name: i for i, name in enumerate(classes)}
+    numbers = {(split, name): number[chosen[normal(name)]] for split, found in names.items() for name in found}
+    return classes, numbers, notes
+
+
+def without_labels(labels: Tensor | None) -> Tensor | None:
+    """Return labels, or None where no sample has one: all are -1."""
+    return None if labels is None or not bool((labels >= 0).any()) else labels
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(shown_name(name) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,52 @@
+"""Remarks: what a user should know of how samples were understood, counted over many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ssl_zoo.data.source import BadSample, Split, probes
+from ssl_zoo.errors import shown_name
+
+
+@dataclass
+class Remarks:
+    """How many samples each remark is on, and one of them.
+
+    Attributes:
+        counts: remark -> (number of samples, name of the first).
+        num: samples that were looked at.
+    """
+
+    counts: dict[str, tuple[int, str]] = field(default_factory=dict)
+    num: int = 0
+
+    def look(self, split: Split, i: int) -> None:
+        """Count the remarks of a split on sample `i`: those of its method `remarks`, where it has one."""
+        self.num += 1
+        for remark in getattr(split, "remarks", _none)(i):
+            count, name = self.counts.get(remark, (0, split.name(i)))
+            self.counts[remark] = count + 1, name
+
+    def lines(self) -> list[str]:
+        """Return a sentence a remark, the most frequent first."""
+        ranked = sorted(self.counts.items(), key=lambda item: -item[1][0])
+        return [
+            shown_name(f"{count} of {self.num} sample{'s' if self.num > 1 else ''}: {remark}; for example {name}")
+            for remark, (count, name) in ranked
+        ]
+
+
+def _none(i: int) -> tuple[str, ...]:
+    return ()
+
+
+def remarks_of_some(split: Split) -> list[str]:
+    """Return the sentences on samples that are spread over a split; those that cannot be read are left to others."""
+    remarks = Remarks()
+    if hasattr(split, "remarks"):
+        for i in probes(len(split)):
+            try:
+                remarks.look(split, i)
+            except BadSample:
+                continue
+    return remarks.lines()

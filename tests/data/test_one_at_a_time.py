@@ -1,0 +1,130 @@
+"""Large images: one whole image is held at a time, wherever they are read, and what comes of it is the same."""
+
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import registry, rng
+from ssl_zoo.data import Loader, MemorySplit, check_source, choose_reading, load
+from ssl_zoo.data import memory as module
+from ssl_zoo.data.memory import LargeSplit
+from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.features import extract, pixels
+from ssl_zoo.views_picture import picture_of_views
+
+NUM = 20
+
+
+class Photos:
+    """Images of several sizes (or one), that know how many of them are held."""
+
+    class_names = None
+
+    def __init__(self, one_size: bool = False) -> None:
+        self.labels = torch.arange(NUM)
+        self.one_size, self.alive, self.most = one_size, 0, 0
+
+    def __len__(self) -> int:
+        return NUM
+
+    def read(self, i: int) -> Tensor:
+        size = (3, 40, 50) if self.one_size else (3, 30 + i, 50 - i)
+        pixels = np.random.default_rng(i).integers(0, 256, size, np.uint8)
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(pixels, self._gone)
+        return torch.from_numpy(pixels)
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+    def name(self, i: int) -> str:
+        return f"{i}.jpg"
+
+
+def policy(name: str = "augment", **knobs) -> nn.Module:
+    return registry.build("views", name, {"size": 16, **knobs}, channels=3)
+
+
+class Flat(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, :32]
+
+
+def _train(photos: Photos) -> None:
+    list(Loader(photos, policy(), batch_size=8, seed=0, accumulate=2).iterate(0, 4))
+
+
+def _multi_crop(photos: Photos) -> None:
+    list(Loader(photos, policy("multi_crop", local_size=8), batch_size=8, seed=0).iterate(0, 2))
+
+
+PLACES: dict[str, Callable[[Photos], object]] = {
+    "training": _train,
+    "training with small crops": _multi_crop,
+    "evaluation": lambda photos: extract(Flat(), policy(), photos, batch_size=8, device="cpu"),
+    "raw pixels": lambda photos: pixels(policy(), photos, batch_size=8),
+    "picture": lambda photos: picture_of_views(photos, policy(), seed=0),
+    "timing": lambda photos: choose_reading(photos, policy(), "auto", 8),
+    "check": check_source,
+    "probing": load,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_one_whole_image_is_held_at_a_time(place):
+    photos = Photos()
+    PLACES[place](photos)
+    assert photos.most == 1 and photos.alive == 0
+
+
+def test_reading_into_memory_holds_one_beside_it():
+    photos = Photos(one_size=True)
+    assert isinstance(load(photos, "memory"), MemorySplit) and photos.most == 1
+
+
+@pytest.mark.parametrize("name", ["augment", "multi_crop"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_cutting_one_by_one_gives_what_cutting_a_batch_gives(name, interpolation):
+    made = policy(name, interpolation=interpolation)
+    photos = Photos()
+    [[batch]] = Loader(photos, made, batch_size=8, seed=3).iterate(1, 2)
+    whole = [photos.read(i) for i in batch.index.tolist()]
+    expected = made.collate(whole, made.draw(rng.generator(3, "views", 1), 8))
+    assert batch.payload.keys() == expected.keys()
+    assert all(torch.equal(batch.payload[key], value) for key, value in expected.items())
+
+
+def test_plain_one_by_one_is_plain_of_a_batch():
+    made, photos = policy(), Photos()
+    features = extract(nn.Flatten(), made, photos, batch_size=7, device="cpu")
+    assert torch.equal(features.x, made.plain([photos.read(i) for i in range(NUM)]).flatten(1))
+
+
+def test_large_samples_in_memory_are_cut_one_by_one(monkeypatch):
+    """A batch of photographs would be copied whole for views of a few pixels."""
+    photos, made = Photos(one_size=True), policy()
+    monkeypatch.setattr(module, "WHOLE_BYTES", 3 * 40 * 50 - 1)
+    held = load(photos, "memory", on_error="skip")
+    assert isinstance(held, LargeSplit) and load(held) is held and held.name(3) == "3.jpg"
+    assert torch.equal(held.labels, photos.labels) and held.nbytes == NUM * 6000
+    [[batch]] = Loader(held, made, batch_size=8, seed=0, on_error="skip", num_ranks=2).iterate(0, 1)
+    [[fresh]] = Loader(photos, made, batch_size=8, seed=0, num_ranks=2).iterate(0, 1)
+    assert batch.payload["cut"].shape == (2, 4, 3, 16, 16)
+    assert all(torch.equal(batch.payload[key], value) for key, value in fresh.payload.items())
+    assert choose_reading(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch anew, ")
+    monkeypatch.setattr(module, "WHOLE_BYTES", 3 * 40 * 50)
+    assert isinstance(load(photos, "memory"), MemorySplit)
+
+
+def test_memory_that_is_not_there_is_told_before_it_is_filled(monkeypatch):
+    photos = Photos(one_size=True)
+    monkeypatch.setattr(module, "free_bytes", lambda: NUM * 6000 - 1)
+    with pytest.raises(UserError, match=r"cache: memory needs 0\.0 GiB for 20 samples of 3x40x50.* use cache: auto"):
+        load(photos, "memory")
+    monkeypatch.setattr(module, "free_bytes", lambda: NUM * 6000)
+    assert len(load(photos, "memory")) == NUM
