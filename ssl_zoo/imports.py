@@ -13,6 +13,9 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder
 
+_LARGEST = 2**16
+"""Characters of a card that are read."""
+
 
 def used_modules(recipe: Recipe) -> list[str]:
     """Return the modules outside this package that parts of a recipe come from, sorted; a notebook has none."""
@@ -43,12 +46,19 @@ def check_imported(run: str | Path) -> None:
     Raises:
         UserError: one is not; nothing is imported because a file says so.
     """
-    card = RunFolder(run).card
-    try:
-        modules = json.loads(card.read_text(encoding="utf-8"))["imports"] if card.is_file() else []
-    except (ValueError, KeyError, TypeError):
-        return  # a card of an older version; one that cannot be read is told where it is used
     registry.names("encoder")  # plug-ins that are installed come by themselves
-    for module in modules:
+    for module in _modules(RunFolder(run).card):
         if module not in sys.modules:
             raise UserError(f"{run}: has parts of the module {module}; give --import {module} (import it, in Python).")
+
+
+def _modules(card: Path) -> list[str]:
+    """Return the modules that a card names; none of a card that has none or cannot be read, which its reader tells."""
+    if not card.is_file():
+        return []
+    try:
+        with card.open(encoding="utf-8") as file:
+            found = json.loads(file.read(_LARGEST))["imports"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

@@ -63,13 +63,14 @@ def measure(
         check_labels(protocols, division.reason)
     for line in notes(recipe, data):
         say(line)
+    kept = usable(protocols, not division.reason)
     return compare_representations(
         encoder,
-        build_encoder(recipe).to(device) if recipe.evaluation.baselines else None,
+        build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None,
         policy,
         data.train,
         data.test,
-        usable(protocols, not division.reason),
+        kept,
         device=device,
         limit=recipe.evaluation.limit,
         half=choose(recipe.training).precision == "bf16",

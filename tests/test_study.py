@@ -59,6 +59,13 @@ def test_the_settings_of_an_experiment_are_its_base_its_variants_and_its_grid(tm
         settings_of(str(path), ["sharde"])
 
 
+def test_a_mistake_in_an_expectation_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "expect": {"base": ["status == done + 1"]}}))
+    with pytest.raises(UserError, match="takes status for a number"):
+        settings_of(str(path))
+
+
 def test_every_shipped_experiment_has_settings_that_load() -> None:
     names = experiment_names()
     loaded = 0
@@ -135,7 +142,8 @@ def test_a_comparison_writes_one_page_that_loads_nothing(experiment: Path, tmp_p
     assert page.tags.count("svg") == 1 and page.tags.count("table") == 2 and "script" not in page.tags
     assert page.loads and all(load.startswith("data:image/png;base64,") for load in page.loads)
     assert "raw pixels" in page.text and "untrained encoder" in page.text
-    assert "raw pixels" in (out / "RESULTS.md").read_text()
+    results = (out / "RESULTS.md").read_text()
+    assert "raw pixels" in results and "changed by: `-s 'objective=[negative_cosine, variance]'`." in results
 
 
 def test_the_commands_print_a_table_and_write_the_report(experiment: Path, tmp_path: Path) -> None:
