@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
-from ssl_zoo.artefact import load_encoder
+from ssl_zoo.artefact import load_encoder, read_card
 from ssl_zoo.assemble import OpenData, open_data
 from ssl_zoo.construct import build_encoder, build_views
+from ssl_zoo.contract import try_encoder, views_of
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.evaluate import compare_representations, usable
 from ssl_zoo.hardware import choose
@@ -39,7 +40,7 @@ def measure(
         protocols if insist else usable(protocols, _labelled(data)),
         device=device,
         limit=recipe.evaluation.limit,
-        half=choose(recipe.training).precision == "bf16",
+        half=choose(recipe.training, for_training=False).precision == "bf16",
     )
 
 
@@ -87,6 +88,9 @@ def evaluate(
         )
     encoder = load_encoder(run)
     policy = build_views(recipe, encoder)
-    device = choose(recipe.training).fabric().device
+    size = read_card(folder.card).input.size
+    hint = f"; it was built for views.size={size}" if size != recipe.views.knobs.get("size") else ""
+    try_encoder(encoder, recipe.encoder.name, views_of(policy)[:1], hint)
+    device = choose(recipe.training, for_training=False).fabric().device
     opened = open_data(recipe, cast(int, policy.channels))
     return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols))
