@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def show(
     parts = [entry for entry in every if name in (entry.name, f"{entry.kind}/{entry.name}") or _in_family(name, entry)]
     recipes = [*method_names(), *experiment_names()]
     if name in recipes or not parts:
-        if name not in recipes and not Path(name).exists():
+        if name not in recipes and not os.path.exists(name):  # a name of any length
             known = {entry.name for entry in every} | set(recipes)
             raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known)}")
         recipe = load_recipe(name, overrides, data=data, seed=seed, variant=variant)
