@@ -57,7 +57,7 @@ class ZipSplit:
     """Members of an archive, read one by one; see `ssl_zoo.data.Split`."""
 
     def __init__(self, path: Path, listing: Listing, channels: int) -> None:
-        self.labels, self.class_names = listing.labels, listing.class_names
+        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
         self._path, self._members, self._channels = path, listing.paths, channels
         self._opened: tuple[int, zipfile.ZipFile] | None = None
 
