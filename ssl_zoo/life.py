@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -110,16 +111,16 @@ class Life:
         try:
             yield
         except Exception as error:
-            told = _told(error)
+            told = _told(error, self.run.reading.num_workers if self.run.trainer.whole else 0)
             if not self.run.crew.first:
                 if told is None or told is error:
                     raise
                 raise told from error
             reason = str(told or f"{type(error).__name__}: {error}").rstrip(". ") + "."
-            if not isinstance(error, NotFinite):
-                self._save_what_is_done()
-            with suppress(CannotWrite):
-                again = not isinstance(error, NotFinite)
+            again = not isinstance(error, NotFinite)
+            with _undisturbed(), suppress(CannotWrite):
+                if again:
+                    self._save_what_is_done()
                 self.run.folder.write_summary(self.summary("failed", reason=reason, resumable=again))
             if told is None:
                 raise
@@ -142,17 +143,42 @@ class Life:
         return f"Step {self.saved} is saved; once this is mended, go on with: {resume(path)}"
 
 
-def _told(error: Exception) -> TrainingFailed | None:
-    """Return the error as one that is told in a sentence, or None for one that nobody has foreseen."""
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A context without torch's handler of SIGCHLD: it raises wherever the program is when a reader of data ends."""
+    before: Any = None
+    while before is None:
+        try:
+            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) or signal.SIG_DFL
+        except RuntimeError:
+            continue  # it has raised just now
+        except (ValueError, AttributeError):  # not the main thread, or a system without it
+            yield
+            return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _told(error: Exception, num_workers: int) -> TrainingFailed | None:
+    """Return the error as one that is told in a sentence, or None for one that nobody has foreseen.
+
+    Args:
+        error: what was raised.
+        num_workers: processes that were reading data, where it was not raised in a step.
+    """
     if isinstance(error, TrainingFailed):
         return error
     if isinstance(error, UserError):
         return TrainingFailed(str(error))
     text = str(error).partition("\n")[0]
-    if isinstance(error, RuntimeError) and _WORKER.search(str(error)):
+    # Their connection breaks, or torch finds that they are gone; what they raise themselves says that it was caught.
+    lost = isinstance(error, (OSError, EOFError)) and num_workers and "Caught" not in text
+    if lost or (isinstance(error, RuntimeError) and _WORKER.search(str(error))):
+        reason = text.strip(" .") or type(error).__name__
         return TrainingFailed(
-            f"a process that reads data was lost ({text.strip().rstrip('.')}), perhaps for want of memory; try fewer "
-            "data.num_workers."
+            f"a process that reads data was lost ({reason}), perhaps for want of memory; try fewer data.num_workers."
         )
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and _MEMORY.search(text)
