@@ -91,6 +91,12 @@ def recipe_path(reference: str) -> Path:
     raise UserError(f"unknown recipe {short(reference)}{suggest(reference, [*method_names(), *experiment_names()])}")
 
 
+def is_run_folder(reference: str) -> bool:
+    """Whether a reference means a run folder, and not a method or an experiment of that name."""
+    known = [*method_names(), *experiment_names()]
+    return reference not in known and (Path(reference) / "recipe.yaml").is_file()
+
+
 def read(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 

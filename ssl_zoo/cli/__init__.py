@@ -13,11 +13,11 @@ from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.data import data
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.work import compare, demo, evaluate, report, run, train
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import TrainingFailed, UserError
 
 
 class Commands(options.Once):
-    """The group of all commands: a user's mistake is one sentence and exit code 2, never a traceback."""
+    """The group of all commands. A user's mistake is one sentence and exit code 2, a run that broke off one and 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -26,6 +26,9 @@ class Commands(options.Once):
         except UserError as error:
             options.say_error(f"error: {error}", error)
             ctx.exit(2)
+        except TrainingFailed as error:
+            options.say_error(f"failed: {error}", error)
+            ctx.exit(1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -77,7 +77,7 @@ class FolderSplit:
     """Image files, read one by one; see `ssl_zoo.data.Split`."""
 
     def __init__(self, root: Path, listing: Listing, decoding: Decoding) -> None:
-        self.labels, self.class_names = listing.labels, listing.class_names
+        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
         self._root, self._paths, self._decoding = root, listing.paths, decoding
 
     def __len__(self) -> int:

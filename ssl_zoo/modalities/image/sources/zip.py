@@ -93,7 +93,7 @@ class ZipSplit:
     """Members of an archive, read one by one; see `ssl_zoo.data.Split`."""
 
     def __init__(self, path: Path, listing: Listing, decoding: Decoding) -> None:
-        self.labels, self.class_names = listing.labels, listing.class_names
+        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
         self._path, self._members, self._decoding = path, listing.paths, decoding
         self._opened: tuple[int, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 
