@@ -79,7 +79,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {name}, 0..1, of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
     known = sorted(report["remarks"].items(), key=lambda item: -item[1]["num"])
     for remark, on in known[:SHOWN]:
-        yield f"  {on['num']} of {report['num_samples'] - report['num_bad']}: {remark}; for example {on['example']}"
+        num_read = report["num_samples"] - report["num_bad"]
+        yield shown_name(f"  {on['num']} of {num_read}: {remark}; for example {on['example']}")
     if len(known) > SHOWN:
         yield f"  and {len(known) - SHOWN} more remarks"
     for name, reason in list(report["bad"].items())[:SHOWN]:

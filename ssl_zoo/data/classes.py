@@ -13,6 +13,9 @@ from ssl_zoo.errors import shown_name
 SHOWN = 10
 """So many classes are named in a sentence."""
 
+MANY = 20
+"""So many classes nobody is asked about."""
+
 
 def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], dict[tuple[str, str], int], list[str]]:
     """Number the classes that occur in some splits.
@@ -56,6 +59,22 @@ def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], 
     number = {name: i for i, name in enumerate(classes)}
     numbers = {(split, name): number[chosen[normal(name)]] for split, found in names.items() for name in found}
     return classes, numbers, notes
+
+
+def many_classes(labels: Mapping[str, Tensor | None], where: str, advice: str) -> list[str]:
+    """Return a sentence where there are more classes than half of the samples with labels: numbers of rows, of patients.
+
+    Args:
+        labels: of each split.
+        where: what the sentence calls the source.
+        advice: how to leave labels out.
+    """
+    known = [found[found >= 0] for found in labels.values() if found is not None]
+    num = sum(map(len, known))
+    num_classes = len(torch.cat(known).unique()) if known else 0
+    if num_classes <= MANY or 2 * num_classes <= num:
+        return []
+    return [f"{where}: {num_classes} classes for {num} samples; if they are no classes, leave labels out: {advice}."]
 
 
 def without_labels(labels: Tensor | None) -> Tensor | None:

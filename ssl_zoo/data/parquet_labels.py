@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_zoo.data.classes import unify, without_labels
+from ssl_zoo.data.classes import many_classes, unify, without_labels
 from ssl_zoo.data.left_out import files as files_of
 from ssl_zoo.data.parquet_schema import File, reading
 from ssl_zoo.errors import UserError
@@ -64,6 +64,7 @@ def read_labels(
         parts = [np.array([*numbers[file], -1], np.int64)[columns[file][1]] for file in found]  # place -1 is the last
         if parts:
             labels[split] = without_labels(torch.from_numpy(np.concatenate(parts)))
+    notes += many_classes(labels, where, "-s data.source.label=null")
     return labels, class_names if any(each is not None for each in labels.values()) else None, notes
 
 

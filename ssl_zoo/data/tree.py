@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_zoo.data.classes import unify
+from ssl_zoo.data.classes import many_classes, unify
 from ssl_zoo.data.left_out import Sieve, files
 from ssl_zoo.data.source import Strings
 from ssl_zoo.data.split_names import Part, Splits, normal, understand
@@ -117,6 +117,8 @@ def arrange(
         table = [numbers[name, f] if part in labelled[name] else -1 for part, f in group.folders]
         known = torch.from_numpy(np.array(table)[np.frombuffer(group.place, np.int64)]) if labelled[name] else None
         listings[name] = Listing(Strings(group.files), known, classes if labelled[name] else None)
+    found = {name: listing.labels for name, listing in listings.items()}
+    spellings += many_classes(found, where, "-s data.source.labels=none")
     return Arrangement(listings, (*sieve.notes(where), *notes, *spellings))
 
 

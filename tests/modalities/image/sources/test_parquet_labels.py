@@ -146,3 +146,18 @@ def test_descriptions_of_another_shape_say_nothing(tmp_path, described):
     write(tmp_path / "a.parquet", [0, 1], described)
     found = source(tmp_path / "a.parquet")
     assert found.notes == () and found.split("train").class_names == ["0", "1"]
+
+
+def test_as_many_classes_as_rows_are_asked_about(tmp_path):
+    write(tmp_path / "a.parquet", [f"patient {i}" for i in range(30)])
+    assert source(tmp_path / "a.parquet").notes == (
+        f"{tmp_path}/a.parquet: 30 classes for 30 samples; if they are no classes, leave labels out: "
+        "-s data.source.label=null.",
+    )
+
+
+def test_no_rows(tmp_path):
+    for column in (pa.array([], "int64"), pa.array([], "string"), None):
+        write(tmp_path / "a.parquet", column, num=0)
+        split = source(tmp_path / "a.parquet").split("train")
+        assert len(split) == 0 and split.labels is None
