@@ -75,3 +75,12 @@ def total(x: Tensor) -> Tensor:
 def mean(x: Tensor) -> Tensor:
     """Return the mean of a tensor over all processes; differentiable. With one process, `x` itself."""
     return total(x) / num_processes() if num_processes() > 1 else x
+
+
+def least(x: Tensor) -> Tensor:
+    """Return the least of a tensor over all processes, number by number. With one process, `x` itself."""
+    if num_processes() == 1:
+        return x
+    x = x.clone()
+    dist.all_reduce(x, op=dist.ReduceOp.MIN)
+    return x

@@ -18,6 +18,7 @@ def told(error: BaseException) -> str:
     without a message is told by its source.
     """
     says = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+    says = says.partition(" Exception raised from ")[0]  # what follows are addresses inside of torch
     if not says and isinstance(error, AssertionError):
         says = _source(error).removeprefix("assert ")
     says = says if len(says) <= _LONGEST else f"{says[: _LONGEST - 3]}..."

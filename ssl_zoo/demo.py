@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo.files import check_place
 from ssl_zoo.report.aggregate import comparison_table
 from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview
 from ssl_zoo.report.results import expectation_lines, options, write_results
-from ssl_zoo.study import BASE, run_settings, settings_of
+from ssl_zoo.study import BASE, interrupted, run_settings, settings_of
 
 EXPERIMENT = "digits/simsiam"
 NAMES = {"simsiam": "SimSiam", "no_stop_gradient": "SimSiam without stop-gradient"}
@@ -29,24 +30,28 @@ def run_demo(
         say: prints a line for the user.
 
     Returns:
-        `status`, `table`, `expectations` (a line each), `report` and `results` (paths), `summaries` by run folder.
+        `status`, `table`, `expectations` (a line each), `report` and `results` (paths), `summaries` by run folder; of
+        a demo that was interrupted, `status` and `summaries`.
 
     Raises:
         TrainingFailed: a run broke off.
     """
     settings = settings_of(EXPERIMENT, (BASE, "no_stop_gradient"), seeds, overrides=overrides)
     settings = [replace(setting, name=NAMES[setting.name]) for setting in settings]
+    check_place(out, "--out", folder=True)
     groups = run_settings(settings, out, say)
+    summaries = {str(run): s for group in groups for run, s in zip(group.runs, group.summaries, strict=True)}
+    if interrupted(groups):
+        return {"status": "interrupted", "summaries": summaries}
     expected = {setting.name: setting.expect for setting in settings}
     write_results(out / "RESULTS.md", EXPERIMENT, groups, expected, options(overrides))
     write_overview(groups, out / "demo.png", "similarity_gap", "cosine of positive pairs minus random pairs")
     report = write_report(groups, out / "report.html", "SimSiam with and without stop-gradient, on handwritten digits")
-    interrupted = any(summary["status"] == "interrupted" for group in groups for summary in group.summaries)
     return {
-        "status": "interrupted" if interrupted else "done",
+        "status": "done",
         "table": comparison_table(groups),
         "expectations": expectation_lines(groups, expected),
         "report": str(report),
         "results": str(out / "RESULTS.md"),
-        "summaries": {str(run): s for group in groups for run, s in zip(group.runs, group.summaries, strict=True)},
+        "summaries": summaries,
     }

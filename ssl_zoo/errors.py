@@ -17,6 +17,24 @@ class UserError(ValueError):
         return shown_name(super().__str__())
 
 
+class TrainingFailed(RuntimeError):
+    """The run cannot go on, for a reason that is not the user's input: one sentence."""
+
+    def __str__(self) -> str:
+        """Return the sentence, on one line and printable whatever names are in it."""
+        return shown_name(super().__str__())
+
+
+class NotFinite(TrainingFailed):
+    """The loss or the weights are no numbers any more; going on from the last checkpoint would end alike."""
+
+    advice = "try a lower training.base_lr, a longer training.schedule.warmup_epochs, or training.precision=fp32."
+
+
+class CannotWrite(TrainingFailed):
+    """A file cannot be written: the disk is full, the folder is read-only or gone."""
+
+
 def shown_name(name: str) -> str:
     r"""Return a name in printable form: `\n`, `\t`, `\xe9` for line breaks, control characters, bytes beyond UTF-8.
 
@@ -33,10 +51,6 @@ def _shown(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that `surrogateescape` carried through
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
-
-
-class TrainingFailed(RuntimeError):
-    """The run cannot go on, for a reason that is not the user's input: one sentence."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -81,11 +81,18 @@ def cpu_name() -> str:
     return f"{model}, {torch.get_num_threads()} threads"
 
 
-def choose(training: Training) -> Hardware:
+def choose(training: Training, for_training: bool = True) -> Hardware:
     """Choose device, precision and memory format; what the recipe names is taken as it is.
 
     `auto` means float32 on a CPU (exact, and resumable bit for bit), bfloat16 autocast on a GPU that has it, and
     channels_last on both: convolutions of batches are faster so.
+
+    Args:
+        training: the recipe's.
+        for_training: refuse a precision that this machine cannot train in; an evaluation takes float32 instead.
+
+    Raises:
+        UserError: fp16 on a CPU, which torch would train in bfloat16.
     """
     accelerator: Literal["cpu", "cuda", "mps"] = "cpu"
     if torch.cuda.is_available():
@@ -97,6 +104,12 @@ def choose(training: Training) -> Hardware:
     precision = training.precision
     if precision == "auto":
         precision = "bf16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    elif precision == "fp16" and accelerator == "cpu":
+        if for_training:
+            raise UserError(
+                "training.precision: fp16 needs a GPU, and this machine computes on a CPU; use fp32, bf16 or auto."
+            )
+        precision = "fp32"
     memory_format = "channels_last" if training.memory_format == "auto" else training.memory_format
     return Hardware(name, accelerator, precision, memory_format)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,8 @@ def size_of_crew(devices: int | None, hardware: Hardware) -> int:
         hardware: what they compute on.
 
     Raises:
-        UserError: torchrun has started another number, or there are not so many devices.
+        UserError: torchrun has started another number, there are not so many devices, or the program cannot be run
+            once more.
     """
     started = across.num_processes()
     if started == 1 and "LOCAL_RANK" in os.environ:
@@ -108,6 +110,11 @@ def size_of_crew(devices: int | None, hardware: Hardware) -> int:
     if started > 1 and devices not in (None, started):
         raise UserError(f"--devices {devices}: {started} processes have been started already; leave --devices out.")
     size = started if devices is None else devices
+    if size > 1 and started == 1 and not hasattr(sys.modules.get("__main__"), "__file__"):
+        raise UserError(
+            f"devices={size}: each process is started by running the program once more, and a notebook or a "
+            "prompt cannot be; put the call into a file and run that, or use ssl-zoo train with --devices."
+        )
     there = {"cpu": size, "cuda": torch.cuda.device_count(), "mps": 1}[hardware.accelerator]
     if _local(size) > there:
         raise UserError(f"--devices {size}: this machine has {there} of them ({hardware.name}); give at most {there}.")

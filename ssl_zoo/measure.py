@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
-from ssl_zoo.artefact import load_encoder
+from ssl_zoo.artefact import load_encoder, read_card
 from ssl_zoo.assemble import OpenData, open_data
 from ssl_zoo.construct import build_encoder, build_views
+from ssl_zoo.contract import try_encoder, views_of
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.changes import check_sections, check_views
 from ssl_zoo.evaluation.evaluate import check_labels, compare_representations, needs_labels, protocol_notes, usable
@@ -73,7 +74,7 @@ def measure(
         kept,
         device=device,
         limit=recipe.evaluation.limit,
-        half=choose(recipe.training).precision == "bf16",
+        half=choose(recipe.training, for_training=False).precision == "bf16",
         say=None if insist else say,
     )
 
@@ -153,7 +154,10 @@ def evaluate(
         raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
     encoder = load_encoder(run)
     policy = build_views(recipe, encoder)
-    device = choose(recipe.training).fabric().device
+    size = read_card(folder.card).input.size
+    hint = f"; it was built for views.size={size}" if size != recipe.views.knobs.get("size") else ""
+    try_encoder(encoder, recipe.encoder.name, views_of(policy)[:1], hint)
+    device = choose(recipe.training, for_training=False).fabric().device
     opened = open_data(recipe, cast(int, policy.channels))
     check_views(str(folder.recipe), overrides, encoder, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):

@@ -6,21 +6,20 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from ssl_zoo import across
-from ssl_zoo.errors import TrainingFailed
+from ssl_zoo.board import Board
+from ssl_zoo.errors import NotFinite
 from ssl_zoo.evaluation.guard import CollapseGuard, check_every
 from ssl_zoo.evaluation.label_free import health
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.run_folder import RunFolder
 from ssl_zoo.trainer import Step, Trainer
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal, a line is printed this often."""
@@ -52,9 +51,9 @@ class Monitor:
             facts=facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
-        self.board = _board(folder, trainer.step) if self.first else None
+        self.problems: list[str] = []
+        self._board: Board | None = None
         self.health: dict[str, float] = {}
-        self.first_step = trainer.step
         self.bar = tqdm(
             total=trainer.total_steps,
             initial=trainer.step,
@@ -63,6 +62,12 @@ class Monitor:
             leave=False,
         )
         self._spoke = time.monotonic()
+        if self.first:
+            self._on_board(self._open_board)
+
+    def _open_board(self) -> None:
+        step = self.trainer.step
+        self._board = Board(self.folder.tensorboard, purge=step + 1 if step else 0)
 
     def after_step(self, step: Step) -> bool:
         """Log a step; True where the guard stops the run."""
@@ -87,12 +92,10 @@ class Monitor:
     def _log(self, step: Step) -> None:
         loss = across.mean(step.loss).item()
         terms = {name: across.mean(value).item() for name, value in step.terms.items()}
-        if not math.isfinite(loss):
+        if step.moved and not math.isfinite(loss):
             worst = next((name for name, value in terms.items() if not math.isfinite(value)), "loss")
-            raise TrainingFailed(
-                f"the loss is not finite at step {step.number} (term {worst!r}); try a lower training.base_lr, a "
-                "longer training.schedule.warmup_epochs, or training.precision=fp32."
-            )
+            raise NotFinite(f"the loss is not finite at step {step.number} (term {worst!r}); {NotFinite.advice}")
+        self.trainer.check(everywhere=True)
         record = {
             "step": step.number,
             "epoch": step.number / self.steps_per_epoch,
@@ -103,9 +106,9 @@ class Monitor:
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"health": self.health} if self.health else {}),
         }
-        if self.board is not None:
+        if self.first:
             self.folder.append_metrics(record)
-            self._to_board(self.board, record)
+            self._on_board(lambda: self._to_board(record))
             self._show(record)
 
     def images_per_s(self) -> float:
@@ -113,13 +116,30 @@ class Monitor:
         seconds = self.trainer.clock.train
         return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
 
-    def _to_board(self, board: SummaryWriter, record: dict[str, Any]) -> None:
-        step = record["step"]
-        for name in ("loss", "lr", "images_per_s", "data_wait_fraction"):
-            board.add_scalar(f"train/{name}", record[name], step)
+    def problem(self, sentence: str) -> None:
+        """Tell what has gone wrong beside the training, and keep it for the summary."""
+        self.problems.append(sentence)
+        self.bar.clear()
+        self.say(sentence)
+
+    def _on_board(self, write: Callable[[], None]) -> None:
+        """Write to the board; a board that cannot be written is left alone from then on, and told once."""
+        try:
+            write()
+        except OSError as error:
+            self.problem(f"the TensorBoard log ends at step {self.trainer.step}: {error.strerror or error}.")
+            if self._board is not None:
+                with suppress(OSError):
+                    self._board.close()
+            self._board = None
+
+    def _to_board(self, record: dict[str, Any]) -> None:
+        if self._board is None:
+            return
+        values = {f"train/{name}": record[name] for name in ("loss", "lr", "images_per_s", "data_wait_fraction")}
         for group in ("terms", "health"):
-            for name, value in record.get(group, {}).items():
-                board.add_scalar(f"{group}/{name}", value, step)
+            values |= {f"{group}/{name}": value for name, value in record.get(group, {}).items()}
+        self._board.add_scalars(values, record["step"])
 
     def _show(self, record: dict[str, Any]) -> None:
         collapse = self.guard.status["status"]
@@ -132,8 +152,9 @@ class Monitor:
 
     def add_picture(self, name: str, picture: torch.Tensor) -> None:
         """Put a picture `(3, H, W)`, uint8, on the board."""
-        if self.board is not None:
-            self.board.add_image(name, picture, self.trainer.step)
+        board = self._board
+        if board is not None:
+            self._on_board(lambda: board.add_picture(name, picture, self.trainer.step))
 
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values."""
@@ -147,14 +168,9 @@ class Monitor:
     def close(self) -> None:
         """Finish the progress bar and the board."""
         self.bar.close()
-        if self.board is not None:
-            self.board.close()
-
-
-def _board(folder: RunFolder, step: int) -> SummaryWriter:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder.tensorboard), purge_step=step or None)
+        if self._board is not None:
+            self._on_board(self._board.close)
+            self._board = None
 
 
 def facts(recipe: Recipe) -> dict[str, Any]:

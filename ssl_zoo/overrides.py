@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel
 
+from ssl_zoo import plain_yaml
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.recipe import Part, Recipe
 
@@ -49,18 +50,6 @@ def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
     return None, False
 
 
-class PlainLoader(yaml.SafeLoader):
-    """YAML as plain data, refusing a key that comes twice in a mapping, where PyYAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} comes twice {node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
 def split(override: str) -> tuple[str, Any]:
     """Return the key and the value of `KEY=VALUE`; the value is YAML.
 
@@ -71,10 +60,13 @@ def split(override: str) -> tuple[str, Any]:
     if not equals or not all(key.split(".")):
         raise UserError(f"-s {override}: an override is written KEY=VALUE, for example -s training.batch_size=256.")
     try:
-        return key, yaml.load(value, PlainLoader)
-    except yaml.YAMLError:
-        message = f"-s {override}: the value is not valid YAML (quote lists and mappings for the shell)."
-        raise UserError(message) from None
+        return key, plain_yaml.load(value)
+    except yaml.YAMLError as error:
+        shown = override if len(override) <= 200 else f"{override[:197]}..."
+        raise UserError(
+            f"-s {shown}: the value is not valid YAML (quote lists and mappings for the shell): "
+            f"{plain_yaml.reason(error)}."
+        ) from None
 
 
 def put(raw: dict[str, Any], key: str, value: Any, where: str = "") -> None:

@@ -11,12 +11,12 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ssl_zoo import plain_yaml
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.explain import explain
-from ssl_zoo.overrides import PlainLoader, put, split
+from ssl_zoo.explain import explain, short
+from ssl_zoo.overrides import put, split
 from ssl_zoo.recipe import Recipe, parse
 
 
@@ -75,29 +75,35 @@ def recipe_path(reference: str) -> Path:
     if reference in experiment_names():
         return root / "experiments" / f"{reference}.yaml"
     path = Path(reference)
-    if path.is_file():
-        return path
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        return path / "recipe.yaml"
-    if path.is_dir():
-        raise UserError(f"recipe {reference}: is a folder that holds no run (no recipe.yaml in it).")
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir() and (path / "recipe.yaml").is_file():
+            return path / "recipe.yaml"
+        if path.is_dir():
+            raise UserError(f"recipe {reference}: is a folder that holds no run (no recipe.yaml in it).")
+        if path.exists():
+            raise UserError(f"recipe {reference}: is no regular file.")
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"recipe {short(reference)}: cannot be read: {error.strerror}.") from None
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"recipe {reference}: there is no such file.")
-    raise UserError(f"unknown recipe {reference!r}{suggest(reference, [*method_names(), *experiment_names()])}")
+    raise UserError(f"unknown recipe {short(reference)}{suggest(reference, [*method_names(), *experiment_names()])}")
+
+
+def is_run_folder(reference: str) -> bool:
+    """Whether a reference means a run folder, and not a method or an experiment of that name."""
+    known = [*method_names(), *experiment_names()]
+    return reference not in known and (Path(reference) / "recipe.yaml").is_file()
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     Raises:
-        UserError: it is no YAML, or no mapping.
+        UserError: it cannot be read, is no YAML, or no mapping.
     """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), PlainLoader)
-    except UnicodeDecodeError:
-        raise UserError(f"{shown(path)}: is not a text file in UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{shown(path)}: is not valid YAML: {' '.join(str(error).split())}") from None
+    raw = plain_yaml.read(path, shown(path))
     if not isinstance(raw, dict):
         kind = "an empty file" if raw is None else type(raw).__name__
         raise UserError(f"{shown(path)}: a recipe is a mapping of keys to values, not {kind}.")

@@ -1,10 +1,12 @@
-"""Stopping a run from outside: signals and a time limit, noticed between two steps."""
+"""Stopping a run from outside: signals and a time limit, noticed between steps, or at once where nothing is lost."""
 
 from __future__ import annotations
 
 import re
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -25,16 +27,25 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal has asked for a stop where nothing has to be brought to an end before."""
+
+
 class StopRequest:
     """A context in which SIGTERM and Ctrl-C, or a time limit, ask for a stop instead of forcing one.
 
-    A second signal has its usual effect. Use `if request.reason: ...` between steps.
+    A second signal has its usual effect. Use `if request.reason: ...` between steps, and `at_once` around work that is
+    simply done again. Contexts may be nested: what the inner one is asked for, the outer ones know too.
     """
+
+    _innermost: StopRequest | None = None
 
     def __init__(self, max_seconds: float | None = None):
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self._signal: str | None = None
-        self._previous: dict[int, Any] = {}
+        self._at_once = False
+        self._outer: StopRequest | None = None
+        self._usual: dict[int, Any] = {}
 
     @property
     def reason(self) -> str | None:
@@ -45,20 +56,53 @@ class StopRequest:
             return "max-time"
         return None
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A context that a signal leaves at once, also one that came before it.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        before, self._at_once = self._at_once, True
+        try:
+            if self._signal is not None:
+                raise Interrupted(self._signal)
+            yield
+        finally:
+            self._at_once = before
+
     def __enter__(self) -> StopRequest:
+        self._outer = StopRequest._innermost
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
-                self._previous[number] = signal.signal(number, self._note)
+                before = signal.signal(number, self._note)
             except ValueError:  # not the main thread: signals go to the one that is
-                break
+                return self
+            self._usual[number] = (before or signal.SIG_DFL) if self._outer is None else self._outer._usual[number]
+        if self._outer is not None and self._outer._signal is not None:
+            self._hear(self._outer._signal)  # it came before this context began
+        StopRequest._innermost = self
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
-        signal.signal(number, self._previous[number])
+        request: StopRequest | None = self
+        while request is not None:
+            request._hear(signal.Signals(number).name)
+            request = request._outer
+        if self._at_once:
+            raise Interrupted(self._signal)
+
+    def _hear(self, name: str) -> None:
+        self._signal = name
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if not self._usual:
+            return
+        StopRequest._innermost = self._outer
+        outer = self._outer
+        for number, usual in self._usual.items():
+            signal.signal(number, usual if outer is None or outer._signal is not None else outer._note)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ssl_zoo import expect
 from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.files import check_place
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import experiment_names, load_recipe, read_experiment
 from ssl_zoo.report.aggregate import Group
@@ -108,7 +109,8 @@ def grids_of(reference: str) -> list[dict[str, list[str]]]:
 def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] = lambda: False) -> Group:
     """Train what is missing of a setting and return its runs.
 
-    A run that is done, collapsed or failed is taken as it is; one that was interrupted goes on.
+    A run that is done or collapsed is taken as it is, and so is one that failed because its numbers were not finite: it
+    would fail again. One that was interrupted, or failed for another reason, goes on.
 
     Raises:
         UserError: a folder holds a run of another recipe.
@@ -123,10 +125,7 @@ def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] 
         if resume:
             folder.check_same(recipe)
         summary = folder.read_summary() if folder.summary.is_file() else {"status": "interrupted"}
-        measured = (
-            bool(summary.get("metrics")) or summary["status"] != "done"
-        )  # or it was killed while it was evaluated
-        if summary["status"] == "interrupted" or not measured:
+        if summary["status"] == "interrupted" or (summary["status"] == "failed" and summary.get("resumable")):
             say(f"--- {setting.name}, seed {seed}")
             summary = train(recipe, out=folder.path, resume=resume and folder.checkpoint.is_file(), say=say)
         folders.append(folder.path)
@@ -145,10 +144,15 @@ def run_settings(settings: Sequence[Setting], out: Path, say: Say) -> list[Group
     groups: list[Group] = []
     for setting in settings:
         groups.append(run_setting(setting, out, say))
-        if "interrupted" in [summary["status"] for summary in groups[-1].summaries]:
+        if interrupted(groups):
             say("interrupted; the same command goes on")
             break
     return groups
+
+
+def interrupted(groups: Sequence[Group]) -> bool:
+    """Return whether one of the runs was stopped before its end."""
+    return any(summary["status"] == "interrupted" for group in groups for summary in group.summaries)
 
 
 def run_study(
@@ -177,7 +181,7 @@ def run_study(
         say: prints a line for the user.
 
     Returns:
-        The summaries of all runs.
+        The summaries of all runs; nothing is written where one of them was interrupted.
 
     Raises:
         UserError, TrainingFailed: as `run_setting`.
@@ -190,8 +194,12 @@ def run_study(
         setting.load(setting.seeds[0])  # a mistake in the last recipe is told before the first is trained
     parts = reference.removesuffix(".yaml").split("/")
     folder = Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
-    groups = run_settings(settings, folder, say)
     path = Path(results) if results is not None else folder / "RESULTS.md"
+    check_place(folder, "--out", folder=True)
+    check_place(path, "--results" if results is not None else "--out")
+    groups = run_settings(settings, folder, say)
+    if interrupted(groups):
+        return [dict(summary) for group in groups for summary in group.summaries]
     expected = {setting.name: setting.expect for setting in settings}
     write_results(path, reference, groups, expected, options(overrides, data))
     say(f"results: {path}")
@@ -222,7 +230,7 @@ def compare(
         say: prints a line for the user.
 
     Returns:
-        One group a recipe.
+        One group a recipe; no table is written where one of the runs was interrupted.
 
     Raises:
         UserError, TrainingFailed: as `run_setting`.
@@ -239,7 +247,10 @@ def compare(
         return Setting(reference, stem, load, tuple(seeds))
 
     settings = [setting(reference) for reference in recipes]
+    check_place(out, "--out", folder=True)
     groups = run_settings(settings, Path(out), say)
+    if interrupted(groups):
+        return groups
     write_results(Path(out) / "RESULTS.md", "comparison", groups, {}, options(overrides, data))
     write_report(groups, Path(out) / "report.html", "Comparison of " + ", ".join(recipes))
     return groups

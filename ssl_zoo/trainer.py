@@ -19,11 +19,18 @@ from torch import Tensor, nn
 
 from ssl_zoo import across
 from ssl_zoo.data import RawBatch
+from ssl_zoo.errors import NotFinite
 from ssl_zoo.errors import TrainingFailed as TrainingFailed
 from ssl_zoo.hardware import Replicas
 from ssl_zoo.method import Method, StepOutput
 from ssl_zoo.optim.over_time import freeze, set_decay
 from ssl_zoo.rng import derive
+
+MOST_SKIPPED = 50
+"""Steps in a row that fp16's loss scaler may skip. It halves its scale each time and starts at 2^16; where 2^-34 is too
+large a scale still, it is the network and not the scale that overflows."""
+
+_NEVER = 2**62
 
 
 @dataclass
@@ -43,7 +50,8 @@ class Clock:
 class Step:
     """What a hook gets after an optimizer step: its number (from 1), and what the last micro-batch gave.
 
-    With several processes, loss, terms and embeddings are those of this process's own samples.
+    With several processes, loss, terms and embeddings are those of this process's own samples. `moved` is False where
+    fp16's loss scaler skipped the step because a number overflowed; that is no failure.
     """
 
     number: int
@@ -51,6 +59,7 @@ class Step:
     loss: Tensor
     terms: dict[str, Tensor]
     output: StepOutput
+    moved: bool = True
 
 
 @dataclass
@@ -67,6 +76,9 @@ class Trainer:
         seed: of the run.
         to_batch: turns what the loader gives into a `Batch` on the device.
         clip_grad: largest norm of the gradient, or None.
+
+    Attributes:
+        whole: whether the state is that after `step` steps; False within a step, and after one that broke off.
     """
 
     fabric: Fabric
@@ -84,6 +96,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.method.to(self.fabric.device)
         self.module: nn.Module | None = None  # the method as the fabric wraps it, from the first step on
+        self.whole, self._skipped = True, 0
+        self._first_bad = torch.tensor(_NEVER, device=self.fabric.device)
         self.optimizer = cast(torch.optim.Optimizer, self.fabric.setup_optimizers(self.optimizer))
 
     def run(self, batches: Iterable[list[RawBatch]], after_step: Callable[[Step], bool]) -> None:
@@ -102,6 +116,8 @@ class Trainer:
             if micro_batches is None:
                 break
             step = self._step(micro_batches)
+            if self._skipped >= MOST_SKIPPED:
+                self.check()
             stop = after_step(step)
             self.clock.data += arrived - started
             self.clock.train += time.perf_counter() - started
@@ -109,6 +125,7 @@ class Trainer:
                 break
 
     def _step(self, micro_batches: list[RawBatch]) -> Step:
+        self.whole = False
         if self.module is None:
             self.module = self._wrap(micro_batches[0])
         # Dropout and the like: each process has its own samples, so each draws its own numbers.
@@ -129,7 +146,29 @@ class Trainer:
         if moved:
             self.method.after_step(self.step / self.total_steps)
         mean_terms = {name: torch.stack([each[name] for each in terms]).mean() for name in terms[0]}
-        return Step(self.step, lr, torch.stack(losses).mean(), mean_terms, output)
+        loss = torch.stack(losses).mean()
+        if moved:  # noted on the device, which nobody waits for: see `check`
+            step = torch.where(loss.isfinite(), _NEVER, self.step)
+            self._first_bad = torch.minimum(self._first_bad, step)
+        self._skipped = 0 if moved else self._skipped + 1
+        self.whole = True
+        return Step(self.step, lr, loss, mean_terms, output, moved)
+
+    def check(self, everywhere: bool = False) -> None:
+        """Make sure that the loss has been finite in all steps so far, and that fp16 has not skipped all of the last.
+
+        Args:
+            everywhere: ask all processes, and not only this one; all of them must ask.
+
+        Raises:
+            NotFinite: it has not.
+        """
+        if (first := int(across.least(self._first_bad) if everywhere else self._first_bad)) < _NEVER:
+            raise NotFinite(f"the loss is not finite at step {first}; {NotFinite.advice}")
+        if self._skipped >= MOST_SKIPPED:
+            raise NotFinite(
+                f"fp16 has overflowed in each of the last {self._skipped} steps, to {self.step}; {NotFinite.advice}"
+            )
 
     def _wrap(self, raw: RawBatch) -> nn.Module:
         """Return the method set up for its device and processes.

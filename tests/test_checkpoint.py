@@ -1,5 +1,7 @@
 """Checkpoints: plain data, atomic, and refused where they are not ours."""
 
+import hashlib
+import io
 import re
 
 import pytest
@@ -7,9 +9,7 @@ import torch
 from torch import nn
 
 from ssl_zoo import checkpoint
-from ssl_zoo.errors import UserError
-from ssl_zoo.recipes import load_recipe
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.errors import NotFinite, UserError
 from tests.tiny import batch_of, narrow, tiny_encoder, tiny_views
 
 
@@ -64,24 +64,47 @@ def test_a_kill_during_save_leaves_the_previous_one(tmp_path, monkeypatch, after
 
 def test_what_is_no_checkpoint_is_told(tmp_path):
     path = tmp_path / "last.pt"
-    with pytest.raises(UserError, match=re.escape(f"{path}: there is no checkpoint to go on from")):
+    with pytest.raises(UserError, match=re.escape(f"{path}: there is no checkpoint.")):
         checkpoint.load(path)
     checkpoint.save(path, state(1.0))
     good = path.read_bytes()
-    torch.save(nn.Linear(2, 2), tmp_path / "module.pt")
-    unreadable = [b"", b"text", b"\x80\x02}q\x00.", good[:100], good[:-30], (tmp_path / "module.pt").read_bytes()]
-    for data in unreadable:
+    torch.save(state(1.0), tmp_path / "plain.pt")
+    for data in (b"", b"text", b"\x80\x02}q\x00.", good[:100], good[:-30], (tmp_path / "plain.pt").read_bytes()):
         path.write_bytes(data)
-        with pytest.raises(UserError, match="is not a readable checkpoint of ssl_zoo"):
+        with pytest.raises(UserError, match="is damaged, or no checkpoint of this version of ssl_zoo"):
             checkpoint.load(path)
-    for other in ([1, 2], {"weights": torch.ones(2)}, {"format": checkpoint.FORMAT + 1}):
-        torch.save(other, path)
-        with pytest.raises(UserError, match="is not a checkpoint of this version of ssl_zoo"):
+    for other in ([1, 2], {"weights": torch.ones(2)}, {"format": checkpoint.FORMAT + 1}, nn.Linear(2, 2), None):
+        file = io.BytesIO() if other is not None else io.BytesIO(b"text")
+        if other is not None:
+            torch.save(other, file)
+        path.write_bytes(file.getvalue() + hashlib.sha256(file.getvalue()).hexdigest().encode())
+        with pytest.raises(UserError, match=r"is not a (checkpoint of this version|readable checkpoint) of ssl_zoo"):
             checkpoint.load(path)
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_is_told(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    folder.create(load_recipe("simsiam"))
-    with pytest.raises(UserError, match="holds a run that ended before its first checkpoint; remove the folder"):
-        folder.check_free()
+def test_every_flipped_bit_is_seen(tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, state(1.0))
+    good = path.read_bytes()
+    places = range(0, len(good), 7)
+    for place in places:
+        changed = bytearray(good)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(UserError, match="its checksum does not fit"):
+            checkpoint.load(path)
+    assert len(places) > 100
+    path.write_bytes(good)
+    assert checkpoint.load(path)["step"] == 3
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_not_saved(tmp_path, bad):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, state(1.0))
+    good = path.read_bytes()
+    for name, value in {"weights": torch.tensor([0.0, bad]), "half": torch.tensor(bad, dtype=torch.bfloat16)}.items():
+        with pytest.raises(NotFinite, match=rf"the state after step 3 is not finite \(nested.list.0.{name}\); try"):
+            checkpoint.save(path, {"step": 3, "sound": torch.ones(9), "nested": {"list": [{name: value}]}})
+    assert path.read_bytes() == good and len(list(tmp_path.iterdir())) == 1
+    checkpoint.save(path, {"step": 3, "counts": torch.tensor([2**62]), "nothing": torch.empty(0)})

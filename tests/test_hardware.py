@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch
 from ssl_zoo.api import train
 from ssl_zoo.checkpoint import load
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import check_compiler
+from ssl_zoo.hardware import Hardware, check_compiler, choose
+from ssl_zoo.launch import size_of_crew
 from ssl_zoo.recipes import load_recipe
 from ssl_zoo.run_folder import RunFolder
 
@@ -70,3 +72,27 @@ def test_a_compiled_encoder_trains_as_the_plain_one(tmp_path):
     assert list(ends[0]) == list(ends[1])
     for name, weight in ends[0].items():
         torch.testing.assert_close(weight, ends[1][name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in fp16")
+def test_fp16_on_a_cpu_is_refused_and_no_run_says_that_it_used_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    recipe = load_recipe("simsiam", [*TINY, "training.precision=fp16"], data="digits")
+    with pytest.raises(UserError, match=r"training\.precision: fp16 needs a GPU, and this machine computes on a CPU"):
+        train(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert choose(recipe.training, for_training=False).precision == "fp32"  # a run from a GPU is evaluated here
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        chosen = choose(load_recipe("simsiam", [f"training.precision={precision}"]).training)
+        with chosen.fabric().autocast():
+            assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype and chosen.precision == precision
+
+
+def test_several_devices_in_a_notebook_are_refused(monkeypatch):
+    chosen = Hardware("a CPU", "cpu", "fp32", "contiguous")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert size_of_crew(2, chosen) == 2
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook: of no file
+    with pytest.raises(UserError, match="devices=2: each process is started by running the program once more, and a n"):
+        size_of_crew(2, chosen)
+    assert size_of_crew(None, chosen) == size_of_crew(1, chosen) == 1

@@ -206,7 +206,7 @@ def test_what_is_no_recipe_is_told(tmp_path, study):
         "": "a recipe is a mapping of keys to values, not an empty file",
         "- simsiam": "a recipe is a mapping of keys to values, not list",
         "method: [": "is not valid YAML: ",
-        "method: simsiam\nmethod: byol": "is not valid YAML: the key 'method' comes twice",
+        "method: simsiam\nmethod: byol": "is not valid YAML: line 2: the key 'method' comes twice",
         "objective: mse\nencoder: convnet": "method: is missing; give it a value. (1 more after that)",
     }.items():
         with pytest.raises(UserError, match=re.escape(words)) as caught:

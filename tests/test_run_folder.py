@@ -1,19 +1,36 @@
 """The run folder: what may be written where, and what is read back."""
 
 import json
+import os
 import re
 
 import pytest
 
-from ssl_zoo import run_folder
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipes import load_recipe
-from ssl_zoo.run_folder import RunFolder, first_difference, to_json, write_atomically
+from ssl_zoo.run_folder import RunFolder, first_difference, to_json
+
+SUMMARY = {
+    "status": "done",
+    "method": "simsiam",
+    "seed": 0,
+    "steps": 3,
+    "epochs": 0.5,
+    "train_s": 2.5,
+    "images_per_s": 10,
+    "collapse": {"status": "ok", "reason": None, "step": None, "metrics": {"std": 1.0, "similarity_gap": None}},
+    "metrics": {"knn": {"top1": 0.1, "k": 5}},
+    "baselines": {"pixels": {"knn": {"top1": None}}},
+    "environment": {
+        key: "x" for key in ("hardware", "precision", "memory_format", "python", "ssl_zoo", "torch", "torchvision")
+    },
+}
 
 
 @pytest.fixture
 def started(tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path / "runs" / "one")
+    folder.path.mkdir(parents=True)
     folder.create(load_recipe("simsiam", ["seed=3"]))
     return folder
 
@@ -24,18 +41,43 @@ def test_the_recipe_that_is_written_is_the_one_that_runs(started):
 
 
 def test_a_new_run_needs_a_free_folder(started, tmp_path):
-    RunFolder(tmp_path / "new").check_free()
+    recipe = load_recipe("simsiam", ["seed=3"])
+    RunFolder(tmp_path / "new").check_free(recipe)
     (tmp_path / "empty").mkdir()
-    RunFolder(tmp_path / "empty").check_free()
-    started.checkpoint.parent.mkdir()
-    started.checkpoint.touch()
-    with pytest.raises(UserError, match=r"--out .*one: holds another run; go on with it by --resume, or name another"):
-        started.check_free()
+    RunFolder(tmp_path / "empty").check_free(recipe)
     with pytest.raises(UserError, match=r"--out .*runs: is not empty and holds no run; name a new folder"):
-        RunFolder(started.path.parent).check_free()
+        RunFolder(started.path.parent).check_free(recipe)
     for path in (started.recipe, started.recipe / "below" / "it"):
         with pytest.raises(UserError, match=rf"{re.escape(str(started.recipe))} is a file; name a folder"):
-            RunFolder(path).check_free()
+            RunFolder(path).check_free(recipe)
+
+
+def test_a_run_that_has_taken_no_step_is_started_again_by_the_same_recipe(started):
+    recipe, other = load_recipe("simsiam", ["seed=3"]), load_recipe("simsiam", ["seed=4"])
+    for state in (None, {"step": 0}):  # killed before its first step, with and without its first checkpoint
+        started.create(recipe, state)
+        started.check_free(recipe)
+        with pytest.raises(UserError, match=r"one: holds a run of another recipe that has not begun \(seed = 3, and"):
+            started.check_free(other)
+    for state in ({"step": 1}, None):  # what cannot be read may be worth something
+        if state is None:
+            started.checkpoint.write_bytes(b"damaged")
+        else:
+            started.create(recipe, state)
+        with pytest.raises(UserError, match=r"--out .*one: holds another run; go on with it by --resume, or name anot"):
+            started.check_free(recipe)
+    started.checkpoint.unlink()
+    started.encoder.touch()  # a run whose checkpoint was removed to save space
+    with pytest.raises(UserError, match=r"--out .*one: holds another run"):
+        started.check_free(recipe)
+
+
+def test_what_a_kill_leaves_before_there_is_a_recipe_is_no_hindrance(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "checkpoints").mkdir(parents=True)
+    for name in (".lock", "checkpoints/last.pt", "recipe.yaml.partial"):
+        (folder.path / name).touch()
+    folder.check_free(load_recipe("simsiam"))
 
 
 @pytest.mark.parametrize(
@@ -84,21 +126,56 @@ def test_metrics_are_read_back_and_rewound(started):
 def test_the_summary_is_read_back(started):
     with pytest.raises(UserError, match="holds no finished run"):
         started.read_summary()
-    started.write_summary({"status": "done", "metrics": {"knn": {"top1": 0.1}}})
-    assert started.read_summary() == {"status": "done", "metrics": {"knn": {"top1": 0.1}}}
+    started.write_summary(SUMMARY)
+    assert started.read_summary() == SUMMARY
 
 
-def test_a_kill_while_a_file_is_written_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_atomically(path, "old")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is cut short or no JSON; remove it and resume the run, which writes it again."),
+        (json.dumps(SUMMARY)[:-9], "is cut short or no JSON"),
+        ("\xff", "is cut short or no JSON"),
+        ("[]", "is not a summary of ssl_zoo;"),
+        (json.dumps({**SUMMARY, "status": "fine"}), "is not a summary of ssl_zoo (status: input should be 'done', 'co"),
+        (json.dumps({k: v for k, v in SUMMARY.items() if k != "collapse"}), "(collapse: field required)"),
+        (
+            json.dumps({**SUMMARY, "metrics": {"knn": {"top1": "high"}}}),
+            "(metrics.knn.top1: input should be a valid n",
+        ),
+        (json.dumps({**SUMMARY, "seed": True}), "(seed: input should be a valid integer)"),
+    ],
+)
+def test_a_damaged_summary_is_one_sentence(started, text, words):
+    started.summary.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError) as told:
+        started.read_summary()
+    assert words in str(told.value) and str(told.value).startswith(f"{started.summary}: ")
 
-    def killed(source, destination):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_folder.os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "[]", '{"step": 1}', '{"loss": 0}', '{"step": "1", "loss": 0}', '{"step": 1, "loss": "x"}',
+     '{"step": 1, "loss": 0, "health": {"std": "x"}}'],
+)  # fmt: skip
+def test_a_damaged_log_is_one_sentence(started, line):
+    started.append_metrics({"step": 1, "loss": 0.5})
+    with started.metrics.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UserError, match=r"metrics.jsonl: line 2 is not a record of a run of ssl_zoo"):
+        list(started.read_metrics())
+    started.metrics.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(UserError, match="metrics.jsonl: is not a text file in UTF-8"):
+        list(started.read_metrics())
+
+
+def test_names_that_cannot_be_read_stay_one_line_each(started):
+    bad = {"a\tb.png": "no image", "a\nb.png": "no\nimage", os.fsdecode(b"caf\xe9.png"): "x", "über.png": "ü"}
+    started.write_bad_files(bad)
+    lines = started.bad_files.read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t") for line in lines] == [
+        [r"a\tb.png", "no image"], [r"a\nb.png", r"no\nimage"], [r"caf\xe9.png", "x"], ["über.png", "ü"],
+    ]  # fmt: skip
 
 
 def test_numbers_that_json_does_not_have_are_null() -> None:

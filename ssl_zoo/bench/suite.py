@@ -14,6 +14,7 @@ from ssl_zoo.bench import data as data_bench
 from ssl_zoo.bench import evaluation, training, views
 from ssl_zoo.bench.timing import Result
 from ssl_zoo.errors import UserError
+from ssl_zoo.files import check_place, write_atomically
 from ssl_zoo.hardware import choose, environment
 from ssl_zoo.recipe import Recipe
 from ssl_zoo.recipes import load_recipe
@@ -120,14 +121,24 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([markdown(header, rows), "", *notes])
 
 
-def write(page: Path, text: str) -> None:
-    """Put text between the markers of a page.
+def check_page(page: Path) -> str:
+    """Make sure that a page can be written, and return its text.
 
     Raises:
-        UserError: there is no such page, or no markers in it.
+        UserError: there is no such page, no markers in it, or it cannot be written.
     """
     old = page.read_text(encoding="utf-8") if page.is_file() else ""
     if BEGIN not in old or END not in old:
         raise UserError(f"--write {page}: there is no file with the lines {BEGIN} and {END}.")
-    before, _, rest = old.partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    check_place(page, "--write")
+    return old
+
+
+def write(page: Path, text: str) -> None:
+    """Put text between the markers of a page.
+
+    Raises:
+        UserError: as `check_page`.
+    """
+    before, _, rest = check_page(page).partition(BEGIN)
+    write_atomically(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")

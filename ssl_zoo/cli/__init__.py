@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -12,11 +13,11 @@ from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.data import data
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.work import compare, demo, evaluate, report, run, train
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import TrainingFailed, UserError
 
 
 class Commands(options.Once):
-    """The group of all commands: a user's mistake is one sentence and exit code 2, never a traceback."""
+    """The group of all commands. A user's mistake is one sentence and exit code 2, a run that broke off one and 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -25,6 +26,9 @@ class Commands(options.Once):
         except UserError as error:
             options.say_error(f"error: {error}", error)
             ctx.exit(2)
+        except TrainingFailed as error:
+            options.say_error(f"failed: {error}", error)
+            ctx.exit(1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,6 +39,8 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 3 stopped by the collapse guard, 75 stopped by a signal or
     --max-time after saving.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a class may be called what the terminal cannot show
 
 
 for command in (demo, train, evaluate, compare, run, report, views, list_, show, check, schema, data, bench):

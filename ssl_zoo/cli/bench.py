@@ -46,6 +46,8 @@ def bench(
     from ssl_zoo.bench import suite, training
     from ssl_zoo.recipes import load_recipe
 
+    if write is not None:
+        suite.check_page(Path(write))
     if profiled:
         with suite.recipe_for(recipe, data, overrides, quick) as loaded:
             costs = training.profile(loaded)

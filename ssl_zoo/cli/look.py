@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def show(
     parts = [entry for entry in every if name in (entry.name, f"{entry.kind}/{entry.name}") or _in_family(name, entry)]
     recipes = [*method_names(), *experiment_names()]
     if name in recipes or not parts:
-        if name not in recipes and not Path(name).exists():
+        if name not in recipes and not os.path.exists(name):  # a name of any length
             known = {entry.name for entry in every} | set(recipes)
             raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known)}")
         recipe = load_recipe(name, overrides, data=data, seed=seed, variant=variant)
@@ -148,15 +149,18 @@ def views(
     from ssl_zoo.construct import build_encoder, build_views
     from ssl_zoo.contract import without_memory
     from ssl_zoo.errors import UserError
+    from ssl_zoo.files import check_place, replacing
     from ssl_zoo.recipes import load_recipe
     from ssl_zoo.views_picture import picture_of_views
 
     if not Path(out).parent.is_dir():
         raise UserError(f"--out {out}: the folder {Path(out).parent} does not exist.")
+    check_place(out, "--out")
     loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
     encoder = without_memory(lambda: build_encoder(loaded))  # only its channels matter
     policy: Any = build_views(loaded, encoder)
     train = open_data(loaded, policy.channels).train
     picture = picture_of_views(train, policy, loaded.seed, samples)
-    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out, format="PNG")
+    with replacing(Path(out)) as file:
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, format="PNG")
     click.echo(out)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -37,12 +37,14 @@ class Once(click.Group):
 def _import_modules(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     import sys
 
+    from ssl_zoo import commands
     from ssl_zoo.registry import import_user_module
 
     if value and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for module in value:
         import_user_module(module)
+    commands.imported[:] = value
     return value
 
 
@@ -69,12 +71,30 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(value: Any) -> None:
     """Print a result as JSON, on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    from ssl_zoo.run_folder import to_json
+
+    click.echo(to_json(value, indent=2))
 
 
 def say(line: str) -> None:
     """Print a line of progress, on standard error, so that standard output holds only results."""
     click.echo(line, err=True)
+
+
+@contextmanager
+def interruptible(advice: str) -> Iterator[None]:
+    """A context that SIGTERM and Ctrl-C leave with exit code 75 and some advice.
+
+    Trainings inside have their own way of stopping; this is for what is done before, between and after them.
+    """
+    from ssl_zoo.stop import Interrupted, StopRequest
+
+    try:
+        with StopRequest() as request, request.at_once():
+            yield
+    except Interrupted:
+        say(advice)
+        raise SystemExit(75) from None
 
 
 def say_error(line: str, error: Exception) -> None:

@@ -8,9 +8,12 @@ from typing import Any, NoReturn
 import click
 
 from ssl_zoo.cli import options
-from ssl_zoo.errors import TrainingFailed
+from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.files import check_place
 
 EXIT_CODES = {"done": 0, "failed": 1, "collapsed": 3, "interrupted": 75}
+
+GO_ON = "interrupted; the same command goes on"
 
 
 def _leave(status: str) -> NoReturn:
@@ -22,11 +25,6 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
     path = Path(recipe)
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name if path.is_dir() else recipe.replace("/", "-")
     return f"runs/{name}{'-' + variant if variant else ''}-seed{seed}"
-
-
-def _failed(error: Exception) -> NoReturn:
-    options.say_error(f"failed: {error}", error)
-    raise SystemExit(1)
 
 
 @click.command()
@@ -42,6 +40,7 @@ def _failed(error: Exception) -> NoReturn:
 @click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
 @options.as_json
+@options.interruptible("stopped before the run began; the same command starts it")
 def train(
     recipe: str,
     overrides: tuple[str, ...],
@@ -61,41 +60,44 @@ def train(
 
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
+    from ssl_zoo import commands
     from ssl_zoo.api import train as run_training
     from ssl_zoo.launch import is_first
-    from ssl_zoo.recipes import load_recipe
+    from ssl_zoo.recipes import is_run_folder, load_recipe
     from ssl_zoo.report.table import summary_table
     from ssl_zoo.stop import seconds
 
     if max_steps is not None:
         overrides = (*overrides, f"training.max_steps={max_steps}")
+    if not resume and out is None and is_run_folder(recipe):
+        raise UserError(
+            f"{recipe}: is a run; go on with it by `{commands.resume(recipe)}`, or name a folder for a new run of its "
+            "recipe with --out."
+        )
     is_run = resume and out is None and (Path(recipe) / "recipe.yaml").is_file()
     reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may be called like a method
     loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant)
     if out is None:
         out = recipe if is_run else _default_out(recipe, variant, loaded.seed)
-    try:
-        summary = run_training(
-            loaded,
-            out=out,
-            resume=resume,
-            init_from=init_from,
-            init_parts=init_parts,
-            devices=devices,
-            max_seconds=None if max_time is None else seconds(max_time),
-            say=options.say,
-        )
-    except TrainingFailed as error:
-        _failed(error)
+    summary = run_training(
+        loaded,
+        out=out,
+        resume=resume,
+        init_from=init_from,
+        init_parts=init_parts,
+        devices=devices,
+        max_seconds=None if max_time is None else seconds(max_time),
+        say=options.say,
+    )
     if not is_first():
         return  # the first process's output and exit code are the run's
     if as_json:
         options.print_json(summary)
     elif summary["status"] == "interrupted":
-        click.echo(f"stopped at step {summary['steps']}; go on with: ssl-zoo train {out} --resume")
+        click.echo(shown_name(f"stopped at step {summary['steps']}; go on with: {commands.resume(out)}"))
     else:
         click.echo(summary_table(summary))
-        click.echo(f"{summary['status']}: {out}")
+        click.echo(shown_name(f"{summary['status']}: {out}"))
     _leave(summary["status"])
 
 
@@ -125,6 +127,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 @options.imports
 @click.option("--out", default="runs", show_default=True, type=click.Path(file_okay=False), help="Where the runs go.")
 @click.option("--results", type=click.Path(dir_okay=False), help="File of the tables; default OUT/STUDY/RESULTS.md.")
+@options.interruptible(GO_ON)
 def run(
     experiment: str,
     variants: tuple[str, ...],
@@ -138,13 +141,10 @@ def run(
     """Run a study: every experiment, variant and seed of EXPERIMENT, skipping what is done; writes RESULTS.md."""
     from ssl_zoo.study import run_study
 
-    try:
-        summaries = run_study(
-            experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
-            only=only or None, out=out, results=results, say=options.say,
-        )  # fmt: skip
-    except TrainingFailed as error:
-        _failed(error)
+    summaries = run_study(
+        experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
+        only=only or None, out=out, results=results, say=options.say,
+    )  # fmt: skip
     if any(summary["status"] == "interrupted" for summary in summaries):
         _leave("interrupted")
 
@@ -158,6 +158,7 @@ def run(
 @options.imports
 @click.option("--out", default="runs/compare", show_default=True, type=click.Path(file_okay=False))
 @options.as_json
+@options.interruptible(GO_ON)
 def compare(
     recipes: tuple[str, ...],
     seeds: tuple[int, ...],
@@ -172,17 +173,15 @@ def compare(
     """
     from ssl_zoo.report.aggregate import comparison_table
     from ssl_zoo.study import compare as run_comparison
+    from ssl_zoo.study import interrupted
 
-    try:
-        groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, say=options.say)
-    except TrainingFailed as error:
-        _failed(error)
+    groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, say=options.say)
     if as_json:
         options.print_json({group.name: list(group.summaries) for group in groups})
-    else:
-        click.echo(f"{comparison_table(groups)}\n\nreport: {Path(out) / 'report.html'}")
-    if any(summary["status"] == "interrupted" for group in groups for summary in group.summaries):
+    if interrupted(groups):
         _leave("interrupted")
+    if not as_json:
+        click.echo(f"{comparison_table(groups)}\n\nreport: {shown_name(str(Path(out) / 'report.html'))}")
 
 
 @click.command()
@@ -193,7 +192,8 @@ def report(runs: tuple[str, ...], out: str, title: str) -> None:
     """Write one self-contained HTML page about RUNS."""
     from ssl_zoo.report.html import groups_of, write_report
 
-    click.echo(write_report(groups_of([Path(each) for each in runs]), Path(out), title))
+    check_place(out, "--out")
+    click.echo(shown_name(str(write_report(groups_of([Path(each) for each in runs]), Path(out), title))))
 
 
 @click.command()
@@ -201,16 +201,15 @@ def report(runs: tuple[str, ...], out: str, title: str) -> None:
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=(0,), show_default=True)
 @options.overrides
 @options.as_json
+@options.interruptible(GO_ON)
 def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Train SimSiam on handwritten digits, with and without stop-gradient; minutes, offline, two CPU cores."""
     from ssl_zoo.demo import run_demo
 
-    try:
-        result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, say=options.say)
-    except TrainingFailed as error:
-        _failed(error)
+    result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, say=options.say)
     if as_json:
         options.print_json(result)
     elif result["status"] == "done":
-        click.echo("\n".join([result["table"], "", *result["expectations"], "", f"report: {result['report']}"]))
+        where = shown_name(result["report"])
+        click.echo("\n".join([result["table"], "", *result["expectations"], "", f"report: {where}"]))
     _leave(result["status"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from ssl_zoo.data.split_names import normal
@@ -60,6 +61,31 @@ def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], 
 def without_labels(labels: Tensor | None) -> Tensor | None:
     """Return labels, or None where no sample has one: all are -1."""
     return None if labels is None or not bool((labels >= 0).any()) else labels
+
+
+def dense(
+    numbers: Mapping[str, Tensor | None], names: Sequence[str] | None
+) -> tuple[dict[str, Tensor | None], list[str]]:
+    """Number the classes of some splits from 0, where they are numbers of any size.
+
+    Args:
+        numbers: for each split `(N,)` int64, below 0 for a sample without a label, or None.
+        names: what number 0, 1, ... is called; of use only if there are as many as the numbers ask for.
+
+    Returns:
+        the labels, -1 for none, or None where no sample has one; and the name of each, else its number as text.
+    """
+    known = [found[found >= 0] for found in numbers.values() if found is not None]
+    ids = torch.cat(known).unique() if known else torch.empty(0, dtype=torch.int64)
+    if names is not None and (len(ids) == 0 or int(ids[-1]) < len(names)):
+        ids, called = torch.arange(len(names)), list(names)
+    else:
+        called = [str(number) for number in ids.tolist()]
+    labels = {
+        split: None if found is None else without_labels(torch.where(found < 0, -1, torch.searchsorted(ids, found)))
+        for split, found in numbers.items()
+    }
+    return labels, called
 
 
 def _listed(names: Sequence[str]) -> str:

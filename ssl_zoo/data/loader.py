@@ -208,23 +208,26 @@ class Loader:
         return batch
 
     def _stream(self, start_step: int, stop_step: int) -> Iterator[RawBatch]:
-        loader = DataLoader(
-            self._reader,
-            batch_size=None,  # a request is a micro-batch already
-            sampler=self._requests(start_step, stop_step),
-            num_workers=self._num_workers,
-            # Forked workers share the split's memory with this process, and find the parts a user registered.
-            multiprocessing_context="fork" if self._num_workers and sys.platform == "linux" else None,
-            worker_init_fn=_init_worker,
-            pin_memory=self._pin_memory,
-            # Seeds what third-party code in a worker draws without a generator; without it, the DataLoader takes a
-            # number from the global generator, and the run would depend on how often it is restarted.
-            generator=rng.generator(self._reader.seed, "workers", start_step),
-        )
         with _sigterm_blocked(), warnings.catch_warnings():
             # Python >= 3.12 warns of any fork beside threads; these workers take no lock that torch's threads hold.
             warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
-            return iter(loader)
+            # How many workers a machine can use is for who asked, and for `choose_reading`, to say.
+            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            return iter(
+                DataLoader(
+                    self._reader,
+                    batch_size=None,  # a request is a micro-batch already
+                    sampler=self._requests(start_step, stop_step),
+                    num_workers=self._num_workers,
+                    # Forked workers share the split's memory with this process, and find the parts a user registered.
+                    multiprocessing_context="fork" if self._num_workers and sys.platform == "linux" else None,
+                    worker_init_fn=_init_worker,
+                    pin_memory=self._pin_memory,
+                    # Seeds what third-party code in a worker draws without a generator; without it, the DataLoader
+                    # takes a number from the global generator, and the run would depend on how often it is restarted.
+                    generator=rng.generator(self._reader.seed, "workers", start_step),
+                )
+            )
 
     def _requests(self, start_step: int, stop_step: int) -> Iterator[_Request]:
         size = self._reader.batch_size // self._accumulate

@@ -50,6 +50,11 @@ class MemorySplit:
         self.bad = bad or {}
         self._names = names
 
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The names of all samples, or None."""
+        return self._names
+
     def __len__(self) -> int:
         return len(self.data)
 

@@ -98,7 +98,7 @@ def _reading(workers: int, note: str, split: Split) -> Reading:
 
 def _bounded(asked: int) -> tuple[int, str]:
     """Return a number of workers, and a word where it is not the one that was asked for."""
-    cpus = os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = max(MOST_WORKERS, MOST_PER_CPU * cpus)
     if asked <= most:
         return asked, ""

@@ -34,6 +34,10 @@ class BadSample(UserError):
         return shown_name(f"cannot read {self.name}: {self.reason}.")
 
 
+class BadData(UserError):
+    """Samples that cannot be read, more than are allowed."""
+
+
 class Budget:
     """Keeps the list of samples that could not be read, and says when there are too many.
 
@@ -54,14 +58,14 @@ class Budget:
         """Note a bad sample; the same one may be met again in a later epoch.
 
         Raises:
-            UserError: no bad sample is allowed, or this is one too many.
+            BadData: no bad sample is allowed, or this is one too many.
         """
         self.bad[name] = reason
         if self.on_error == "raise":
-            raise UserError(f"cannot read {name}: {reason}; remove or mend it, or set on_error: skip to leave it out.")
+            raise BadData(f"cannot read {name}: {reason}; remove or mend it, or set on_error: skip to leave it out.")
         allowed = int(self.num * self.bad_budget)
         if len(self.bad) > allowed:
-            raise UserError(
+            raise BadData(
                 f"{len(self.bad)} of {self.num} samples cannot be read and bad_budget: {self.bad_budget:g} allows "
                 f"{allowed}{self.example()}; mend or remove them, or raise bad_budget."
             )
@@ -151,6 +155,11 @@ class Strings(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._ends)
+
+    def encoded(self) -> list[bytes]:
+        """Return all strings as their bytes."""
+        data, ends = self._bytes.tobytes(), self._ends.tolist()
+        return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]
         i = range(len(self))[i]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
+
+import yaml
 
 from ssl_zoo.data.left_out import files, some
 from ssl_zoo.errors import UserError, shown_name, suggest
@@ -26,7 +29,7 @@ _WORDS = {
 _ROLES = {word: role for role, words in _WORDS.items() for word in words}
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
-ADVICE = "data.source.splits={train: FOLDER, test: FOLDER}, or data.source.splits=none if they are classes"
+ADVICE = "-s 'data.source.splits={train: FOLDER, test: FOLDER}', or -s data.source.splits=none if they are classes"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ class Part:
             normal(folder) == normal(wanted) or fnmatchcase(folder, wanted)
             for folder, wanted in zip(folders, self.pattern, strict=False)
         )
+
+
+def option(splits: Mapping[str, str | list[str]]) -> str:
+    """Return what to type to name the folders of each split."""
+    written = {"splits": dict(splits)}
+    text = yaml.safe_dump(written, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()
+    change = "data.source.splits=" + text.removeprefix("{splits: ")[:-1]
+    plain = "'" in change and not any(character in change for character in '"$`!\\')
+    return f'-s "{change}"' if plain else f"-s {shlex.quote(change)}"
 
 
 def normal(name: str) -> str:
@@ -123,7 +135,8 @@ def _root(folders: Collection[str], where: str, splits: Splits) -> tuple[str, ..
             break
         if role in ("test", "val") and top.lower() not in ("dev", "eval"):
             raise UserError(
-                f"{where} has {'/'.join((*root, top))}/ but no files in train/; give that folder itself to train on it."
+                f"{where} has {'/'.join((*root, top))}/ but no files in train/; to train on that: "
+                f"{option({'train': top})}."
             )
         root = (*root, top)
     return root
@@ -233,9 +246,9 @@ def _inside_classes(folders: Collection[str], depth: int, where: str) -> dict[st
         beside = {f[len(parent) :].split("/")[0] for f in parents if f.startswith(parent)}
         if any(_ROLES.get(name) in ("test", "val") for name in beside):
             stars = "/".join([*parts[:depth], *["*"] * (at - depth)])
+            splits = option({"train": f"{stars}/{parts[at]}", "test": f"{stars}/FOLDER"})
             raise UserError(
-                f"{where}: there are splits deep in it, such as {shown_name('/'.join(parts[: at + 1]))}; say so: "
-                f"data.source.splits={{train: '{stars}/{parts[at]}', test: '{stars}/NAME'}}, or "
+                f"{where}: there are splits deep in it, such as {'/'.join(parts[: at + 1])}; say so: {splits}, or -s "
                 "data.source.splits=none if they are not."
             )
     return None
@@ -257,8 +270,8 @@ def _spare(tops: Mapping[str, int], found: Mapping[str, str], where: str) -> str
     spare = [top for top in tops if (role_of(top) or ("",))[0] == "spare"]
     advice = ""
     if spare:
-        other = "".join(f", {role}: {top}" for role, top in found.items() if role != "train")
-        advice = f"; to train on all: data.source.splits={{train: [{found['train']}, {spare[0]}]{other}}}"
+        rest = {role: top for role, top in found.items() if role != "train"}
+        advice = f"; to train on all: {option({'train': [found['train'], *spare], **rest})}"
     return f"{where}: {files(outside.total(), 'image')} outside {used} are not used: {some(outside)}{advice}."
 
 

@@ -20,6 +20,7 @@ class Tolerant:
     def __init__(self, split: Split, bad_budget: float) -> None:
         self._split, self._bad_budget = split, bad_budget
         self.labels, self.class_names = split.labels, split.class_names
+        self.names = getattr(split, "names", None)
 
     def __len__(self) -> int:
         return len(self._split)

@@ -86,8 +86,8 @@ def arrange(
     """Return the splits of a tree of files.
 
     Args:
-        paths: all files, relative to the root, with `/` between folders; one that ends in `/` is a folder that was set
-            aside unseen.
+        paths: all files, each once, relative to the root, with `/` between folders; one that ends in `/` is a folder
+            that was set aside unseen.
         extensions: how the files to take end, lower case, with the dot.
         labels: `auto` by the rules above; `folder` insists on labels, `none` refuses them.
         where: what the messages call the root.
@@ -101,8 +101,8 @@ def arrange(
     for path in paths:
         sieve.add(path)
     sieve.require_some(where)
-    taken = sorted(set(sieve.taken))
-    sieve.taken.clear()
+    taken = sieve.taken
+    taken.sort()
     groups, notes = _groups(taken, splits, where)
     labelled = {name: set[Part]() if labels == "none" else _labelled(group) for name, group in groups.items()}
     _label_the_rest(groups, labelled, labels)

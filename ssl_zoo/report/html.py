@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo.errors import UserError
 from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
 from ssl_zoo.report.figures import curves
 from ssl_zoo.run_folder import RunFolder, write_atomically
@@ -73,15 +74,19 @@ def groups_of(runs: Sequence[Path]) -> list[Group]:
     """Return runs as groups: those whose recipes differ in the seed only belong together.
 
     Raises:
-        UserError: a folder that holds no finished run.
+        UserError: a folder that holds no finished run, or one whose files are damaged.
     """
     import yaml
+
+    from ssl_zoo.recipes import read
 
     found: dict[str, tuple[str, list[Path], list[dict[str, Any]]]] = {}
     for run in runs:
         folder = RunFolder(run)
         summary = folder.read_summary()
-        recipe = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+        if not folder.recipe.is_file():
+            raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
+        recipe = read(folder.recipe)
         key = yaml.safe_dump({**recipe, "seed": None})
         name = run.name.removesuffix(f"-seed{summary['seed']}")
         _, paths, summaries = found.setdefault(key, (name, [], []))

@@ -175,8 +175,8 @@ def test_corrupt_images_within_the_budget_are_left_out_and_listed(cli, tiny, ima
 
 def test_a_corrupt_image_that_comes_up_during_training_ends_the_run_in_one_sentence(cli, tiny, images, tmp_path):
     result = cli("train", tiny, "--data", images, "-s", "data.cache=none", "--max-steps", 12, "--out", "run")
-    assert result.exit_code == 2 and "Traceback" not in result.output
-    assert result.stderr.splitlines()[-1].startswith(f"error: cannot read {images}/07.png: ")
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert result.stderr.splitlines()[-1].startswith(f"failed: cannot read {images}/07.png: ")
     assert '"status": "failed"' in (tmp_path / "run" / "summary.json").read_text()
 
 

@@ -78,7 +78,7 @@ def test_images_outside_the_splits_are_told():
     assert note.startswith(
         "the folder x: 2 images outside train/ and test/ are not used: no folder (1), unlabeled/ (1)"
     )
-    assert note.endswith("data.source.splits={train: [train, unlabeled], test: test}.")
+    assert note.endswith("-s 'data.source.splits={train: [train, unlabeled], test: test}'.")
 
 
 def test_labels_can_be_refused_or_insisted_on():

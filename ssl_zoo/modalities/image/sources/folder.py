@@ -10,8 +10,9 @@ from ssl_zoo.data.files import read_regular
 from ssl_zoo.data.split_names import Splits
 from ssl_zoo.data.tree import Labels, Listing, arrange
 from ssl_zoo.data.walk import Walk
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.sources.parquet import Parquet
 from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
@@ -59,13 +60,13 @@ class Folder:
         walk = Walk(self._root, EXTENSIONS)
         found = arrange(walk, extensions=EXTENSIONS, labels=labels, where=where, splits=splits)
         self._listings = found.splits
-        self.notes = (*walk.notes(where), *found.notes)
+        self.notes = tuple(map(shown_name, (*walk.notes(where), *found.notes)))
         self.splits = tuple(self._listings)
 
     @staticmethod
     def matches(path: Path) -> bool:
         """Return whether `path` is a folder, and not one of parquet files."""
-        return path.is_dir() and not any(path.glob("*.parquet"))
+        return path.is_dir() and not Parquet.matches(path)
 
     def split(self, name: str) -> FolderSplit:
         """Return the split of that name."""
@@ -76,7 +77,7 @@ class FolderSplit:
     """Image files, read one by one; see `ssl_zoo.data.Split`."""
 
     def __init__(self, root: Path, listing: Listing, decoding: Decoding) -> None:
-        self.labels, self.class_names = listing.labels, listing.class_names
+        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
         self._root, self._paths, self._decoding = root, listing.paths, decoding
 
     def __len__(self) -> int:

@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ssl_zoo.data.files import check_size
+from ssl_zoo.data.parquet_files import below, find
+from ssl_zoo.data.parquet_labels import read_labels
+from ssl_zoo.data.parquet_schema import File, inspect, reading
 from ssl_zoo.data.source import BadSample
-from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.modalities.image.decode import MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.data.split_names import Splits
+from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
-_IMAGE_COLUMNS = ("image", "img")
-_SPLITS = {"train": ("train*.parquet",), "test": ("test*.parquet", "val*.parquet")}
-"""For each split, the patterns of its files; the first one that any file follows counts."""
-
-
-@dataclass(frozen=True)
-class _File:
-    """A parquet file and what it holds: columns of images and labels, and the names of the labels."""
-
-    path: Path
-    image: str
-    label: str | None
-    class_names: list[str] | None
+_COLUMNS = ("image", "img")
+_LOOKED_AT = 10_000
+"""So many files of a folder are looked at to tell whether it is one of parquet files."""
 
 
 @register("source", "parquet")
 class Parquet:
-    """Images in a parquet file, or in a folder of them: `train*.parquet` and `test*.parquet` (or `val*.parquet`).
+    """Images in a parquet file, or in a folder of them whose names tell the split, such as `train-00000.parquet`.
 
-    A folder whose files are named otherwise is one train split. Images are encoded files in a column `image` or `img`,
-    either bytes or a struct with a field `bytes`. A split is read into memory, still encoded.
+    The files may lie in the folder or below it, as on the Hugging Face hub (`data/train-*.parquet`,
+    `default/train/0000.parquet`); `val` stands in for `test` where there is none. A folder whose files are named
+    otherwise is one train split. Images are encoded files in a column `image` or `img`, either bytes or a struct with a
+    field `bytes`. A split is read into memory, still encoded.
 
     Args:
         channels: 1 (grey) or 3 (RGB); images are converted.
         path: the file or folder.
-        label: the column of integer labels; `auto` takes `label` where there is one, None leaves labels out.
+        label: the column of labels; `auto` takes `label` where there is one, None leaves labels out. They are numbers
+            (below 0: none), with names where the files carry them, or words.
+        splits: `auto` as above; `none` takes all files for train; or the files or folders of each split,
+            `{train: "a-*.parquet", test: b}`.
         value_range: as in `folder`.
         max_pixels: as in `folder`.
 
+    Attributes:
+        notes: sentences about what was left out, and how the files were understood.
+
     Raises:
-        UserError: no such file, no column of images, or no such column of labels.
+        UserError: no such file, a damaged one, no column of images, no such column of labels, or files that do not
+            agree about it.
     """
 
     def __init__(
@@ -57,24 +59,51 @@ class Parquet:
         *,
         path: str,
         label: str | None = "auto",
+        splits: Splits = "auto",
         value_range: ValueRange | None = None,
         max_pixels: MaxPixels = MAX_PIXELS,
     ) -> None:
         self._decoding = Decoding(channels, value_range, max_pixels)
+        self._origin = (
+            channels,
+            {"path": path, "label": label, "splits": splits, "value_range": value_range, "max_pixels": max_pixels},
+        )
         root = Path(path).expanduser()
         if not root.exists():
             raise UserError(f"the data path {path} does not exist.")
-        self._files = {name: [_inspect(file, label) for file in files] for name, files in _find(root).items()}
+        if root.is_file() and isinstance(splits, dict):
+            raise UserError(f"data.source.splits: {path} is one file and so one split; give the folder of the files.")
+        paths, notes = ({"train": [root.name]}, []) if root.is_file() else find(root, splits)
+        folder = root.parent if root.is_file() else root
+        self._files = {
+            split: [inspect(folder / name, name, _COLUMNS, label) for name in names] for split, names in paths.items()
+        }
+        self._labels, self._class_names, of_labels = read_labels(self._files, path)
+        others = self._files["train"][0].others
+        if others:
+            notes.append(
+                f"{path}: there is no column label, so that the data have none; columns of classes are "
+                f"{', '.join(others)}: choose one by -s data.source.label=COLUMN."
+            )
+        self.notes = tuple(map(shown_name, (*notes, *of_labels)))
         self.splits = tuple(self._files)
 
     @staticmethod
     def matches(path: Path) -> bool:
-        """Return whether `path` is a file named `*.parquet`, or a folder with such files in it."""
-        return path.suffix.lower() == ".parquet" if path.is_file() else any(path.glob("*.parquet"))
+        """Return whether `path` is a file `*.parquet`, or a folder of them that hold images, or without images."""
+        if path.is_file():
+            return path.suffix.lower() == ".parquet"
+        found = list(islice(below(path), _LOOKED_AT)) if path.is_dir() else []
+        tables = [path / name for name, is_parquet in found if is_parquet]
+        if any(_holds_images(table) for table in tables[:10]):
+            return True
+        return bool(tables) and not any(Path(name).suffix.lower() in EXTENSIONS for name, _ in found)
 
     def split(self, name: str) -> ParquetSplit:
         """Return the split of that name, read into memory."""
-        return ParquetSplit(self._files[name], self._decoding)
+        labels = self._labels[name]
+        class_names = None if labels is None else self._class_names
+        return ParquetSplit(self._files[name], self._decoding, labels, class_names, (*self._origin, name))
 
 
 class ParquetSplit:
@@ -84,16 +113,25 @@ class ParquetSplit:
     of the files only, and reads them again.
     """
 
-    def __init__(self, files: list[_File], decoding: Decoding) -> None:
+    def __init__(
+        self,
+        files: Sequence[File],
+        decoding: Decoding,
+        labels: Tensor | None,
+        class_names: list[str] | None,
+        origin: tuple[int, dict[str, Any], str],
+    ) -> None:
         import pyarrow as pa
 
-        self._files, self._decoding = files, decoding
+        self._names, self._decoding, self._origin = [file.name for file in files], decoding, origin
         columns = [_read(file) for file in files]
-        self._images = pa.chunked_array([chunk for images, _ in columns for chunk in images.chunks], pa.large_binary())
-        self._ends = np.cumsum([len(images) for images, _ in columns])
-        labels = [label for _, label in columns if label is not None]
-        self.labels: Tensor | None = torch.cat(labels) if labels else None
-        self.class_names = files[0].class_names
+        self._images = pa.chunked_array([chunk for images in columns for chunk in images.chunks], pa.large_binary())
+        self._ends = np.cumsum([len(images) for images in columns])
+        self.labels, self.class_names = labels, class_names
+        if labels is not None and len(labels) != len(self):
+            raise UserError(
+                f"{files[0].path} and the files beside it hold {len(self)} images and {len(labels)} labels."
+            )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -116,85 +154,33 @@ class ParquetSplit:
     def name(self, i: int) -> str:
         """Return the row within its file, counted from 0: `row 17 of train.parquet`."""
         file = int(np.searchsorted(self._ends, i, side="right"))
-        return f"row {i - (self._ends[file - 1] if file else 0)} of {self._files[file].path.name}"
+        return f"row {i - (self._ends[file - 1] if file else 0)} of {self._names[file]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ParquetSplit, (self._files, self._decoding)
+        return _reopened, self._origin
 
 
-def _find(root: Path) -> dict[str, list[Path]]:
-    """Return the files of each split."""
-    if root.is_file():
-        return {"train": [root]}
-    files: dict[str, list[Path]] = {}
-    for name, patterns in _SPLITS.items():
-        found = next((sorted(root.glob(pattern)) for pattern in patterns if any(root.glob(pattern))), [])
-        if found:
-            files[name] = found
-    if "train" in files:
-        return files
-    if files:
-        raise UserError(f"the folder {root} has {files['test'][0].name} but no train*.parquet.")
-    every = sorted(root.glob("*.parquet"))
-    if not every:
-        raise UserError(f"the folder {root} has no *.parquet file in it.")
-    return {"train": every}
+def _reopened(channels: int, knobs: dict[str, Any], name: str) -> ParquetSplit:
+    return Parquet(channels, **knobs).split(name)
 
 
-def _inspect(path: Path, label: str | None) -> _File:
-    """Return what a parquet file holds, by its schema alone."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _holds_images(path: Path) -> bool:
     try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"cannot read {path} as a parquet file: {error}.") from error
-    images = [field.name for field in schema if field.name in _IMAGE_COLUMNS and _holds_bytes(field.type)]
-    if not images:
-        shown = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise UserError(f"{path} has no column image or img with the bytes of images; its columns are {shown}.")
-    if label == "auto":
-        label = "label" if "label" in schema.names else None
-    elif label is not None and label not in schema.names:
-        raise UserError(f"{path} has no column {label!r} for label{suggest(label, schema.names)}")
-    if label is not None and not pa.types.is_integer(schema.field(label).type):
-        raise UserError(
-            f"the label column {label!r} of {path} holds {schema.field(label).type}, not integers; "
-            "name another with label, or leave labels out with label: null."
-        )
-    return _File(path, images[0], label, _class_names(schema.metadata, label))
+        inspect(path, path.name, _COLUMNS, None)
+    except UserError:  # told where the file is opened to be read
+        return False
+    return True
 
 
-def _holds_bytes(kind: Any) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _holds_bytes(kind.field("bytes").type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _class_names(metadata: dict[bytes, bytes] | None, label: str | None) -> list[str] | None:
-    """Return the names that Hugging Face's `datasets` wrote beside the schema."""
-    if label is None or b"huggingface" not in (metadata or {}):
-        return None
-    features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})  # type: ignore[index]
-    return features.get(label, {}).get("names")
-
-
-def _read(file: _File) -> tuple[Any, Tensor | None]:
-    """Return the images of a file as a chunked array of bytes, and its labels."""
+def _read(file: File) -> Any:
+    """Return the encoded images of a file as a chunked array of bytes."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file.path, columns=[file.image, *([file.label] if file.label else [])])
-    images = table.column(file.image)
-    if pa.types.is_struct(images.type):
-        images = pc.struct_field(images, "bytes")
-    if file.label is None:
-        return images.cast(pa.large_binary()), None
-    labels = table.column(file.label)
-    if labels.null_count:
-        raise UserError(f"{labels.null_count} rows of {file.path} lack {file.label!r}; leave labels out: label: null.")
-    return images.cast(pa.large_binary()), torch.from_numpy(labels.to_numpy().astype(np.int64))
+    with reading(file.path), pq.ParquetFile(file.path) as opened:
+        is_struct = pa.types.is_struct(opened.schema_arrow.field(file.sample).type)
+        images = opened.read(columns=[f"{file.sample}.bytes" if is_struct else file.sample]).column(0)
+        if is_struct:
+            images = pc.struct_field(images, "bytes")
+        return images.cast(pa.large_binary())

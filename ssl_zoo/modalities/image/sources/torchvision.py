@@ -12,6 +12,7 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
+from ssl_zoo.data.classes import dense
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.modalities.image.decode import MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange
@@ -64,6 +65,12 @@ class Torchvision:
         if not isinstance(self._data["train"][0][0], Image.Image):
             raise UserError(f"{self._name} is not made of images.")
         self.splits = tuple(self._data)
+        numbers = {name: _numbers(data) for name, data in self._data.items()}
+        self._labels, self._class_names = dense(numbers, _class_names(self._data["train"]))
+        hidden = {name: int((found < 0).sum()) for name, found in numbers.items() if found is not None}
+        self.notes = tuple(
+            f"{self._name}: a label below 0 means none: {num} {name} samples." for name, num in hidden.items() if num
+        )
 
     def _open(self, cls: type, key: str, values: list[Any], knobs: dict[str, Any]) -> Any:
         """Return the data set with the first of `values` that it knows for `key`, or None."""
@@ -82,16 +89,20 @@ class Torchvision:
 
     def split(self, name: str) -> TorchvisionSplit:
         """Return the split of that name."""
-        return TorchvisionSplit(self._data[name], f"{name} image {{}} of {self._name}", self._decoding)
+        labels = self._labels[name]
+        class_names = None if labels is None else self._class_names
+        title = f"{name} image {{}} of {self._name}"
+        return TorchvisionSplit(self._data[name], title, self._decoding, labels, class_names)
 
 
 class TorchvisionSplit:
     """Samples of a torchvision data set, read one by one; see `ssl_zoo.data.Split`."""
 
-    def __init__(self, data: Any, title: str, decoding: Decoding) -> None:
+    def __init__(
+        self, data: Any, title: str, decoding: Decoding, labels: Tensor | None, class_names: list[str] | None
+    ) -> None:
         self._data, self._title, self._decoding = data, title, decoding
-        self.labels = _labels(data)
-        self.class_names = None if self.labels is None else _class_names(data, int(self.labels.max()) + 1)
+        self.labels, self.class_names = labels, class_names
 
     def __len__(self) -> int:
         return len(self._data)
@@ -131,20 +142,23 @@ def _downloads(cls: type) -> bool:
     return any("download" in _parameters(base) for base in cls.__mro__ if "__init__" in vars(base))
 
 
-def _labels(data: Any) -> Tensor | None:
+def _numbers(data: Any) -> Tensor | None:
     """Return the class of each sample, wherever the data set keeps it, without reading the samples."""
     for attribute in ("targets", "labels", "_labels", "_samples"):
         values = getattr(data, attribute, None)
         if attribute == "_samples" and values:
             values = [sample[1] for sample in values]
-        array = np.asarray(values)
+        try:
+            array = np.asarray(values)
+        except ValueError:  # boxes and the like, so many for each sample
+            continue
         if array.shape == (len(data),) and array.dtype.kind in "iu":
             return torch.from_numpy(array.astype(np.int64))
     return None
 
 
-def _class_names(data: Any, num: int) -> list[str] | None:
+def _class_names(data: Any) -> list[str] | None:
     names = getattr(data, "classes", None)
-    if names is None or len(names) < num:
+    if names is None:
         return None
-    return [name if isinstance(name, str) else ", ".join(name) for name in names]
+    return [name if isinstance(name, str) else ", ".join(map(str, name)) for name in names]

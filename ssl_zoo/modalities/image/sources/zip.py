@@ -76,7 +76,7 @@ class Zip:
         for listing in found.splits.values():
             _check_packing([members[name] for name in listing.paths], where)
         self._listings = found.splits
-        self.notes = (*_notes(links, num_double, where), *found.notes)
+        self.notes = tuple(map(shown_name, (*_notes(links, num_double, where), *found.notes)))
         self.splits = tuple(self._listings)
 
     @staticmethod
@@ -93,7 +93,7 @@ class ZipSplit:
     """Members of an archive, read one by one; see `ssl_zoo.data.Split`."""
 
     def __init__(self, path: Path, listing: Listing, decoding: Decoding) -> None:
-        self.labels, self.class_names = listing.labels, listing.class_names
+        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
         self._path, self._members, self._decoding = path, listing.paths, decoding
         self._opened: tuple[int, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 

@@ -82,12 +82,9 @@ def test_labels_may_be_named_or_left_out(tmp_path):
     assert source(tmp_path / "a.parquet", label=None).split("train").labels is None
     with pytest.raises(UserError, match=r"no column 'labels' for label; did you mean 'label'"):
         source(tmp_path / "a.parquet", label="labels")
-    write(tmp_path / "b.parquet", range(2), labels=["cat", "dog"])
-    with pytest.raises(UserError, match=r"the label column 'label' of .*b\.parquet holds string, not integers"):
+    write(tmp_path / "b.parquet", range(2), labels=[["cat"], ["dog"]])
+    with pytest.raises(UserError, match=r"the label column 'label' of .*b\.parquet holds list<.*, not numbers"):
         source(tmp_path / "b.parquet")
-    write(tmp_path / "c.parquet", range(2), labels=[1, None])
-    with pytest.raises(UserError, match=r"1 rows of .*c\.parquet lack 'label'"):
-        source(tmp_path / "c.parquet").split("train")
 
 
 def test_a_row_without_an_image_is_a_bad_sample(tmp_path):

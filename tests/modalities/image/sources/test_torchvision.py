@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
+from PIL import Image
 
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.sources import torchvision as module
 
 
 def source(name: str, channels: int = 1, **knobs):
@@ -56,3 +59,29 @@ def test_an_unknown_data_set_names_the_nearest():
         source("CIFAR-10")
     with pytest.raises(UserError, match=r"no data set 'FakeData'"):  # takes neither train= nor split=
         source("FakeData")
+
+
+def test_labels_of_any_range_become_dense_and_negative_ones_none(tmp_path, monkeypatch):
+    """STL10 marks what is unlabelled by -1, other sets count from 1; the names are too few for them."""
+
+    class Odd(torchvision.datasets.VisionDataset):
+        def __init__(self, root, train=True, transform=None):
+            super().__init__(root)
+            self.targets = [9, 2, -1, 2] if train else [2, 7]
+            self.boxes = [[1], [1, 2]]
+
+        def __len__(self):
+            return len(self.targets)
+
+        def __getitem__(self, i):
+            return Image.new("L", (2, 2)), self.targets[i]
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Odd)
+    module._known.cache_clear()
+    try:
+        data = source("MNIST", root=str(tmp_path))
+    finally:
+        module._known.cache_clear()
+    assert data.split("train").labels.tolist() == [2, 0, -1, 0] and data.split("test").labels.tolist() == [0, 1]
+    assert data.split("train").class_names == data.split("test").class_names == ["2", "7", "9"]
+    assert data.notes == ("torchvision/MNIST: a label below 0 means none: 1 train samples.",)
