@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ssl_zoo.assemble import Run, samples_per_norm
+from ssl_zoo.changed_parts import called
 from ssl_zoo.data.identity import check_identity, identity
 from ssl_zoo.errors import CannotWrite, UserError
 from ssl_zoo.files import writing
@@ -98,7 +99,7 @@ def _banner(run: Run, say: Say) -> None:
     settings, method = run.recipe.training, run.trainer.method
     weights = sum(p.numel() for p in method.encoder.parameters())
     say(
-        f"{run.recipe.method} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
+        f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
         f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
     )
     say(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")

@@ -133,10 +133,8 @@ def test_an_encoder_of_the_users_is_evaluated_with_its_module_and_at_its_size(cl
     (tmp_path / "rigid_parts.py").write_text(SOURCE)
     # in a process of its own: what a module registers stays registered
     done = subprocess.run([sys.executable, "-c", COMMANDS, tiny], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.strip() == (
-        "error: -s views.size=16: the encoder does not take samples of 1x16x16 (Input height (16) doesn't match model "
-        "(12)); evaluate it at its own size."
-    ), done.stderr
+    assert done.stdout.startswith("error: encoder rigid: cannot take views (2, 1, 16, 16)"), done.stderr
+    assert done.stdout.rstrip().endswith("it was built for views.size=12.") and len(done.stdout.split("\n")) == 3
     assert json.loads((tmp_path / "run" / "encoder.json").read_text())["imports"] == ["rigid_parts"]
     result = cli("eval", "run")
     assert (result.exit_code, result.stderr) == (
@@ -156,3 +154,11 @@ def test_an_encoder_that_is_not_finite_gives_one_sentence(cli, trained, tmp_path
     result = cli("eval", broken, "--protocol", "knn")
     assert (result.exit_code, result.stdout) == (2, "") and "finite" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_run_is_announced_by_its_method_and_the_parts_that_were_changed(cli, tmp_path):
+    small = ("encoder={name: convnet, widths: [4, 8]}", "projector.dims=[8, 8]", "predictor.dims=[4, 8]",
+             "views.size=12", "training.batch_size=16", "evaluation.protocols=[]", "target=ema")  # fmt: skip
+    result = cli("train", "digits/simsiam", "--out", "run", "--max-steps", 1, *sum((["-s", s] for s in small), []))
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("simsiam + target=ema on digits: ")
