@@ -143,7 +143,7 @@ def build(
     if recipe.local is not None:
         method = _with_places(recipe, recipe.local, method)
     views = views_of(build_views(recipe, encoder))
-    if views:
+    if views and num_processes() == 1:  # several were preceded by a check, and a trial must not wait for the others
         try_method(method, names, views, lenient=given)
     if recipe.norm == "global" and num_processes() > 1:
         to_global(method)

@@ -224,7 +224,8 @@ def _whole_patches(name: str, view: View) -> Callable[[nn.Module, tuple[Tensor, 
     sides = view.data.shape[2:]
 
     def hook(module: Any, inputs: tuple[Tensor, ...]) -> None:
-        cuts = module.stride == module.kernel_size and set(module.padding) == {0} and set(module.dilation) == {1}
+        padded = module.padding != "valid" and set(module.padding) != {0}
+        cuts = module.stride == module.kernel_size and not padded and set(module.dilation) == {1}
         if not cuts or not inputs or inputs[0].shape[2:] != sides:
             return
         for side, patch in zip(sides, module.stride, strict=True):
