@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,5 +83,7 @@ def test_a_users_mistake_is_one_sentence(
 
 def test_an_error_of_one_process_ends_all(recipes: Path, tmp_path: Path) -> None:
     done = command(SELF, recipes / "mouldy.yaml", tmp_path / "run", "--devices", "2")
-    assert done.returncode != 0
+    assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.count("it is mouldy") == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())  # as the one who lost the other has it
+    assert summary["status"] == "failed" and "another of the 2 processes has ended" in summary["reason"]
