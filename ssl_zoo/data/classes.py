@@ -62,7 +62,7 @@ def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], 
 
 
 def many_classes(labels: Mapping[str, Tensor | None], where: str, advice: str) -> list[str]:
-    """Return a sentence where there are more classes than half of the samples with labels: numbers of rows, of patients.
+    """Return a sentence where more than half of the labelled samples have a class of their own: numbers of patients.
 
     Args:
         labels: of each split.
