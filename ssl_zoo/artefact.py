@@ -204,7 +204,6 @@ def load_encoder(run: str | Path) -> nn.Module:
         UserError: the folder holds no encoder, or weights that do not belong to the card, were damaged, or are not
             finite.
     """
-    check_imported(run)
     folder = RunFolder(run)
     if not folder.card.is_file() or not folder.encoder.is_file():
         raise UserError(f"{run}: holds no finished encoder (encoder.safetensors with encoder.json).")
@@ -218,6 +217,11 @@ def load_encoder(run: str | Path) -> nn.Module:
         )
     part = dict(card.encoder)
     name = part.pop("name")
+    try:
+        registry.find("encoder", name)
+    except UserError:
+        check_imported(run)  # of a module that is not imported, rather than misspelt
+        raise
 
     def build() -> nn.Module:
         return registry.build("encoder", name, part, size=card.input.size)

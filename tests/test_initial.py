@@ -29,6 +29,7 @@ def run(tmp_path):
     """A run folder with a checkpoint of a method of seed 1."""
     trained = method("seed=1")
     folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
     checkpoint.save(folder.checkpoint, {"method": trained.state_dict()})
     save_file(trained.encoder.state_dict(), folder.encoder)
     return folder, trained

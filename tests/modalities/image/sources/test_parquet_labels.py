@@ -13,7 +13,7 @@ from ssl_zoo.errors import UserError
 
 def write(path: Path, labels, names=None, column="label", num=None) -> None:
     """Write rows of bytes that stand for images, their labels (None: no column) and the names of the labels."""
-    images = pa.array([b"image"] * (len(labels) if num is None else num))
+    images = pa.array([b"image"] * (len(labels) if num is None else num), pa.binary())
     table = pa.table({"image": images, **({} if labels is None else {column: labels})})
     if names is not None:
         described = names if isinstance(names, bytes) else json.dumps(
