@@ -91,6 +91,9 @@ def test_fp16_on_a_cpu_is_refused_and_no_run_says_that_it_used_it(monkeypatch, t
 def test_several_devices_in_a_notebook_are_refused(monkeypatch):
     chosen = Hardware("a CPU", "cpu", "fp32", "contiguous")
     monkeypatch.delenv("LOCAL_RANK", raising=False)
+    program = types.ModuleType("__main__")
+    program.__file__ = "program.py"
+    monkeypatch.setitem(sys.modules, "__main__", program)
     assert size_of_crew(2, chosen) == 2
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook: of no file
     with pytest.raises(UserError, match="devices=2: each process is started by running the program once more, and a n"):

@@ -30,9 +30,9 @@ from ssl_zoo.errors import UserError
 class Policy(Protocol):
     """What the loader needs of a view policy.
 
-    A policy may also have `cut(sample, params)`, which returns what its views need of one sample: then each sample is
-    cut as soon as it is read, so that a process holds one whole sample and not a batch of them, and `collate` gets a
-    list of what `cut` returned. `params` are those of the sample, with leading dimension 1.
+    A policy may also have `cut(samples, params)`, which returns a list of what its views need of each sample of a list:
+    then samples are cut as soon as `HOLD_BYTES` of them are read, a large one at once, so that a process does not hold
+    a batch of photographs, and `collate` gets a list of what `cut` returned.
     """
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
@@ -42,17 +42,43 @@ class Policy(Protocol):
         """Return what travels to the device, from samples (one tensor or a list) and their parameters."""
 
 
-def cut_one(policy: Policy, sample: Tensor, drawn: dict[str, Tensor], row: int) -> Any:
-    """Return what a policy's views need of a sample: all of it, unless the policy has `cut`.
+HOLD_BYTES = 8 * 2**20
+"""So many bytes of whole samples are held before they are cut: small ones are cut together, which is faster."""
+
+
+class Cutter:
+    """Takes whole samples as they are read, and keeps what the views need of them: all, unless the policy has `cut`.
 
     Args:
         policy: the view policy.
-        sample: as it was read.
-        drawn: what the policy drew for a batch.
-        row: the sample's place in that.
+        drawn: what it drew for a batch.
     """
-    cut = getattr(policy, "cut", None)
-    return sample if cut is None else cut(sample, {name: value[row : row + 1] for name, value in drawn.items()})
+
+    def __init__(self, policy: Policy, drawn: dict[str, Tensor]) -> None:
+        self._cut, self._drawn = getattr(policy, "cut", None), drawn
+        self._whole: list[Tensor] = []
+        self._rows: list[int] = []
+        self._done: list[Any] = []
+
+    def add(self, sample: Tensor, row: int) -> None:
+        """Take a sample and its place in the batch."""
+        self._whole.append(sample)
+        self._rows.append(row)
+        if self._cut is not None and sum(each.nbytes for each in self._whole) > HOLD_BYTES:
+            self._cut_all()
+
+    def _cut_all(self) -> None:
+        assert self._cut is not None
+        self._done += self._cut(self._whole, {name: value[self._rows] for name, value in self._drawn.items()})
+        self._whole, self._rows = [], []
+
+    def finish(self) -> list[Any]:
+        """Return what was kept of all samples, in their order."""
+        if self._cut is None:
+            return self._whole
+        if self._whole:
+            self._cut_all()
+        return self._done
 
 
 @dataclass(frozen=True)
@@ -107,17 +133,15 @@ class _Reader(Dataset[RawBatch]):
         """Return the places in the request that could be read, their samples or cuts, and those that could not."""
         if hasattr(self.split, "read_batch"):
             return list(range(len(request.indices))), self.split.read_batch(torch.tensor(request.indices)), []
-        kept, samples, bad = [], [], []
+        cutter, kept, bad = Cutter(self.policy, drawn), [], []
         for place, i in enumerate(request.indices):
             try:
-                sample = self.split.read(i)
+                cutter.add(self.split.read(i), request.first + place)
             except BadSample as error:
                 bad.append((error.name, error.reason))
                 continue
-            samples.append(cut_one(self.policy, sample, drawn, request.first + place))
-            del sample  # before the next one is read
             kept.append(place)
-        return kept, samples, bad
+        return kept, cutter.finish(), bad
 
 
 class Loader:

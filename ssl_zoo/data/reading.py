@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo import rng
-from ssl_zoo.data.loader import Policy, cut_one
+from ssl_zoo.data.loader import HOLD_BYTES, Cutter, Policy
 from ssl_zoo.data.memory import LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.source import BadSample, Split, probes
@@ -57,7 +57,8 @@ class _Probe:
     def memory(self, workers: int, batch_size: int) -> float:
         """Return about how many bytes reading takes, in all processes."""
         batches = IN_FLIGHT if workers else 1
-        return max(1, workers) * (self.largest * BYTES_PER_VALUE + batches * batch_size * self.cut)
+        whole = HOLD_BYTES + self.largest * BYTES_PER_VALUE
+        return max(1, workers) * (whole + batches * batch_size * self.cut)
 
 
 def choose_reading(
@@ -152,4 +153,6 @@ def _look(split: Split, policy: Policy) -> _Probe:
 
 def _collated(sample: Any, policy: Policy) -> dict[str, Tensor]:
     drawn = policy.draw(rng.generator(0, "probe"), 1)
-    return policy.collate([cut_one(policy, sample, drawn, 0)], drawn)
+    cutter = Cutter(policy, drawn)
+    cutter.add(sample, 0)
+    return policy.collate(cutter.finish(), drawn)

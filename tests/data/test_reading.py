@@ -104,6 +104,7 @@ def test_the_memory_that_reading_takes_is_told_and_advice_where_it_is_not_there(
 def test_auto_takes_no_more_workers_than_fit_in_half_of_what_is_free(monkeypatch):
     monkeypatch.setattr(reading.torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(reading.torch, "set_num_threads", lambda num: None)
+    monkeypatch.setattr(reading, "HOLD_BYTES", 0)
     monkeypatch.setattr(reading, "_look", lambda split, policy: reading._Probe(1.0, 300, 0))  # 1000 bytes each
     for free, workers in ((12_000, 6), (6_000, 3), (100, 1)):
         monkeypatch.setattr(reading, "free_bytes", lambda free=free: free)

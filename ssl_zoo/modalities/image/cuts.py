@@ -25,11 +25,14 @@ class Cut:
     places: Tensor
 
 
-def cut_image(image: Tensor, boxes: Tensor, size: int, interpolation: Interpolation) -> Cut:
-    """Cut boxes `(V, 4)`, in pixels, out of an image, uint8 `(C, H, W)`."""
-    crops = [geometry_large.cut(image, box, size, interpolation) for box in boxes.int().tolist()]
-    height, width = image.shape[1:]
-    return Cut(torch.stack(crops), boxes / torch.tensor([height, width, height, width]))
+def cut_images(images: Sequence[Tensor], boxes: Tensor, size: int, interpolation: Interpolation) -> list[Cut]:
+    """Cut boxes `(V, N, 4)`, in pixels, out of N images, uint8 `(C, H_i, W_i)`."""
+    sides = torch.tensor([[*image.shape[1:], *image.shape[1:]] for image in images])
+    places, cuts = boxes / sides, []
+    for i, (image, each) in enumerate(zip(images, boxes.int().transpose(0, 1).tolist(), strict=True)):
+        crops = torch.stack([geometry_large.cut(image, box, size, interpolation) for box in each])
+        cuts.append(Cut(crops, places[:, i]))
+    return cuts
 
 
 def join(cuts: Sequence[Cut]) -> dict[str, Tensor]:

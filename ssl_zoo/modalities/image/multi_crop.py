@@ -142,13 +142,12 @@ class MultiCrop(nn.Module):
             for name, value in self._policy(role).draw(generator, num).items()
         }  # fmt: skip
 
-    def cut(self, sample: Tensor, params: dict[str, Tensor]) -> dict[str, Cut]:
-        """Return what the views of each role need of one image; see `Augment.cut`."""
-        return {role: self._policy(role).cut(sample, _of(role, params)) for role in ROLES}
+    def cut(self, samples: Sequence[Tensor], params: dict[str, Tensor]) -> list[dict[str, Cut]]:
+        """Return what the views of each role need of images; see `Augment.cut`."""
+        cuts = [self._policy(role).cut(samples, _of(role, params)) for role in ROLES]
+        return [dict(zip(ROLES, each, strict=True)) for each in zip(*cuts, strict=True)]
 
-    def collate(
-        self, samples: Tensor | Sequence[Tensor | dict[str, Cut]], params: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def collate(self, samples: Samples | Sequence[dict[str, Cut]], params: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put samples and draws together, in the loader; see `Augment.collate`.
 
         Returns:
@@ -157,8 +156,8 @@ class MultiCrop(nn.Module):
         payload: dict[str, Tensor] = {}
         for role in ROLES:
             own: Any = samples
-            if not isinstance(samples, Tensor):
-                own = [sample[role] if isinstance(sample, dict) else sample for sample in samples]
+            if isinstance(samples[0], dict):
+                own = [sample[role] for sample in samples]  # type: ignore[index]
             part = self._policy(role).collate(own, _of(role, params))
             for name, value in part.items():
                 payload[name if name == "image" else f"{role}.{name}"] = value

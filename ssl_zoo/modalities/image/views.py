@@ -7,7 +7,7 @@ BYOL's asymmetric views are data too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torchvision.transforms.v2.functional as TF
@@ -18,7 +18,7 @@ from ssl_zoo.batch import Role, View
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image import geometry
 from ssl_zoo.modalities.image.constants import constant
-from ssl_zoo.modalities.image.cuts import Cut, cut_image, join
+from ssl_zoo.modalities.image.cuts import Cut, cut_images, join
 from ssl_zoo.modalities.image.geometry import Interpolation
 from ssl_zoo.modalities.image.plan import Look, Plan
 from ssl_zoo.modalities.image.rendering import render
@@ -144,21 +144,22 @@ class Augment(nn.Module):
             "sigma": torch.rand(*shape, generator=generator),
         }
 
-    def cut(self, sample: Tensor, params: dict[str, Tensor]) -> Cut:
-        """Return what the views need of one image, uint8 `(C, H, W)`, as soon as it is read.
+    def cut(self, samples: Sequence[Tensor], params: dict[str, Tensor]) -> list[Cut]:
+        """Return what the views need of images, uint8 `(C, H_i, W_i)`, soon after they are read.
 
         Args:
-            sample: the image.
-            params: what `draw` gave for it, each entry `(1, num_views, ...)`.
+            samples: the images.
+            params: what `draw` gave for them.
 
         Raises:
             UserError: as `collate`.
         """
-        self._check([sample])
-        height, width = (torch.full((self.num_views,), side) for side in sample.shape[1:])
-        return cut_image(sample, self._boxes(params["crop"][0], height, width), self.size, self.interpolation)
+        self._check(samples)
+        heights, widths = (torch.tensor([sample.shape[side] for sample in samples]) for side in (1, 2))
+        boxes = torch.stack([self._boxes(params["crop"][:, v], heights, widths) for v in range(self.num_views)])
+        return cut_images(samples, boxes, self.size, self.interpolation)
 
-    def collate(self, samples: Tensor | Sequence[Tensor | Cut], params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def collate(self, samples: Samples | Sequence[Cut], params: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put samples and draws together, in the loader.
 
         Args:
@@ -175,10 +176,7 @@ class Augment(nn.Module):
         if isinstance(samples, Tensor):
             self._check(samples)
             return {"image": samples, **params}
-        cuts = [
-            sample if isinstance(sample, Cut) else self.cut(sample, {k: v[i : i + 1] for k, v in params.items()})
-            for i, sample in enumerate(samples)
-        ]
+        cuts: Any = samples if isinstance(samples[0], Cut) else self.cut(samples, params)  # type: ignore[arg-type]
         return {**join(cuts), **{k: v for k, v in params.items() if k != "crop"}}
 
     def _check(self, samples: Samples) -> None:
