@@ -163,7 +163,7 @@ class _Trial:
         except UserError:
             raise
         except Exception as error:
-            raise _DoesNotRun(f"{what}: {told(error).rstrip(".")}{hint}.") from error
+            raise _DoesNotRun(f"{what}: {told(error).rstrip('.')}{hint}.") from error
 
     def encoder(self, name: str, views: Sequence[View], hint: str = "") -> None:
         """Try the encoder on a view of each shape, and in evaluation mode on the first, which evaluation sees."""
