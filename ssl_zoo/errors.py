@@ -14,7 +14,7 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         """Return the sentence, on one line and printable whatever names are in it."""
-        return shown_name(super().__str__())
+        return _sentence(super().__str__())
 
 
 class TrainingFailed(RuntimeError):
@@ -22,7 +22,7 @@ class TrainingFailed(RuntimeError):
 
     def __str__(self) -> str:
         """Return the sentence, on one line and printable whatever names are in it."""
-        return shown_name(super().__str__())
+        return _sentence(super().__str__())
 
 
 class NotFinite(TrainingFailed):
@@ -33,6 +33,16 @@ class NotFinite(TrainingFailed):
 
 class CannotWrite(TrainingFailed):
     """A file cannot be written: the disk is full, the folder is read-only or gone."""
+
+
+LONGEST = 500
+"""Characters of a word in a sentence: a value of a user's file may be of any length."""
+
+
+def _sentence(text: str) -> str:
+    """Return a sentence as it is printed: on one line, and with words of any length cut."""
+    words = shown_name(text).split(" ")
+    return " ".join(word if len(word) <= LONGEST else f"{word[: LONGEST - 3]}..." for word in words)
 
 
 def shown_name(name: str) -> str:
