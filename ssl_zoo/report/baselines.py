@@ -41,6 +41,13 @@ def _by_seed(groups: Sequence[Group], name: str) -> list[Mapping[str, Any]]:
     return list(found.values())
 
 
+def _some(names: Sequence[str]) -> str:
+    """Return a few names, and how many there are more: what stands in a column of a table."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{names[0]} and {len(names) - 1} more"
+
+
 def baseline_rows(groups: Sequence[Group]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return (name, what was measured, a mapping a seed) of each baseline that the runs have.
 
@@ -57,6 +64,6 @@ def baseline_rows(groups: Sequence[Group]) -> list[tuple[str, list[Mapping[str, 
         others = [each for each in shared.values() if len(each) == most > _NAMED]
         for each in shared.values():
             rest = len(others) == 1 and each is others[0]
-            whose = "the others" if rest else ", ".join(group.name for group in each)
+            whose = "the others" if rest else _some([group.name for group in each])
             rows.append((NAMES[name] + (f" of {whose}" if len(shared) > 1 else ""), _by_seed(each, name)))
     return rows

@@ -68,8 +68,11 @@ def results_text(
 
 
 def options(overrides: Sequence[str], data: str | None = None) -> list[str]:
-    """Return what the command line would say of overrides and data: `-s KEY=VALUE`, `--data SRC`."""
-    given = [] if data is None else [f"--data {shlex.quote(data)}"]
+    """Return what the command line would say of overrides and data: `-s KEY=VALUE`, `--data SRC`.
+
+    Of a path the last name is told: the folders before it are somebody's machine.
+    """
+    given = [] if data is None else [f"--data {shlex.quote(Path(data).name if Path(data).exists() else data)}"]
     return given + [f"-s {shlex.quote(override)}" for override in overrides]
 
 
