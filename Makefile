@@ -46,7 +46,7 @@ results: venv ## Regenerate the README's table and picture from three seeds of t
 	$(VENV)/bin/ssl-zoo demo --seed 0 --seed 1 --seed 2
 	cp runs/demo/RESULTS.md experiments/digits/RESULTS.md
 	cp runs/demo/demo.png docs/pictures/demo.png
-	$(VENV)/bin/python -m ssl_zoo.report.insert README.md experiments/digits/RESULTS.md
+	$(VENV)/bin/python -m ssl_zoo.report.markers README.md experiments/digits/RESULTS.md
 
 wheels: venv ## Collect in wheels/ what a machine without network lacks beside torch (PYTHON names its interpreter)
 	rm -rf wheels && $(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir wheels .

@@ -21,7 +21,7 @@ import griffe
 import ssl_zoo
 from ssl_zoo import registry
 from ssl_zoo.cli import main
-from ssl_zoo.recipes import load_recipe, method_names, recipe_path
+from ssl_zoo.recipe.load import load_recipe, method_names, recipe_path
 
 MARKER = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
 

@@ -6,34 +6,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_zoo.api import evaluate as evaluate
-    from ssl_zoo.api import train as train
-    from ssl_zoo.artefact import load_encoder as load_encoder
     from ssl_zoo.batch import Batch as Batch
     from ssl_zoo.batch import View as View
-    from ssl_zoo.construct import build as build
     from ssl_zoo.errors import UserError as UserError
-    from ssl_zoo.method import Method as Method
-    from ssl_zoo.recipe import Recipe as Recipe
-    from ssl_zoo.recipes import load_recipe as load_recipe
+    from ssl_zoo.methods.build import build as build
+    from ssl_zoo.methods.joint_embedding import Method as Method
+    from ssl_zoo.recipe.load import load_recipe as load_recipe
+    from ssl_zoo.recipe.model import Recipe as Recipe
     from ssl_zoo.registry import names as names
     from ssl_zoo.registry import register as register
-    from ssl_zoo.study import compare as compare
+    from ssl_zoo.runs.encoder import load_encoder as load_encoder
+    from ssl_zoo.studies.run import compare as compare
+    from ssl_zoo.training.train import evaluate as evaluate
+    from ssl_zoo.training.train import train as train
 
 _HOMES = {
     "Batch": "ssl_zoo.batch",
-    "Method": "ssl_zoo.method",
-    "Recipe": "ssl_zoo.recipe",
+    "Method": "ssl_zoo.methods.joint_embedding",
+    "Recipe": "ssl_zoo.recipe.model",
     "UserError": "ssl_zoo.errors",
     "View": "ssl_zoo.batch",
-    "build": "ssl_zoo.construct",
-    "compare": "ssl_zoo.study",
-    "evaluate": "ssl_zoo.api",
-    "load_encoder": "ssl_zoo.artefact",
-    "load_recipe": "ssl_zoo.recipes",
+    "build": "ssl_zoo.methods.build",
+    "compare": "ssl_zoo.studies.run",
+    "evaluate": "ssl_zoo.training.train",
+    "load_encoder": "ssl_zoo.runs.encoder",
+    "load_recipe": "ssl_zoo.recipe.load",
     "names": "ssl_zoo.registry",
     "register": "ssl_zoo.registry",
-    "train": "ssl_zoo.api",
+    "train": "ssl_zoo.training.train",
 }
 """The public names and the modules they live in; each is imported when it is first used."""
 

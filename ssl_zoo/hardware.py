@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.recipe import Training
+from ssl_zoo.recipe.model import Training
 
 _FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 

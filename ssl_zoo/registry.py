@@ -37,7 +37,7 @@ PACKAGES = {
     "term": "ssl_zoo.objectives",
     "optimizer": "ssl_zoo.optim",
     "schedule": "ssl_zoo.optim",
-    "protocol": "ssl_zoo.evaluation",
+    "protocol": "ssl_zoo.evaluation.protocols",
 }
 """Every kind of part, and the package that is walked to find its members."""
 
@@ -220,7 +220,7 @@ def _chosen(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
     try:
         return validate(kind, name, values)
     except ValidationError as error:
-        from ssl_zoo.explain import explain_knob
+        from ssl_zoo.recipe.explain import explain_knob
 
         raise UserError(f"{kind} {name!r}: {explain_knob(error, kind, name)}") from None
 

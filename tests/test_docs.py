@@ -136,7 +136,6 @@ def serve() -> None:
     import torch.utils.tensorboard  # noqa: F401
     import torchvision  # noqa: F401
 
-    import ssl_zoo.api
     import ssl_zoo.report  # noqa: F401
 
     print(json.dumps("ready"), flush=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_zoo import registry
 from ssl_zoo.batch import View
 from ssl_zoo.evaluation.features import Features
-from ssl_zoo.method import Branch
+from ssl_zoo.methods.joint_embedding import Branch
 from ssl_zoo.rng import generator
 
 ALL = [(kind, entry.name) for kind in registry.PACKAGES for entry in registry.entries(kind)]

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_zoo.assemble import build
-from ssl_zoo.check import check_recipe
-from ssl_zoo.method import Method
-from ssl_zoo.optim.groups import parameter_groups
-from ssl_zoo.recipe import Recipe, parse
-from ssl_zoo.recipes import load_recipe, method_names
+from ssl_zoo.methods.check import check_recipe
+from ssl_zoo.methods.joint_embedding import Method
+from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.recipe.load import load_recipe, method_names
+from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.training.setup import build
 from tests.distributed.parity import whole_batch
 from tests.tiny import small
 
@@ -95,7 +95,7 @@ def test_the_recipe_joins_and_survives_a_round_trip(name: str) -> None:
 
 @pytest.mark.parametrize("name", method_names())
 def test_its_header_says_where_it_comes_from(name: str) -> None:
-    from ssl_zoo.recipes import recipe_path
+    from ssl_zoo.recipe.load import recipe_path
 
     head = [line for line in recipe_path(name).read_text().splitlines() if line.startswith("# ")]
     text = " ".join(line.removeprefix("# ") for line in head)

@@ -9,13 +9,13 @@ import types
 import pytest
 import torch
 
-from ssl_zoo.api import train
-from ssl_zoo.checkpoint import load
+from ssl_zoo.distributed.launch import size_of_crew
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, choose
-from ssl_zoo.launch import size_of_crew
-from ssl_zoo.recipes import load_recipe
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.runs.checkpoint import load
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.train import train
 
 TINY = ["encoder=convnet", "encoder.widths=[4, 6]", "encoder.in_channels=1", "views.size=8", "views.grey=0",
         "training.batch_size=8", "training.max_steps=2", "projector.dims=[8, 8]", "predictor.dims=[4, 8]",

@@ -31,7 +31,7 @@ for arguments in (["--help"], ["train", "--help"], ["data", "check", "--help"], 
 def test_using_it_loads_torch_but_not_what_nothing_asked_for():
     code = """
 import ssl_zoo
-from ssl_zoo.check import check_recipe
+from ssl_zoo.methods.check import check_recipe
 for name in ("train", "evaluate", "load_encoder", "build"):
     getattr(ssl_zoo, name)
 check_recipe(ssl_zoo.load_recipe("simsiam", ["data=digits"]))

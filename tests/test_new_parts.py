@@ -7,8 +7,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from ssl_zoo import recipes
 from ssl_zoo.cli import main
+from ssl_zoo.recipe import load as recipes
 
 METHOD = """\
 # A method that nobody has published, of parts that exist

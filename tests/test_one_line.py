@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_zoo.api import train
-from ssl_zoo.recipes import load_recipe
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.training.train import train
 
 SHORT = (
     "training.max_steps=2", "training.batch_size=32", "training.log_every=1", "evaluation.protocols=[knn]",

@@ -58,7 +58,7 @@ def test_the_wheels_recipes_are_found_where_it_is_unpacked(built, tmp_path):
     with zipfile.ZipFile(path) as wheel:
         wheel.extractall(tmp_path)
     code = (
-        "import ssl_zoo; from ssl_zoo.recipes import method_names, recipe_root, experiment_names; "
+        "import ssl_zoo; from ssl_zoo.recipe.load import method_names, recipe_root, experiment_names; "
         "print(recipe_root()); print(*method_names(), *experiment_names())"
     )
     result = subprocess.run(

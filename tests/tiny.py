@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import Batch, View
-from ssl_zoo.recipe import Recipe, parse
-from ssl_zoo.recipes import load_recipe
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.model import Recipe, parse
 
 
 class TinyEncoder(nn.Module):

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ssl_zoo.bench.timing import Result, Side, alternate, needs
 from ssl_zoo.evaluation.features import Features
-from ssl_zoo.evaluation.knn import classify
-from ssl_zoo.evaluation.linear import train_classifiers
+from ssl_zoo.evaluation.protocols.knn import classify
+from ssl_zoo.evaluation.protocols.linear import train_classifiers
 from ssl_zoo.rng import generator
 
 CLASSES = 10

@@ -14,11 +14,11 @@ from ssl_zoo.bench import data as data_bench
 from ssl_zoo.bench import evaluation, training, views
 from ssl_zoo.bench.timing import Result
 from ssl_zoo.errors import UserError
-from ssl_zoo.files import check_place, write_atomically
 from ssl_zoo.hardware import choose, environment
-from ssl_zoo.recipe import Recipe
-from ssl_zoo.recipes import load_recipe
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.report.table import markdown
+from ssl_zoo.runs.atomic import check_place, write_atomically
 
 Part = Literal["views", "step", "pipeline", "folder", "data", "eval"]
 PARTS: tuple[Part, ...] = ("views", "step", "pipeline", "folder", "data", "eval")

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_zoo.assemble import Run, assemble
 from ssl_zoo.bench.peers import lightly_loop
 from ssl_zoo.bench.roofline import Count, describe, measure_machine
 from ssl_zoo.bench.timing import Result, Side, alternate
-from ssl_zoo.construct import build
+from ssl_zoo.distributed.launch import launch
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import choose
-from ssl_zoo.launch import launch
-from ssl_zoo.recipe import Recipe
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.methods.build import build
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.setup import Run, assemble
 
 
 def open_run(recipe: Recipe) -> Run:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_zoo.bench.peers import views_side
 from ssl_zoo.bench.timing import Result, Side, alternate
-from ssl_zoo.modalities.image.views import Augment
+from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.rng import generator
 
 SIZES = {32: (32, 512, 2048), 96: (96, 64, 256), 224: (256, 32, 64)}

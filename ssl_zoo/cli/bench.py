@@ -44,7 +44,7 @@ def bench(
     and which part limits the training.
     """
     from ssl_zoo.bench import suite, training
-    from ssl_zoo.recipes import load_recipe
+    from ssl_zoo.recipe.load import load_recipe
 
     if write is not None:
         suite.check_page(Path(write))

@@ -57,8 +57,8 @@ def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool)
 
 def _source(text: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """Return the source that a text means, as a recipe writes it, with knobs turned."""
-    from ssl_zoo.data import resolve
-    from ssl_zoo.overrides import put, split
+    from ssl_zoo.recipe.overrides import put, split
+    from ssl_zoo.recipe.resolve import resolve
 
     raw: dict[str, Any] = {"data": {"source": resolve(text)}}
     for override in overrides:

@@ -22,7 +22,7 @@ def list_(kind: str | None, as_json: bool) -> None:
     """List the methods and experiments, or the parts of a KIND (encoder, head, target, term, ...)."""
     from ssl_zoo import registry
     from ssl_zoo.errors import UserError, suggest
-    from ssl_zoo.recipes import experiment_names, method_names
+    from ssl_zoo.recipe.load import experiment_names, method_names
 
     found: dict[str, dict[str, str]] = {}
     if kind in (None, "methods"):
@@ -46,7 +46,7 @@ def list_(kind: str | None, as_json: bool) -> None:
 
 
 def _headline(reference: str) -> str:
-    from ssl_zoo.recipes import recipe_path
+    from ssl_zoo.recipe.load import recipe_path
 
     first = recipe_path(reference).read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("# ") if first.startswith("#") else ""
@@ -62,7 +62,7 @@ def show(
     """Show a recipe with all its settings, or a part with its knobs: NAME, or KIND/NAME such as head/mlp."""
     from ssl_zoo import registry
     from ssl_zoo.errors import UserError, suggest
-    from ssl_zoo.recipes import experiment_names, load_recipe, method_names
+    from ssl_zoo.recipe.load import experiment_names, load_recipe, method_names
 
     every = [entry for kind in registry.PACKAGES for entry in registry.entries(kind)]
     parts = [entry for entry in every if name in (entry.name, f"{entry.kind}/{entry.name}") or _in_family(name, entry)]
@@ -105,8 +105,8 @@ def check(
     recipe: str, overrides: tuple[str, ...], data: str | None, seed: int | None, variant: str | None, as_json: bool
 ) -> None:
     """Validate a recipe and join its parts, without data and without allocating weights."""
-    from ssl_zoo.check import check_recipe
-    from ssl_zoo.recipes import load_recipe
+    from ssl_zoo.methods.check import check_recipe
+    from ssl_zoo.recipe.load import load_recipe
 
     result = check_recipe(load_recipe(recipe, overrides, data=data, seed=seed, variant=variant))
     if as_json:
@@ -121,7 +121,7 @@ def check(
 @click.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
-    from ssl_zoo.schema import recipe_schema
+    from ssl_zoo.recipe.json_schema import recipe_schema
 
     options.print_json(recipe_schema())
 
@@ -145,13 +145,13 @@ def views(
     """Write a PNG of what the model really sees: a row a sample, first as it is, then its views."""
     from PIL import Image
 
-    from ssl_zoo.api import open_data
-    from ssl_zoo.construct import build_encoder, build_views
-    from ssl_zoo.contract import without_memory
+    from ssl_zoo.data.preview import picture_of_views
     from ssl_zoo.errors import UserError
-    from ssl_zoo.files import check_place, replacing
-    from ssl_zoo.recipes import load_recipe
-    from ssl_zoo.views_picture import picture_of_views
+    from ssl_zoo.methods.build import build_encoder, build_views
+    from ssl_zoo.methods.contract import without_memory
+    from ssl_zoo.recipe.load import load_recipe
+    from ssl_zoo.runs.atomic import check_place, replacing
+    from ssl_zoo.training.train import open_data
 
     if not Path(out).parent.is_dir():
         raise UserError(f"--out {out}: the folder {Path(out).parent} does not exist.")

@@ -37,8 +37,8 @@ class Once(click.Group):
 def _import_modules(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     import sys
 
-    from ssl_zoo import commands
     from ssl_zoo.registry import import_user_module
+    from ssl_zoo.runs import commands
 
     if value and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -71,7 +71,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(value: Any) -> None:
     """Print a result as JSON, on standard output."""
-    from ssl_zoo.run_folder import to_json
+    from ssl_zoo.runs.folder import to_json
 
     click.echo(to_json(value, indent=2))
 
@@ -87,7 +87,7 @@ def interruptible(advice: str) -> Iterator[None]:
 
     Trainings inside have their own way of stopping; this is for what is done before, between and after them.
     """
-    from ssl_zoo.stop import Interrupted, StopRequest
+    from ssl_zoo.training.stop import Interrupted, StopRequest
 
     try:
         with StopRequest() as request, request.at_once():
@@ -100,7 +100,7 @@ def interruptible(advice: str) -> Iterator[None]:
 def say_error(line: str, error: Exception) -> None:
     """Print why a command ends, once where several processes train together."""
     if "LOCAL_RANK" in os.environ:
-        from ssl_zoo.launch import let_first_speak
+        from ssl_zoo.distributed.launch import let_first_speak
 
         if not let_first_speak(error):
             return

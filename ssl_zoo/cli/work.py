@@ -9,7 +9,7 @@ import click
 
 from ssl_zoo.cli import options
 from ssl_zoo.errors import UserError, shown_name
-from ssl_zoo.files import check_place
+from ssl_zoo.runs.atomic import check_place
 
 EXIT_CODES = {"done": 0, "failed": 1, "collapsed": 3, "interrupted": 75}
 
@@ -60,12 +60,12 @@ def train(
 
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
-    from ssl_zoo import commands
-    from ssl_zoo.api import train as run_training
-    from ssl_zoo.launch import is_first
-    from ssl_zoo.recipes import is_run_folder, load_recipe
+    from ssl_zoo.distributed.launch import is_first
+    from ssl_zoo.recipe.load import is_run_folder, load_recipe
     from ssl_zoo.report.table import summary_table
-    from ssl_zoo.stop import seconds
+    from ssl_zoo.runs import commands
+    from ssl_zoo.training.stop import seconds
+    from ssl_zoo.training.train import train as run_training
 
     if max_steps is not None:
         overrides = (*overrides, f"training.max_steps={max_steps}")
@@ -110,8 +110,8 @@ def train(
 @options.as_json
 def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure the encoder of RUN, beside raw pixels and the untrained encoder."""
-    from ssl_zoo.api import evaluate as run_evaluation
     from ssl_zoo.report.table import results_table
+    from ssl_zoo.training.train import evaluate as run_evaluation
 
     results = run_evaluation(run, protocols, data=data, overrides=overrides, say=options.say)
     options.print_json(results) if as_json else click.echo(results_table(results))
@@ -139,7 +139,7 @@ def run(
     results: str | None,
 ) -> None:
     """Run a study: every experiment, variant and seed of EXPERIMENT, skipping what is done; writes RESULTS.md."""
-    from ssl_zoo.study import run_study
+    from ssl_zoo.studies.run import run_study
 
     summaries = run_study(
         experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
@@ -172,8 +172,8 @@ def compare(
     Example: ssl-zoo compare digits/simsiam digits/barlow_twins --seed 0 --seed 1
     """
     from ssl_zoo.report.aggregate import comparison_table
-    from ssl_zoo.study import compare as run_comparison
-    from ssl_zoo.study import interrupted
+    from ssl_zoo.studies.run import compare as run_comparison
+    from ssl_zoo.studies.run import interrupted
 
     groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, say=options.say)
     if as_json:
@@ -204,7 +204,7 @@ def report(runs: tuple[str, ...], out: str, title: str) -> None:
 @options.interruptible(GO_ON)
 def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Train SimSiam on handwritten digits, with and without stop-gradient; minutes, offline, two CPU cores."""
-    from ssl_zoo.demo import run_demo
+    from ssl_zoo.studies.demo import run_demo
 
     result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, say=options.say)
     if as_json:

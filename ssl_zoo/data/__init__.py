@@ -3,9 +3,8 @@
 from ssl_zoo.data.check import check_source
 from ssl_zoo.data.loader import Loader, RawBatch
 from ssl_zoo.data.memory import MemorySplit, load
-from ssl_zoo.data.reading import Reading, choose_reading
-from ssl_zoo.data.resolve import resolve
 from ssl_zoo.data.source import BadSample, Source, Split, Strings
+from ssl_zoo.data.workers import Reading, choose_reading
 
 __all__ = [
     "BadSample",
@@ -19,5 +18,4 @@ __all__ = [
     "check_source",
     "choose_reading",
     "load",
-    "resolve",
 ]

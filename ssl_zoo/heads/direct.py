@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo import across
+from ssl_zoo.distributed import collectives as across
 from ssl_zoo.registry import register
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo import across
+from ssl_zoo.distributed import collectives as across
 
 
 def inverse_root(covariance: Tensor, iterations: int) -> Tensor:

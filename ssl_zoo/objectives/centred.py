@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo import across
+from ssl_zoo.distributed import collectives as across
 from ssl_zoo.objectives.once import OncePerTarget
 from ssl_zoo.objectives.sinkhorn import cross_entropy
 from ssl_zoo.registry import register

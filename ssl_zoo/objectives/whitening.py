@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.objectives.pull import squared_error
+from ssl_zoo.objectives.similarity import squared_error
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo import across
-from ssl_zoo.pairing.basic import AllPairs, Pairs, Reduce
+from ssl_zoo.distributed import collectives as across
+from ssl_zoo.pairing.view_pairs import AllPairs, Pairs, Reduce
 from ssl_zoo.registry import register
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_zoo.pairing.basic import Pairs, Reduce, _scale
+from ssl_zoo.pairing.view_pairs import Pairs, Reduce, _scale
 from ssl_zoo.registry import register
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ssl_zoo.report.table import NAMES
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from ssl_zoo.report.aggregate import Group

@@ -12,7 +12,7 @@ from typing import Any
 
 from ssl_zoo.errors import shown_name
 from ssl_zoo.report.aggregate import Group
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.runs.folder import RunFolder
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666", "#000000")
 """Okabe and Ito's palette, told apart by colour-blind readers too."""

@@ -10,7 +10,7 @@ from typing import Any
 from ssl_zoo.errors import UserError
 from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
 from ssl_zoo.report.figures import curves
-from ssl_zoo.run_folder import RunFolder, write_atomically
+from ssl_zoo.runs.folder import RunFolder, write_atomically
 
 PAGE = Path(__file__).with_name("page.html")
 
@@ -41,7 +41,7 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
     import yaml
     from markupsafe import Markup
 
-    from ssl_zoo.changed_parts import called
+    from ssl_zoo.recipe.display_name import called
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     alarms = [
@@ -78,7 +78,7 @@ def groups_of(runs: Sequence[Path]) -> list[Group]:
     """
     import yaml
 
-    from ssl_zoo.recipes import read
+    from ssl_zoo.recipe.load import read
 
     found: dict[str, tuple[str, list[Path], list[dict[str, Any]]]] = {}
     for run in runs:

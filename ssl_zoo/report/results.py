@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo import expect
+from ssl_zoo.report import expectations as expect
 from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
 from ssl_zoo.report.table import code, escaped
-from ssl_zoo.run_folder import write_atomically
+from ssl_zoo.runs.folder import write_atomically
 
 NOTE = (
     "Generated from the runs' `summary.json`; do not edit. Accuracies in percent, of the last step, on the test split, "

@@ -8,8 +8,8 @@ import yaml
 from PIL import Image
 
 from ssl_zoo import registry
-from ssl_zoo.recipes import experiment_names, load_recipe, method_names
-from ssl_zoo.schema import recipe_schema
+from ssl_zoo.recipe.json_schema import recipe_schema
+from ssl_zoo.recipe.load import experiment_names, load_recipe, method_names
 
 
 def test_list_shows_every_method_experiment_and_part_with_a_line_about_it(cli):

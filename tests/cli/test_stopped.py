@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ssl_zoo import api, finish
-from ssl_zoo.monitor import Monitor
 from tests.test_killed import same_end
+
+from ssl_zoo.training import finish
+from ssl_zoo.training import train as api
+from ssl_zoo.training.monitor import Monitor
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -112,6 +113,6 @@ def test_a_study(cli, tmp_path, monkeypatch, command, where):
 
 
 def test_between_two_runs_of_a_study(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("ssl_zoo.study.load_recipe", signalled(api.load_recipe, signal.SIGTERM))
+    monkeypatch.setattr("ssl_zoo.studies.run.load_recipe", signalled(api.load_recipe, signal.SIGTERM))
     stopped = cli("compare", "digits/simsiam", "--out", "runs")
     assert stopped.exit_code == 75 and stopped.stderr == "interrupted; the same command goes on\n"

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from ssl_zoo import load_encoder
-from ssl_zoo.monitor import Monitor
+from ssl_zoo.training.monitor import Monitor
 
 
 def records(run) -> list[dict]:

@@ -12,9 +12,9 @@ from ssl_zoo import registry, rng
 from ssl_zoo.data import Loader, MemorySplit, check_source, choose_reading, load, loader
 from ssl_zoo.data import memory as module
 from ssl_zoo.data.memory import LargeSplit
+from ssl_zoo.data.preview import picture_of_views
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.features import extract, pixels
-from ssl_zoo.views_picture import picture_of_views
 
 NUM = 20
 

@@ -11,12 +11,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ssl_zoo import assemble, hardware
-from ssl_zoo.api import evaluate, train
-from ssl_zoo.construct import build
-from ssl_zoo.launch import launch
-from ssl_zoo.recipe import Recipe, parse
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo import hardware
+from ssl_zoo.distributed.launch import launch
+from ssl_zoo.methods.build import build
+from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training import setup as assemble
+from ssl_zoo.training.train import evaluate, train
 from tests.distributed.group import meet
 from tests.distributed.parity import smooth
 

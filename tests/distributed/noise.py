@@ -7,9 +7,9 @@ import os
 import torch
 from torch import Tensor
 
-from ssl_zoo import launch
 from ssl_zoo.data import BadSample, MemorySplit, Strings
-from ssl_zoo.recipe import Recipe, parse
+from ssl_zoo.distributed import launch
+from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.registry import register
 from tests.tiny import small
 

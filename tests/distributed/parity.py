@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_zoo import across
 from ssl_zoo.batch import Batch, View
-from ssl_zoo.construct import build
-from ssl_zoo.recipe import Recipe
+from ssl_zoo.distributed import collectives as across
+from ssl_zoo.methods.build import build
+from ssl_zoo.recipe.model import Recipe
 from tests.distributed.group import meet
 
 BATCH = 24
@@ -166,7 +166,7 @@ def _no_gather() -> Iterator[None]:
 
 @contextmanager
 def _local_norms() -> Iterator[None]:
-    with patch("ssl_zoo.construct.to_global", lambda module: None):
+    with patch("ssl_zoo.methods.build.to_global", lambda module: None):
         yield
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from ssl_zoo import checkpoint
-from ssl_zoo.artefact import load_encoder
+from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.encoder import load_encoder
 from tests.distributed.group import run_group
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
     """Write recipes on noise, and train two of them in one process."""
-    from ssl_zoo.api import train
+    from ssl_zoo.training.train import train
     from tests.distributed.noise import on_noise
 
     for method in ("simsiam", "barlow_twins"):

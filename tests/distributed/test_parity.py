@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ssl_zoo import registry
-from ssl_zoo.recipe import Recipe
-from ssl_zoo.recipes import method_names
+from ssl_zoo.recipe.load import method_names
+from ssl_zoo.recipe.model import Recipe
 from tests.distributed.group import run_group
 from tests.distributed.parity import compare
 from tests.tiny import small

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo import checkpoint
-from ssl_zoo.norms import GlobalBatchNorm
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
+from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.folder import RunFolder
 from tests.distributed import jobs
 from tests.distributed.group import run_group
 
@@ -116,7 +116,7 @@ def test_a_head_that_no_term_looks_at_is_no_obstacle(runs: tuple[Path, list[Any]
 
 
 def test_a_trained_encoder_is_plain_again(runs: tuple[Path, list[Any], Any]) -> None:
-    from ssl_zoo.artefact import load_encoder
+    from ssl_zoo.runs.encoder import load_encoder
 
     encoder = load_encoder(runs[0] / "several")
     norms = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d | GlobalBatchNorm)]

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.evaluate import compare_representations, evaluate_encoder, evaluate_features, usable
 from ssl_zoo.evaluation.features import Features, extract, pixels
 from ssl_zoo.evaluation.holdout import holdout
-from ssl_zoo.evaluation.knn import KNN
+from ssl_zoo.evaluation.protocols.knn import KNN
+from ssl_zoo.evaluation.representations import compare_representations, evaluate_encoder, evaluate_features, usable
 
 PROTOCOLS = [("knn", {"k": 5}), ("linear", {"epochs": 2}), ("few_shot", {"draws": 3, "labels": 2}), ("label_free", {})]
 

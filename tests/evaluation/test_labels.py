@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.evaluate import compare_representations, evaluate_features
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
-from ssl_zoo.evaluation.knn import KNN
 from ssl_zoo.evaluation.labels import Labels, divide, labels_of, notes
-from ssl_zoo.evaluation.linear import Linear
+from ssl_zoo.evaluation.protocols.knn import KNN
+from ssl_zoo.evaluation.protocols.linear import Linear
+from ssl_zoo.evaluation.representations import compare_representations, evaluate_features
 
 NAMES = ["bee", "cat", "dog", "emu"]
 

@@ -119,14 +119,14 @@ def _parquets(folder: Path) -> dict[str, bytes]:
 
 
 def _recipes(folder: Path) -> dict[str, bytes]:
-    from ssl_zoo.recipes import recipe_root
+    from ssl_zoo.recipe.load import recipe_root
 
     names = ("methods/simsiam.yaml", "methods/vicregl.yaml", "methods/dino.yaml", "experiments/digits/simsiam.yaml")
     return {name.replace("/", "-"): (recipe_root() / name).read_bytes() for name in names}
 
 
 def _read_recipe(path: Path) -> None:
-    from ssl_zoo.recipes import load_recipe
+    from ssl_zoo.recipe.load import load_recipe
 
     load_recipe(str(path))
 
@@ -163,7 +163,7 @@ def _file_of_run(name: str) -> Callable[[Path], dict[str, bytes]]:
 
 
 def _read_checkpoint(path: Path) -> None:
-    from ssl_zoo import checkpoint
+    from ssl_zoo.runs import checkpoint
 
     checkpoint.load(path)
 

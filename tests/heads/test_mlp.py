@@ -6,7 +6,7 @@ from torch import nn
 
 from ssl_zoo import registry
 from ssl_zoo.heads.mlp import MLP, Identity, Linear
-from ssl_zoo.recipes import load_recipe
+from ssl_zoo.recipe.load import load_recipe
 
 
 def layers(head: nn.Module) -> list[str]:

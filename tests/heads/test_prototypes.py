@@ -7,7 +7,7 @@ from torch import nn
 
 from ssl_zoo import registry
 from ssl_zoo.heads.prototypes import Prototypes, WeightNormed
-from ssl_zoo.recipes import load_recipe
+from ssl_zoo.recipe.load import load_recipe
 
 
 def rows(head: Prototypes) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.centred import CentredCrossEntropy
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.basic import AllPairs, OneWay
+from ssl_zoo.pairing.view_pairs import AllPairs, OneWay
 
 
 def outputs(num: int = 4, batch: int = 6, dim: int = 5, seed: int = 0) -> list[Tensor]:

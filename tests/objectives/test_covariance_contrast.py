@@ -7,8 +7,8 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.covariance_contrast import CovarianceContrast
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.objectives.pull import negative_cosine
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.objectives.similarity import negative_cosine
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(seed: int, num: int = 1, batch: int = 9, dim: int = 4) -> list[Tensor]:

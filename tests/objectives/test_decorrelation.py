@@ -14,7 +14,7 @@ from ssl_zoo.objectives.decorrelation import (
     variance,
 )
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(num: int = 2, batch: int = 9, dim: int = 4, dtype: torch.dtype = torch.float64) -> list[Tensor]:

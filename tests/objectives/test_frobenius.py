@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.frobenius import ColumnMSE, LogFrobenius, column_mse, log_frobenius
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 TERMS = [LogFrobenius(), ColumnMSE()]
 

@@ -10,7 +10,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.errors import UserError
 from ssl_zoo.objectives.log_det_covariance import LogDetCovariance
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(seed: int, num: int = 2, batch: int = 9, dim: int = 4) -> list[Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.normalised_covariance import NormalisedCovariance, normalised_covariance
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(num: int = 2, batch: int = 9, dim: int = 4) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.nuclear_norm import NuclearNorm, nuclear_norm
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(num: int = 2, batch: int = 9, dim: int = 4) -> list[Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_zoo import registry
-from ssl_zoo.construct import build
+from ssl_zoo.methods.build import build
 from tests.tiny import small
 
 

@@ -10,7 +10,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.objectives.once import KEPT, OncePerTarget
 from ssl_zoo.objectives.sinkhorn import SinkhornCrossEntropy, sinkhorn
-from ssl_zoo.pairing.basic import AllPairs, OneWay
+from ssl_zoo.pairing.view_pairs import AllPairs, OneWay
 
 
 def scores(num: int = 2, batch: int = 8, prototypes: int = 5) -> list[Tensor]:

@@ -10,7 +10,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.objectives.sliced_characteristic import SlicedCharacteristic, epps_pulley
 from ssl_zoo.objectives.slices import Slices
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(num: int = 2, batch: int = 9, dim: int = 4) -> list[Tensor]:

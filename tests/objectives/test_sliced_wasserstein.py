@@ -18,7 +18,7 @@ from ssl_zoo.objectives.sliced_wasserstein import (
     sliced_wasserstein,
     unit_scale,
 )
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 TERMS = [Centre(), UnitScale(), SlicedWasserstein(slices=8)]
 

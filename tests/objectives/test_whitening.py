@@ -8,7 +8,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.errors import UserError
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.objectives.whitening import WhitenedMSE, whiten
-from ssl_zoo.pairing.basic import OneWay
+from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(num: int = 2, batch: int = 12, dim: int = 3) -> list[Tensor]:

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.optim.groups import parameter_groups
+from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.optim.lars import lars
 from ssl_zoo.optim.optimizers import adamw, sgd
-from ssl_zoo.optim.rules import Group
+from ssl_zoo.optim.param_groups import parameter_groups
 from ssl_zoo.optim.schedules import Schedule, constant, cosine
 
 

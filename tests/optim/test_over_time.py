@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from ssl_zoo import train
-from ssl_zoo.artefact import load_encoder
-from ssl_zoo.construct import build_encoder
 from ssl_zoo.errors import UserError
-from ssl_zoo.optim.groups import parameter_groups
+from ssl_zoo.methods.build import build_encoder
+from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.optim.optimizers import adamw, sgd
 from ssl_zoo.optim.over_time import freeze, plan, set_decay
-from ssl_zoo.optim.rules import Group
-from ssl_zoo.recipes import load_recipe
+from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.runs.encoder import load_encoder
 
 
 class Net(nn.Module):

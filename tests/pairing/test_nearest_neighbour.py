@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_zoo.objectives.pull import negative_cosine
+from ssl_zoo.objectives.similarity import negative_cosine
 from ssl_zoo.pairing.nearest_neighbour import NearestNeighbour
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.expect import holds
 from ssl_zoo.report.aggregate import Group, comparison, comparison_table
+from ssl_zoo.report.expectations import holds
 from ssl_zoo.report.heatmap import write_heatmap
 from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview

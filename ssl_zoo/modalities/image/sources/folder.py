@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ssl_zoo.data.files import read_regular
-from ssl_zoo.data.split_names import Splits
-from ssl_zoo.data.tree import Labels, Listing, arrange
-from ssl_zoo.data.walk import Walk
+from ssl_zoo.data.layout.split_names import Splits
+from ssl_zoo.data.layout.tree import Labels, Listing, arrange
+from ssl_zoo.data.layout.walk import Walk
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.sources.parquet import Parquet

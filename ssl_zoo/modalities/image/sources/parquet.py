@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from ssl_zoo.data.files import check_size
-from ssl_zoo.data.parquet_files import below, find
-from ssl_zoo.data.parquet_labels import read_labels
-from ssl_zoo.data.parquet_schema import File, inspect, reading
+from ssl_zoo.data.layout.parquet_files import below, find
+from ssl_zoo.data.layout.parquet_labels import read_labels
+from ssl_zoo.data.layout.parquet_schema import File, inspect, reading
+from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.source import BadSample
-from ssl_zoo.data.split_names import Splits
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange

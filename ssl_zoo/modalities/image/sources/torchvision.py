@@ -12,7 +12,7 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
-from ssl_zoo.data.classes import dense
+from ssl_zoo.data.layout.classes import dense
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.modalities.image.decode import MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange

@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from ssl_zoo.data.files import check_size
-from ssl_zoo.data.left_out import files
+from ssl_zoo.data.layout.left_out import files
+from ssl_zoo.data.layout.split_names import Splits
+from ssl_zoo.data.layout.tree import Labels, Listing, arrange
 from ssl_zoo.data.source import BadSample
-from ssl_zoo.data.split_names import Splits
-from ssl_zoo.data.tree import Labels, Listing, arrange
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.stored import ValueRange

@@ -9,15 +9,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ssl_zoo import checkpoint, registry
-from ssl_zoo.api import evaluate, train
-from ssl_zoo.artefact import load_encoder
-from ssl_zoo.check import check_recipe
-from ssl_zoo.construct import build
+from ssl_zoo import registry
 from ssl_zoo.errors import UserError
-from ssl_zoo.initial import initial_weights, report
-from ssl_zoo.recipes import load_recipe
-from ssl_zoo.run_folder import RunFolder
+from ssl_zoo.methods.build import build
+from ssl_zoo.methods.check import check_recipe
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.encoder import load_encoder
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.weights import initial_weights, report
+from ssl_zoo.training.train import evaluate, train
 
 VIT = "vit_tiny_patch16_224"
 SMALL = ("projector.dims=[8, 8]", "predictor.dims=[4, 8]", "training.batch_size=8", "training.max_steps=2",

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ssl_zoo import registry
-from ssl_zoo.data import resolve
 from ssl_zoo.errors import UserError
+from ssl_zoo.recipe.resolve import resolve
 
 
 def write(*paths: Path, table: pa.Table | None = None) -> None:

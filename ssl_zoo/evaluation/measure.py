@@ -1,0 +1,171 @@
+"""Measuring a frozen encoder by a recipe's protocols: at the end of a run, and what `ssl-zoo eval` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
+from ssl_zoo.evaluation.labels import notes as label_notes
+from ssl_zoo.evaluation.overrides import check_sections, check_views
+from ssl_zoo.evaluation.representations import (
+    check_labels,
+    compare_representations,
+    needs_labels,
+    protocol_notes,
+    usable,
+)
+from ssl_zoo.hardware import choose
+from ssl_zoo.methods.build import build_encoder, build_views
+from ssl_zoo.methods.contract import try_encoder, views_of
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.model import Part, Recipe
+from ssl_zoo.runs.encoder import load_encoder, read_card
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.imports import check_imported
+from ssl_zoo.training.setup import OpenData, open_data
+
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
+
+
+def measure(
+    recipe: Recipe,
+    encoder: nn.Module,
+    policy: nn.Module,
+    data: OpenData,
+    device: torch.device,
+    insist: bool = False,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
+
+    Encoders compute in bfloat16 where training does. Without protocols nothing is read.
+
+    Args:
+        recipe: its protocols, its limit, and the untrained encoder are used.
+        encoder: what is measured, on `device`.
+        policy: its plain samples.
+        data: both splits.
+        device: where encoders and protocols run.
+        insist: whether protocols that the data do not allow, and features that are not finite, are an error; else what
+            cannot be measured is left out.
+        say: told each of `notes`, and what was left out, in a sentence.
+
+    Raises:
+        UserError: with `insist`, as above.
+    """
+    protocols = _protocols(recipe)
+    division = _divided(recipe, data)
+    if insist:
+        check_labels(protocols, division.reason)
+    for line in notes(recipe, data):
+        say(line)
+    kept = usable(protocols, not division.reason)
+    return compare_representations(
+        encoder,
+        build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None,
+        policy,
+        data.train,
+        data.test,
+        kept,
+        device=device,
+        limit=recipe.evaluation.limit,
+        half=choose(recipe.training, for_training=False).precision == "bf16",
+        say=None if insist else say,
+    )
+
+
+def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
+    return [(part.name, part.knobs) for part in recipe.evaluation.protocols]
+
+
+def _labels(recipe: Recipe, data: OpenData) -> Labels:
+    return labels_of(data.train, data.test, recipe.evaluation.limit)
+
+
+def _divided(recipe: Recipe, data: OpenData) -> Division:
+    labels = _labels(recipe, data)
+    return divide(labels.train, labels.test)
+
+
+def left_out(recipe: Recipe, data: OpenData) -> list[str]:
+    """Return the names of the recipe's protocols that `measure` leaves out because of the labels."""
+    missing = bool(_divided(recipe, data).reason)
+    return [part.name for part in recipe.evaluation.protocols if missing and needs_labels(part.name)]
+
+
+def notes(recipe: Recipe, data: OpenData) -> list[str]:
+    """Return what a user has to know of an evaluation before it runs, a sentence each; none where all is as usual.
+
+    Which protocols the labels do not allow, and why; how many samples have no label; what the test is where there is no
+    labelled test split; classes of the test that train lacks; and what protocols say of their own (`few_shot`: classes
+    with fewer labels than it asks for).
+    """
+    protocols, labels = _protocols(recipe), _labels(recipe, data)
+    if not any(needs_labels(name) for name, _ in protocols):
+        return []
+    division = divide(labels.train, labels.test)
+    if division.reason:
+        return [f"without {', '.join(left_out(recipe, data))}: labels are needed and {division.reason}"]
+    return [*label_notes(labels), *protocol_notes(protocols, learnt(labels, division), labels)]
+
+
+def evaluate(
+    run: str | Path,
+    protocols: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    say: Say = print,
+) -> dict[str, Any]:
+    """Measure a run's encoder by named protocols, beside raw pixels and the untrained encoder.
+
+    Args:
+        run: a finished run folder.
+        protocols: names; empty takes the recipe's.
+        data: other data than the run's.
+        overrides: dotted keys on the run's recipe, such as `evaluation.protocols.knn.k=20`.
+        say: prints a line for the user: what was left out, and what is to be known of the numbers, see `notes`.
+
+    Returns:
+        `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}`.
+
+    Raises:
+        UserError: no such run, protocol or data; a protocol that needs labels where there are none, or no protocol at
+            all; an override that would have no effect; an encoder that does not take the samples.
+    """
+    folder = RunFolder(run)
+    if not folder.recipe.is_file():
+        raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
+    check_imported(run)
+    recipe = load_recipe(str(folder.recipe), overrides, data=data)
+    check_sections(run, load_recipe(str(folder.recipe)), recipe, overrides)
+    if protocols:
+        parts = {part.name: part for part in recipe.evaluation.protocols}
+        chosen = [parts.get(name) or Part(name=name, knobs=registry.check("protocol", name, {})) for name in protocols]
+        recipe = recipe.model_copy(
+            update={"evaluation": recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})}
+        )
+    if not recipe.evaluation.protocols:
+        raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
+    encoder = load_encoder(run)
+    policy = build_views(recipe, encoder)
+    size = read_card(folder.card).input.size
+    hint = f"; it was built for views.size={size}" if size != recipe.views.knobs.get("size") else ""
+    try_encoder(encoder, recipe.encoder.name, views_of(policy)[:1], hint)
+    device = choose(recipe.training, for_training=False).fabric().device
+    opened = open_data(recipe, cast(int, policy.channels))
+    check_views(str(folder.recipe), overrides, encoder, policy, opened.train)
+    if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
+        check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
+    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), say=say)

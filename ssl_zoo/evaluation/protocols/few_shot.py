@@ -1,0 +1,80 @@
+"""Protocol `few_shot`: how far a handful of labels a class goes, as mean and spread over many draws of them."""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ssl_zoo.evaluation.features import Features
+from ssl_zoo.evaluation.labels import Labels
+from ssl_zoo.evaluation.protocols.knn import classify
+from ssl_zoo.registry import register
+from ssl_zoo.rng import generator
+
+
+def draw(y: Tensor, labels: int, seed: int, number: int) -> Tensor:
+    """Return the sorted indices of one draw: `labels` samples of each class, without replacement.
+
+    A function of the labels, the seed and the draw's number alone: every representation of a data set is judged on the
+    same draws. A class with fewer samples gives all it has.
+    """
+    y = y.cpu()
+    order = torch.rand(len(y), generator=generator(seed, "few_shot", number)).argsort()
+    picks = [order[y[order] == label][:labels] for label in y.unique()]
+    return torch.cat(picks).sort().values
+
+
+@register("protocol", "few_shot")
+class FewShot:
+    """Top-1 with a few labels a class: the nearest labelled train features by cosine decide, mean over many draws.
+
+    Each draw labels `labels` train samples of every class (a class with fewer gives all it has) and classifies all test
+    features. `std` is the sample standard deviation over the draws. Nothing is chosen, since so few labels leave
+    nothing to choose on, and one neighbour favours no trained encoder: raw digits are best with it, and more help
+    trained features more than raw ones (CIFAR-10).
+
+    Args:
+        labels: labelled samples a class.
+        draws: how many times they are drawn.
+        neighbours: how many labelled neighbours vote; more than one vote with exp(cosine / 0.1), as in `knn`.
+        seed: of the draws.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self,
+        *,
+        labels: Annotated[int, Field(ge=1)] = 10,
+        draws: Annotated[int, Field(ge=2)] = 50,
+        neighbours: Annotated[int, Field(ge=1)] = 1,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ):
+        self.labels, self.draws, self.neighbours, self.seed = labels, draws, neighbours, seed
+
+    def notes(self, train: Tensor, labels: Labels) -> list[str]:
+        """Return what a user has to know before it runs, given the labels that are learnt from `(N,)`."""
+        classes, counts = train.unique(return_counts=True)
+        rare = classes[counts < self.labels]
+        if not len(rare):
+            return []
+        fewest = int(counts.min())
+        return [
+            f"few_shot: {len(rare)} of {len(classes)} classes have fewer than {self.labels} labelled samples "
+            f"({labels.listed(rare)}; the fewest {fewest}): all of them are used"
+        ]
+
+    def __call__(self, train: Features, test: Features) -> dict[str, float]:
+        """Return {"top1", "std"}, fractions: mean and spread over the draws."""
+        bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
+        classes, labels = train.labels.unique(return_inverse=True)
+        scores = []
+        for number in range(self.draws):
+            index = draw(train.labels, self.labels, self.seed, number).to(bank.device)
+            k = min(self.neighbours, len(index))
+            guesses = classes[classify(queries, bank[index], labels[index], k, 0.1, len(classes))]
+            scores.append((guesses == test.labels).float().mean())
+        top1 = torch.stack(scores)
+        return {"top1": top1.mean().item(), "std": top1.std().item()}

@@ -1,0 +1,139 @@
+"""Boxes to crop, and the blur of image batches, with parameters per sample.
+
+Blur is a separable linear map, as is a resize (see `views.resample`): a matrix product on the rows and
+one on the columns, each with a matrix a sample. Of large images the matrices are mostly zeros: on a CPU, those are
+made by `ssl_zoo.modalities.image.views.geometry_large`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Interpolation = Literal["bilinear", "bicubic"]
+TRIES = 10
+"""Tries at a crop that fits, as in torchvision's RandomResizedCrop."""
+
+
+def draw_crops(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return uniform numbers `(*shape, TRIES, 4)` for `crop_boxes`: area, aspect ratio, top, left of each try."""
+    return torch.rand(*shape, TRIES, 4, generator=generator)
+
+
+def crop_boxes(
+    drawn: Tensor, height: Tensor, width: Tensor, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Tensor:
+    """Return boxes with the distribution of torchvision's `RandomResizedCrop.get_params`.
+
+    Args:
+        drawn: uniform numbers `(B, TRIES, 4)`.
+        height: of each image in pixels, `(B,)`.
+        width: of each image in pixels, `(B,)`.
+        scale: least and largest area, as fractions of the image's.
+        ratio: least and largest width / height; its logarithm is uniform.
+
+    Returns:
+        top, left, height, width in pixels, `(B, 4)`, whole numbers in float.
+    """
+    high, wide = height[:, None].to(drawn.dtype), width[:, None].to(drawn.dtype)
+    area = high * wide * (scale[0] + (scale[1] - scale[0]) * drawn[..., 0])
+    low, top_ratio = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.exp(low + (top_ratio - low) * drawn[..., 1])
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (w > 0) & (w <= wide) & (h > 0) & (h <= high)
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+    w, h, down, right = (x.gather(1, first) for x in (w, h, drawn[..., 2], drawn[..., 3]))
+    top = (down * (high - h + 1)).floor().clamp(max=high - h)
+    left = (right * (wide - w + 1)).floor().clamp(max=wide - w)
+    chosen = torch.cat([top, left, h, w], dim=1)
+    return torch.where(fits.any(dim=1)[:, None], chosen, _central(high[:, 0], wide[:, 0], ratio))
+
+
+def _central(high: Tensor, wide: Tensor, ratio: tuple[float, float]) -> Tensor:
+    """Return the largest central box whose aspect ratio is allowed: what is taken when no try fits."""
+    w = torch.minimum(wide, (high * ratio[1]).round())
+    h = torch.minimum(high, (wide / ratio[0]).round())
+    h, w = h.clamp(min=1), w.clamp(min=1)
+    return torch.stack([((high - h) / 2).floor(), ((wide - w) / 2).floor(), h, w], dim=-1)
+
+
+def blur_radius(sigma: float, size: int) -> int:
+    """Return the radius of the blur's kernel in pixels: three sigma, as far as reflection at the border allows."""
+    return min(math.ceil(3 * sigma), size - 1)
+
+
+def half_kernels(sigma: Tensor, radius: int) -> Tensor:
+    """Return the middle tap and those on one side of it, `(B, radius + 1)`, of Gaussian kernels whose taps add to 1."""
+    half = torch.exp(-0.5 * (torch.arange(radius + 1, device=sigma.device) / sigma[:, None]) ** 2)
+    return half / (2 * half.sum(dim=1, keepdim=True) - half[:, :1])
+
+
+@lru_cache(maxsize=32)
+def waves(num: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the cosines that fit in `num` pixels, a column each, and the inverse of that matrix; both `(num, num)`.
+
+    A symmetric blur with reflection at the border (without the border pixel twice) changes only how strong each is:
+    they are the type I discrete cosine transform.
+    """
+    with torch.inference_mode(False):
+        step = torch.arange(num, dtype=torch.float64)
+        cosines = torch.cos(math.pi / max(num - 1, 1) * step[:, None] * step)
+        return cosines.float().to(device), torch.linalg.inv(cosines).float().to(device)
+
+
+def responses(kernels: Tensor, num: int) -> Tensor:
+    """Return the factors `(B, num)` that half kernels `(B, radius + 1)` put on the waves of `num` pixels."""
+    twice = torch.cat([kernels[..., :1], 2 * kernels[..., 1:]], dim=-1)
+    return twice @ waves(num, kernels.device)[0][: kernels.shape[-1]]
+
+
+def blur_matrices(kernels: Tensor, num: int) -> Tensor:
+    """Return the matrices `(B, num, num)` of convolutions with half kernels `(B, radius + 1)`, and reflections."""
+    cosines, inverse = waves(num, kernels.device)
+    return (cosines * responses(kernels, num)[:, None]) @ inverse
+
+
+def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Blur each image with its own Gaussian.
+
+    Args:
+        x: images `(B, C, H, W)`.
+        sigma: standard deviations in pixels, `(B,)`, positive.
+        radius: the kernel has 2 radius + 1 taps; radius < min(H, W).
+
+    Returns:
+        `(B, C, H, W)`, with reflection at the border as in torchvision's `gaussian_blur`.
+    """
+    return convolve(x, half_kernels(sigma, radius))
+
+
+def convolve(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve rows and columns of each image with its symmetric kernel `(B, radius + 1)`, see `gaussian_blur`."""
+    num, channels, height, width = x.shape
+    rows = blur_matrices(kernels, height)
+    columns = rows if height == width else blur_matrices(kernels, width)
+    across = torch.bmm(x.reshape(num, channels * height, width), columns.transpose(1, 2)).view_as(x)
+    result = torch.empty_like(across)
+    for channel in range(channels):
+        result[:, channel] = torch.bmm(rows, across[:, channel])
+    return result
+
+
+def change_some(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor | slice], Tensor]) -> None:
+    """Replace the chosen samples of `x`, bool `(B,)`, by `change(samples, their index)`."""
+    if x.device.type != "cpu":  # to know which would make the host wait for the device
+        torch.where(chosen.view(-1, 1, 1, 1), change(x, slice(None)), x, out=x)
+        return
+    index = torch.nonzero(chosen).squeeze(1)
+    if len(index):
+        x.index_copy_(0, index, change(x.index_select(0, index), index))
+
+
+def blur_some(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
+    """Convolve the chosen samples of `x` `(B, C, H, W)`, bool `(B,)`, with their kernels `(B, radius + 1)`."""
+    change_some(x, chosen, lambda some, index: convolve(some, kernels[index]))

@@ -1,0 +1,192 @@
+"""The view policy `multi_crop`: some global views and many small local ones (SwAV, arXiv 2006.09882, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ssl_zoo.batch import Role, View
+from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.views.augment import Augment, Fraction, PerView, Positive, Probability, Samples, Strength
+from ssl_zoo.modalities.image.views.cuts import Cut
+from ssl_zoo.modalities.image.views.geometry import Interpolation
+from ssl_zoo.registry import register
+
+ROLES = ("global", "local")
+
+
+@register("views", "multi_crop")
+class MultiCrop(nn.Module):
+    """Global views of most of the image and local views of small parts of it, each augmented as by `augment`.
+
+    The global views come first. A local view predicts and is no target.
+
+    Args:
+        channels: of the images.
+        num_views: global views a sample.
+        num_local: local views a sample.
+        size: height and width of a global view in pixels; evaluation sees images of this size.
+        local_size: height and width of a local view in pixels.
+        scale: least and largest area of a global crop, as fractions of the image.
+        local_scale: the same of a local crop.
+        ratio: least and largest width / height of the crops.
+        interpolation: of the crops' resize, antialiased.
+        flip: probability of a mirror image. One number, or a list (as all probabilities here): one for each global
+            view and a last one for all local views.
+        jitter: probability of the colour jitter.
+        brightness: its factor is uniform in [max(0, 1 - x), 1 + x]; so are those of contrast and saturation.
+        contrast: as brightness.
+        saturation: as brightness.
+        hue: the turn is uniform in [-x, x] of the circle; at most 0.5.
+        colour: `matrix` or `exact`: see `augment`.
+        grey: probability of losing the colour.
+        blur: probability of a Gaussian blur.
+        sigma: least and largest standard deviation of the blur, in pixels.
+        solarise: probability of inverting bright pixels.
+        threshold: what is bright, in [0, 1].
+        mean: subtracted from each channel (one number is for all channels).
+        std: divided by.
+
+    Raises:
+        UserError: a list of another length, or what `augment` refuses.
+    """
+
+    modality = "image"
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_views: Annotated[int, Field(ge=1)] = 2,
+        num_local: Annotated[int, Field(ge=1)] = 6,
+        size: Annotated[int, Field(ge=1)] = 224,
+        local_size: Annotated[int, Field(ge=1)] = 96,
+        scale: tuple[Fraction, Fraction] = (0.14, 1.0),
+        local_scale: tuple[Fraction, Fraction] = (0.05, 0.14),
+        ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3),
+        interpolation: Interpolation = "bilinear",
+        flip: PerView = 0.5,
+        jitter: PerView = 0.8,
+        brightness: Strength = 0.4,
+        contrast: Strength = 0.4,
+        saturation: Strength = 0.4,
+        hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1,
+        colour: Literal["matrix", "exact"] = "matrix",
+        grey: PerView = 0.2,
+        blur: PerView = 0.5,
+        sigma: tuple[Positive, Positive] = (0.1, 2.0),
+        solarise: PerView = 0.0,
+        threshold: Probability = 128 / 255,
+        mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - a knob's default, never mutated
+        std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
+    ):
+        super().__init__()
+        self.channels, self.num_views, self.num_local, self.size = channels, num_views, num_local, size
+        chances = {"flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise}
+        split = {name: self._split(name, value) for name, value in chances.items()}
+        shared: dict[str, Any] = {
+            "ratio": ratio, "interpolation": interpolation, "brightness": brightness, "contrast": contrast,
+            "saturation": saturation, "hue": hue, "colour": colour, "sigma": sigma, "threshold": threshold,
+            "mean": mean, "std": std,
+        }  # fmt: skip
+        wide = shared | {name: pair[0] for name, pair in split.items()}
+        small = shared | {name: pair[1] for name, pair in split.items()}
+        self.policies = nn.ModuleDict(
+            {
+                "global": Augment(channels, num_views=num_views, size=size, scale=scale, **wide),
+                "local": Augment(channels, num_views=num_local, size=local_size, scale=local_scale, **small),
+            }
+        )
+
+    def _split(self, name: str, value: PerView) -> tuple[PerView, float]:
+        """Return the probabilities for the global views, and the one for the local views."""
+        if not isinstance(value, list):
+            return value, value
+        if len(value) != self.num_views + 1:
+            raise UserError(
+                f"views.{name}: {len(value)} numbers for {self.num_views} global views and the local ones; "
+                f"give one, or {self.num_views + 1}."
+            )
+        return value[:-1], value[-1]
+
+    def _policy(self, role: str) -> Augment:
+        policy = self.policies[role]
+        assert isinstance(policy, Augment)
+        return policy
+
+    @property
+    def mean(self) -> Tensor:
+        """What the views subtract, `(1, C, 1, 1)`."""
+        return self._policy("global").mean
+
+    @property
+    def std(self) -> Tensor:
+        """What the views divide by, `(1, C, 1, 1)`."""
+        return self._policy("global").std
+
+    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
+        """Return the role and the shape `(C, S, S)` of each view, global ones first."""
+        local: list[tuple[Role, tuple[int, ...]]] = [("local", shape) for _, shape in self._policy("local").shapes()]
+        return self._policy("global").shapes() + local
+
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        """Draw all that is random in the views of `num` samples; each entry is `(num, views of its role, ...)`."""
+        return {
+            f"{role}.{name}": value
+            for role in ROLES
+            for name, value in self._policy(role).draw(generator, num).items()
+        }  # fmt: skip
+
+    def cut(self, samples: Sequence[Tensor], params: dict[str, Tensor]) -> list[dict[str, Cut]]:
+        """Return what the views of each role need of images; see `Augment.cut`."""
+        cuts = [self._policy(role).cut(samples, _of(role, params)) for role in ROLES]
+        return [dict(zip(ROLES, each, strict=True)) for each in zip(*cuts, strict=True)]
+
+    def collate(self, samples: Samples | Sequence[dict[str, Cut]], params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Put samples and draws together, in the loader; see `Augment.collate`.
+
+        Returns:
+            The payload for `forward`: that of each role with its name in front, but a whole `image` only once.
+        """
+        payload: dict[str, Tensor] = {}
+        for role in ROLES:
+            own: Any = samples
+            if isinstance(samples[0], dict):
+                own = [sample[role] for sample in samples]  # type: ignore[index]
+            part = self._policy(role).collate(own, _of(role, params))
+            for name, value in part.items():
+                payload[name if name == "image" else f"{role}.{name}"] = value
+        return payload
+
+    @torch.no_grad()
+    def forward(self, payload: dict[str, Tensor]) -> list[View]:
+        """Make the views, global ones first, float32, on the payload's device."""
+        views: list[View] = []
+        for role in ROLES:
+            part = _of(role, payload)
+            if "image" in payload:
+                part["image"] = payload["image"]
+            for view in self._policy(role)(part):
+                view.role = "local" if role == "local" else "global"
+                views.append(view)
+        return views
+
+    def plain(self, samples: Samples) -> Tensor:
+        """Return samples without augmentation, at the size of the global views; see `Augment.plain`."""
+        return self._policy("global").plain(samples)
+
+    def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
+        """Return a grid `(3, H, W)`, uint8: a row a sample, first the plain one, then its views, all at one size."""
+        side = (self.size, self.size)
+        shown = [View(interpolate(view.data, size=side), view.modality, view.role, view.geometry) for view in views]
+        return self._policy("global").picture(samples, shown, least, gap)
+
+
+def _of(role: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = role + "."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

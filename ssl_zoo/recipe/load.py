@@ -1,0 +1,208 @@
+"""Finding recipes and putting them together: methods, experiments, variants, overrides.
+
+A method is one whole YAML file, without inheritance. An experiment names a method and says what it changes: one level,
+no chains. On top come the dotted overrides of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe import plain_yaml
+from ssl_zoo.recipe.explain import explain, short
+from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.recipe.overrides import put, split
+
+
+class Experiment(BaseModel):
+    """An experiment file: a method, what it changes, and how the study runs it.
+
+    `variants` are named sets of overrides. `grid` has axes of such sets; every combination of one set an axis is a
+    variant too, called by their names joined with dots. `expect` says, for `base` and for variants, what each run must
+    show (see `ssl_zoo.report.expectations`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    method: str
+    set: dict[str, Any] = {}
+    data: str | dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    variants: dict[str, dict[str, Any]] = {}
+    grid: dict[str, dict[str, dict[str, Any]]] = {}
+    expect: dict[str, tuple[str, ...]] = {}
+
+    def all_variants(self) -> dict[str, dict[str, Any]]:
+        """Return the variants and every combination of the grid, as {name: overrides}."""
+        combined: dict[str, dict[str, Any]] = {}
+        for cell in product(*(axis.items() for axis in self.grid.values())) if self.grid else ():
+            combined[".".join(name for name, _ in cell)] = {k: v for _, changes in cell for k, v in changes.items()}
+        return {**self.variants, **combined}
+
+
+def recipe_root() -> Path:
+    """Return the folder that holds `methods/` and `experiments/`: inside the wheel, or the checkout."""
+    packaged = Path(__file__).parents[1] / "_recipes"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+def method_names() -> list[str]:
+    """Return the names of all shipped methods."""
+    return sorted(path.stem for path in (recipe_root() / "methods").glob("*.yaml"))
+
+
+def experiment_names(study: str = "*") -> list[str]:
+    """Return the names of all shipped experiments (of one study), as STUDY/NAME."""
+    return sorted(f"{path.parent.name}/{path.stem}" for path in (recipe_root() / "experiments").glob(f"{study}/*.yaml"))
+
+
+def recipe_path(reference: str) -> Path:
+    """Return the file of a method name, of STUDY/NAME, or of a path.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    root = recipe_root()
+    if reference in method_names():
+        return root / "methods" / f"{reference}.yaml"
+    if reference in experiment_names():
+        return root / "experiments" / f"{reference}.yaml"
+    path = Path(reference)
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir() and (path / "recipe.yaml").is_file():
+            return path / "recipe.yaml"
+        if path.is_dir():
+            raise UserError(f"recipe {reference}: is a folder that holds no run (no recipe.yaml in it).")
+        if path.exists():
+            raise UserError(f"recipe {reference}: is no regular file.")
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"recipe {short(reference)}: cannot be read: {error.strerror}.") from None
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"recipe {reference}: there is no such file.")
+    raise UserError(f"unknown recipe {short(reference)}{suggest(reference, [*method_names(), *experiment_names()])}")
+
+
+def is_run_folder(reference: str) -> bool:
+    """Whether a reference means a run folder, and not a method or an experiment of that name."""
+    known = [*method_names(), *experiment_names()]
+    return reference not in known and (Path(reference) / "recipe.yaml").is_file()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        UserError: it cannot be read, is no YAML, or no mapping.
+    """
+    raw = plain_yaml.read(path, shown(path))
+    if not isinstance(raw, dict):
+        kind = "an empty file" if raw is None else type(raw).__name__
+        raise UserError(f"{shown(path)}: a recipe is a mapping of keys to values, not {kind}.")
+    return raw
+
+
+def shown(path: Path) -> str:
+    """Return how messages name a recipe's file: a shipped one from the folder of recipes on."""
+    root = recipe_root()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def is_experiment(raw: Mapping[str, Any]) -> bool:
+    """Whether a mapping is an experiment on a method, rather than a whole method."""
+    return "objective" not in raw and "encoder" not in raw
+
+
+def read_experiment(reference: str) -> Experiment:
+    """Return an experiment by name or path.
+
+    Raises:
+        UserError: it does not exist, is a whole method, or has a wrong key.
+    """
+    path = recipe_path(reference)
+    raw = read(path)
+    if not is_experiment(raw):
+        raise UserError(f"{shown(path)}: is a whole method, not an experiment on one.")
+    try:
+        return Experiment.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(explain(error, shown(path), Experiment)) from None
+
+
+def load_recipe(
+    reference: str,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    seed: int | None = None,
+    variant: str | None = None,
+) -> Recipe:
+    """Load, put together and validate a recipe.
+
+    Args:
+        reference: a method name, STUDY/NAME, a YAML file, or a run folder.
+        overrides: dotted keys, `target.momentum=0.99`; the values are YAML.
+        data: a registered source or a path, in place of the recipe's.
+        seed: in place of the recipe's.
+        variant: one of the experiment's named sets of overrides.
+
+    Raises:
+        UserError: one sentence with the file, the key path and what to do.
+    """
+    path = recipe_path(reference)
+    raw = read(path)
+    if is_experiment(raw):
+        raw = _put_together(reference, variant)
+    elif variant is not None:
+        raise UserError(f"{shown(path)}: is a whole method and has no variants; leave --variant out.")
+    changes = [split(override) for override in overrides]
+    of_source = [key.startswith("data.source.") for key, _ in changes]
+    if data is not None:  # in place of any other source; then come the knobs that are turned on it
+        changes.sort(key=lambda change: change[0].startswith("data.source."))
+        changes.insert(of_source.count(False), ("data.source", data))
+    for key, value in changes:
+        if key.startswith("data.source."):
+            _find_source(raw)
+        put(raw, key, value, "-s ")
+    if seed is not None:
+        raw["seed"] = seed
+    _find_source(raw)
+    return parse(raw, shown(path), overrides)
+
+
+def _put_together(reference: str, variant: str | None) -> dict[str, Any]:
+    experiment = read_experiment(reference)
+    where = shown(recipe_path(reference))
+    raw = read(recipe_path(experiment.method))
+    if is_experiment(raw):
+        raise UserError(f"{where}: its method {experiment.method!r} is itself an experiment; name a method.")
+    for section in ("data", "training", "evaluation"):
+        put(raw, section, getattr(experiment, section), f"{where}: ")
+    for key, value in experiment.set.items():
+        put(raw, key, value, f"{where}: set: ")
+    if variant is not None:
+        variants = experiment.all_variants()
+        if variant not in variants:
+            raise UserError(f"{where}: has no variant {variant!r}{suggest(variant, variants)}")
+        for key, value in variants[variant].items():
+            put(raw, key, value, f"{where}: variants.{variant}: ")
+    return raw
+
+
+def _find_source(raw: dict[str, Any]) -> None:
+    """Let `data: PATH` and `data.source: PATH` stand for the source that reads such a path."""
+    if isinstance(raw.get("data"), str):
+        raw["data"] = {"source": raw["data"]}
+    data = raw.get("data")
+    if isinstance(data, dict) and isinstance(data.get("source"), str):
+        from ssl_zoo.recipe.resolve import resolve
+
+        data["source"] = resolve(data["source"])

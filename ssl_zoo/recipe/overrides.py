@@ -1,0 +1,139 @@
+"""Dotted overrides: `target=ema`, `target.momentum=0.99`, `objective.variance.weight=3` on a recipe's plain data.
+
+What a key is follows from the model of a recipe: a part, a list of parts, a section, or a plain value.
+"""
+
+from __future__ import annotations
+
+import copy
+import typing
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel
+
+from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe import plain_yaml
+from ssl_zoo.recipe.model import Part, Recipe
+
+Kind = Literal["part", "list", "section"]
+
+
+@cache
+def paths(kind: Kind) -> frozenset[str]:
+    """Return the dotted keys of a recipe whose value is one part, a list of parts, or a section."""
+    return frozenset(path for path, found in _walk(Recipe, "") if found == kind)
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Kind]]:
+    for name, field in model.model_fields.items():
+        inner, listed = _model_of(field.annotation)
+        if inner is None:
+            continue
+        if issubclass(inner, Part):
+            yield prefix + name, "list" if listed else "part"
+        elif not listed:
+            yield prefix + name, "section"
+            yield from _walk(inner, f"{prefix}{name}.")
+
+
+def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """Return the model in a field's annotation, and whether it is the item of a tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    for inner in typing.get_args(annotation):
+        model, listed = _model_of(inner)
+        if model is not None:
+            return model, listed or typing.get_origin(annotation) is tuple
+    return None, False
+
+
+def split(override: str) -> tuple[str, Any]:
+    """Return the key and the value of `KEY=VALUE`; the value is YAML.
+
+    Raises:
+        UserError: it is not written so.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(f"-s {override}: an override is written KEY=VALUE, for example -s training.batch_size=256.")
+    try:
+        return key, plain_yaml.load(value)
+    except yaml.YAMLError as error:
+        shown = override if len(override) <= 200 else f"{override[:197]}..."
+        raise UserError(
+            f"-s {shown}: the value is not valid YAML (quote lists and mappings for the shell): "
+            f"{plain_yaml.reason(error)}."
+        ) from None
+
+
+def put(raw: dict[str, Any], key: str, value: Any, where: str = "") -> None:
+    """Set a dotted key in place: a part's name puts that part in at its defaults, a knob is turned where it is.
+
+    Args:
+        raw: a recipe as plain data.
+        key: such as `target.momentum` or `objective.variance.weight`.
+        value: plain data; a mapping without a `name` changes the keys of a part or of a section that it names.
+        where: what messages begin with.
+
+    Raises:
+        UserError: the path leads through something that has no keys.
+    """
+    steps = key.split(".")
+    if key == "data" and isinstance(value, str):
+        steps = ["data", "source"]
+    elif isinstance(value, dict) and (key in paths("section") or (key in paths("part") and "name" not in value)):
+        for each, setting in value.items():
+            put(raw, f"{key}.{each}", setting, where)
+        return
+    node: Any = raw
+    for depth, step in enumerate(steps[:-1]):
+        node = _enter(node, step, ".".join(steps[: depth + 1]), where)
+    node[_index(node, steps[-1], key, where) if isinstance(node, list) else steps[-1]] = copy.deepcopy(value)
+
+
+def _enter(node: Any, step: str, here: str, where: str) -> Any:
+    """Return the mapping or the list below a step, made from its short form or its default where there is none."""
+    place: Any = _index(node, step, here, where) if isinstance(node, list) else step
+    child = node[place] if isinstance(node, list) else node.get(step)
+    if child is None:
+        child = _default(here)
+    if here in paths("list") and not isinstance(child, list):
+        child = [child]
+    elif isinstance(child, str) and here == "data":
+        child = {"source": child}
+    elif isinstance(child, str) and (here in paths("part") or isinstance(node, list)):
+        child = {"name": child}
+    if not isinstance(child, (dict, list)):
+        raise UserError(f"{where}{here}: is {child!r} and has no keys.")
+    node[place] = child
+    return child
+
+
+def _default(path: str) -> Any:
+    """Return the plain form of what a recipe has at a path if it says nothing; a mapping to fill where that is open."""
+    kind: Any = Recipe
+    value: Any = None
+    for step in path.split("."):
+        field = getattr(kind, "model_fields", {}).get(step)
+        value = None if field is None else field.get_default(call_default_factory=True)
+        kind = type(value)
+    if isinstance(value, Part):
+        return value.plain()
+    if isinstance(value, tuple) and path in paths("list"):
+        return [part.plain() for part in value]
+    return {}
+
+
+def _index(items: list[Any], step: str, here: str, where: str) -> int:
+    """Return the position of a list item, given its number or its part's name."""
+    labels = [item.get("name", "") if isinstance(item, dict) else str(item) for item in items]
+    if step.isdigit() and int(step) < len(items):
+        return int(step)
+    if labels.count(step) > 1:
+        raise UserError(f"{where}{here}: {step!r} comes {labels.count(step)} times; give its position, from 0.")
+    if step in labels:
+        return labels.index(step)
+    raise UserError(f"{where}{here}: the list has no item {step!r}{suggest(step, labels)}")

@@ -1,0 +1,130 @@
+"""Checkpoints: one file, written atomically and only with finite numbers, checked by its checksum when it is read.
+
+The file is what `torch.save` writes, a zip archive, and `torch.load(path, weights_only=True)` reads it. The archive's
+comment is the SHA-256 of all bytes before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+from torch import Tensor
+
+from ssl_zoo.errors import NotFinite, UserError
+from ssl_zoo.runs.atomic import replacing, writing
+
+FORMAT = 2
+
+_DIGEST = 64
+"""Characters of the checksum."""
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a kill at any moment leaves either the old file or the new one.
+
+    Args:
+        path: the file; its folder is made.
+        state: tensors and plain Python values only.
+
+    Raises:
+        NotFinite: a tensor holds an infinity or what is no number; `path` is what it was.
+        CannotWrite: the disk is full, the folder is read-only or gone; `path` is what it was.
+    """
+    if (name := first_not_finite(state)) is not None:
+        raise NotFinite(f"the state after step {state.get('step')} is not finite ({name}); {NotFinite.advice}")
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+    with replacing(path) as file:
+        with _Told(file) as told:
+            torch.save({"format": FORMAT, **state}, cast(IO[bytes], told))
+        file.seek(-2, os.SEEK_END)  # the end of a zip archive is the length of its comment, so far 0
+        file.write(_DIGEST.to_bytes(2, "little"))
+        file.seek(0)
+        digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+        file.seek(0, os.SEEK_END)
+        file.write(digest.encode())
+
+
+class _Told:
+    """A file that keeps the `OSError` of a failing write: torch raises another error that does not name the reason."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self._error = self._error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def __enter__(self) -> _Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def first_not_finite(state: Any) -> str | None:
+    """Return the dotted path of the first tensor in nested values that holds nan or an infinity, or None."""
+    found = {path: value for path, value in _tensors(state) if value.is_floating_point() or value.is_complex()}
+    by_device: dict[torch.device, list[str]] = {}
+    for path, value in found.items():
+        by_device.setdefault(value.device, []).append(path)
+    # One answer from each device, whatever the number of tensors: a GPU is waited for once.
+    flags = {d: torch.stack([torch.isfinite(found[path]).all() for path in paths]) for d, paths in by_device.items()}
+    if all(bool(each.all()) for each in flags.values()):
+        return None
+    return next(path for path, value in found.items() if not torch.isfinite(value).all())
+
+
+def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, (dict, list, tuple)):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(each, f"{path}.{key}" if path else str(key))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        UserError: there is none, it is damaged, or it is not one of ours.
+    """
+    state: Any = None
+    try:
+        if sound := _is_sound(path):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no checkpoint.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, LookupError, ValueError):
+        raise UserError(f"{path}: is not a readable checkpoint of ssl_zoo.") from None
+    if not sound:
+        raise UserError(f"{path}: is damaged, or no checkpoint of this version of ssl_zoo: its checksum does not fit.")
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"{path}: is not a checkpoint of this version of ssl_zoo (format {FORMAT}).")
+    return state
+
+
+def _is_sound(path: Path) -> bool:
+    """Return whether a file ends with the checksum of what is before it."""
+    digest, size = hashlib.sha256(), path.stat().st_size - _DIGEST
+    with path.open("rb") as file:
+        for place in range(0, size, 2**20):
+            digest.update(file.read(min(2**20, size - place)))
+        return size > 0 and file.read() == digest.hexdigest().encode()

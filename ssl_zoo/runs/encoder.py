@@ -1,0 +1,250 @@
+"""The product: the encoder as `encoder.safetensors`, and `encoder.json`, the card that says how to use it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import file_digest
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError
+from ssl_zoo.methods.build import build_views
+from ssl_zoo.methods.contract import without_memory
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.imports import check_imported, used_modules
+from ssl_zoo.runs.weights import read_tensors, shapes_in
+
+LARGEST_CARD = 2**16
+"""Bytes; a card has about a thousand."""
+
+
+class Input(BaseModel):
+    """What an encoder takes, as its card says it."""
+
+    model_config = ConfigDict(strict=True)
+    size: Annotated[int, Field(ge=1)] | None
+
+
+class Card(BaseModel):
+    """What is read of a card; the rest is for people."""
+
+    model_config = ConfigDict(strict=True)
+    encoder: dict[str, Any]
+    input: Input
+    sha256: str | None = None  # cards had none at first
+
+
+def save_encoder(
+    folder: RunFolder, encoder: nn.Module, recipe: Recipe, steps: int, environment: dict[str, Any]
+) -> None:
+    """Write the encoder's weights and its card into the run folder.
+
+    Both are on the disk before either takes its name. A kill between the two leaves files that do not belong together,
+    which the checksum in the card tells to `load_encoder`.
+
+    Raises:
+        TrainingFailed: weights that are not finite; nothing is written.
+        OSError: the folder cannot be written; what was there stays.
+    """
+    from ssl_zoo.training.trainer import TrainingFailed
+
+    weights = _of_their_own(encoder.state_dict())
+    broken = not_finite(weights)
+    if broken:
+        raise TrainingFailed(
+            f"the encoder has {_listed(broken)} with values that are not finite (nan or inf), so it is not exported."
+        )
+    partial = {path: path.with_name(path.name + ".partial") for path in (folder.encoder, folder.card)}
+    try:
+        partial[folder.card].write_bytes(b"")  # with the mode that the user's umask gives
+        _write(weights, partial[folder.encoder])
+        shutil.copymode(partial[folder.card], partial[folder.encoder])
+        card = {**_card(encoder, recipe, steps, environment), "sha256": _checksum(partial[folder.encoder])}
+        partial[folder.card].write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        for each in partial.values():
+            _to_disk(each)
+        for path, each in partial.items():
+            each.replace(path)
+        _to_disk(folder.path)
+    finally:
+        for each in partial.values():
+            with suppress(OSError):
+                each.unlink()
+
+
+def _of_their_own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights on the CPU, none of which shares memory with another: the format has no tied weights."""
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in state.items():
+        tensor = value.detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(storage.data_ptr())
+        weights[name] = tensor
+    return weights
+
+
+def _write(weights: dict[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(weights, path)
+    except SafetensorError as error:  # a full disk comes as this
+        full = "os error 28" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
+
+
+def _card(encoder: Any, recipe: Recipe, steps: int, environment: dict[str, Any]) -> dict[str, Any]:
+    policy: Any = build_views(recipe, encoder)
+    return {
+        "encoder": recipe.encoder.plain(),
+        "views": recipe.views.plain(),
+        "input": {
+            "modality": policy.modality,
+            "channels": encoder.in_channels,
+            "size": recipe.views.knobs.get("size"),
+            "mean": _each_channel(getattr(policy, "mean", None)),
+            "std": _each_channel(getattr(policy, "std", None)),
+        },
+        "out_dim": encoder.out_dim,
+        "branch": "online",
+        "method": recipe.method,
+        "seed": recipe.seed,
+        "imports": used_modules(recipe),
+        "steps": steps,
+        "environment": environment,
+    }
+
+
+def _each_channel(statistic: Any) -> list[float] | None:
+    """Return what the views subtract from or divide by, a number a channel: the shortest that are these float32."""
+    if not isinstance(statistic, Tensor):
+        return None
+    return [float(str(value)) for value in statistic.detach().cpu().float().flatten().numpy().astype(np.float32)]
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    """Make sure that a file, or the names in a folder, would survive a loss of power."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the tensors that hold a nan or an inf."""
+    return [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+
+
+def _listed(names: list[str]) -> str:
+    return f"{len(names)} tensor{'s' * (len(names) > 1)} ({', '.join(names[:3])}{', ...' * (len(names) > 3)})"
+
+
+def read_card(path: Path) -> Card:
+    """Read what `load_encoder` needs of a card.
+
+    Raises:
+        UserError: it is not the card of an encoder.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_CARD + 1)
+        if len(text) > LARGEST_CARD:
+            raise UserError(f"{path}: is not the card of an encoder of ssl_zoo: it has more than {LARGEST_CARD} bytes.")
+        card = Card.model_validate(json.loads(text))
+        if not isinstance(card.encoder.get("name"), str):
+            raise ValueError
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UserError:
+        raise
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "content"
+        raise UserError(
+            f"{path}: is not the card of an encoder of ssl_zoo: its {where} is missing or of another kind."
+        ) from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: is not the card of an encoder of ssl_zoo.") from None
+    return card
+
+
+def load_encoder(run: str | Path) -> nn.Module:
+    """Return a run's trained encoder, in evaluation mode, on the CPU.
+
+    Args:
+        run: a run folder that has finished, or any folder with `encoder.safetensors` and `encoder.json`.
+
+    Returns:
+        A module that maps `(B, C, H, W)` floats, normalised as the card says, to `(B, out_dim)`.
+
+    Raises:
+        UserError: the folder holds no encoder, or weights that do not belong to the card, were damaged, or are not
+            finite.
+    """
+    folder = RunFolder(run)
+    if not folder.card.is_file() or not folder.encoder.is_file():
+        raise UserError(f"{run}: holds no finished encoder (encoder.safetensors with encoder.json).")
+    card = read_card(folder.card)
+    shapes = shapes_in(folder.encoder)
+    if card.sha256 is not None and _checksum(folder.encoder) != card.sha256:
+        raise UserError(
+            f"{folder.encoder}: is not the file that encoder.json was written for (its checksum differs): one of them "
+            "was damaged, changed or put in place of another; take both from one run, or let the run write them again "
+            "by --resume."
+        )
+    part = dict(card.encoder)
+    name = part.pop("name")
+    try:
+        registry.find("encoder", name)
+    except UserError:
+        check_imported(run)  # of a module that is not imported, rather than misspelt
+        raise
+
+    def build() -> nn.Module:
+        return registry.build("encoder", name, part, size=card.input.size)
+
+    _check_fit(folder.encoder, without_memory(build), shapes)  # before memory is asked for
+    encoder, weights = build(), read_tensors(folder.encoder)
+    broken = not_finite(weights)
+    if broken:
+        raise UserError(
+            f"{folder.encoder}: {_listed(broken)} with values that are not finite (nan or inf): the training diverged, "
+            "and there is no encoder to use."
+        )
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{folder.encoder}: does not fit its card: {str(error).splitlines()[-1].strip()}") from None
+    return encoder.eval()
+
+
+def _check_fit(path: Path, outline: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Make sure that weights of some shapes are those of an encoder."""
+    stand_ins = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    try:
+        outline.to("meta").load_state_dict(stand_ins, assign=True)
+    except RuntimeError as error:
+        raise UserError(f"{path}: does not fit its card: {str(error).splitlines()[-1].strip()}") from None

@@ -1,0 +1,309 @@
+"""The run folder: where a run keeps what it is, what it logged and what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs import lock
+from ssl_zoo.runs.atomic import write_atomically as write_atomically
+from ssl_zoo.runs.atomic import writing
+from ssl_zoo.runs.summary import read_summary
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON text; numbers that JSON does not have (nan, inf) become null, so that every reader can read it."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+BEFORE_THE_RECIPE = (lock.NAME, "checkpoints", "recipe.yaml.partial")
+"""What a run that was killed while it made its folder leaves behind; `recipe.yaml` is what makes a folder a run."""
+
+
+class RunFolder:
+    """A run on disk: `recipe.yaml`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`, `encoder.*`, `summary.json`."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoint = self.path / "checkpoints" / "last.pt"
+        self.encoder = self.path / "encoder.safetensors"
+        self.card = self.path / "encoder.json"
+        self.summary = self.path / "summary.json"
+        self.bad_files = self.path / "bad_files.txt"
+        self.views = self.path / "views.png"
+
+    @contextmanager
+    def claimed(self, say: Callable[[str], None]) -> Iterator[None]:
+        """A context in which the folder exists and no other process works in it.
+
+        Folders that were made for it and in which nothing has been written are removed at the end.
+
+        Args:
+            say: told what a user has to know of the lock.
+
+        Raises:
+            UserError: nothing can be written there, or another process works there.
+        """
+        made: list[Path] = []
+        try:
+            self._check_no_file()
+            try:
+                made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+                self.path.mkdir(parents=True, exist_ok=True)
+                held = lock.take(self.path, say)
+            except OSError as error:
+                raise UserError(f"--out {self.path}: cannot be written: {error.strerror or error}.") from None
+            try:
+                yield
+            finally:
+                held.release()
+        finally:
+            for path in made:
+                try:
+                    path.rmdir()
+                except OSError:  # it is not empty
+                    break
+
+    def check_free(self, recipe: Recipe) -> None:
+        """Make sure that a run of a recipe may be started here.
+
+        The folder may hold a run of the same recipe that was stopped before its first step: it is started again.
+
+        Raises:
+            UserError: the folder holds another run, or something else.
+        """
+        self._check_no_file()
+        if self.recipe.exists():
+            if self._has_begun():
+                raise UserError(
+                    f"--out {self.path}: holds another run; go on with it by --resume, or name another folder."
+                )
+            if (difference := self._difference(recipe)) is not None:
+                key, old, new = difference
+                raise UserError(
+                    f"--out {self.path}: holds a run of another recipe that has not begun ({key} = {old!r}, and the "
+                    f"recipe now says {new!r}); remove the folder, or name another."
+                )
+        elif self.path.is_dir() and any(each.name not in BEFORE_THE_RECIPE for each in self.path.iterdir()):
+            raise UserError(f"--out {self.path}: is not empty and holds no run; name a new folder.")
+
+    def _check_no_file(self) -> None:
+        for path in (self.path, *self.path.parents):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"--out {self.path}: {path} is a file; name a folder.")
+
+    def _has_begun(self) -> bool:
+        """Return whether there is anything to lose: a step that was trained, or an encoder."""
+        from ssl_zoo.runs import checkpoint
+
+        if self.encoder.exists() or not self.checkpoint.exists():
+            return self.encoder.exists()
+        try:
+            return bool(checkpoint.load(self.checkpoint)["step"])
+        except UserError:
+            return True
+
+    def _difference(self, recipe: Recipe) -> tuple[str, Any, Any] | None:
+        from ssl_zoo.recipe.load import load_recipe
+
+        return first_difference(load_recipe(str(self.recipe)).dump(), recipe.dump())
+
+    def check_same(self, recipe: Recipe, *, going_on: bool = False) -> None:
+        """Make sure that a recipe is the one that the run here was started with.
+
+        Args:
+            recipe: the one.
+            going_on: whether it may differ in what the training does not depend on: how samples are read, where they
+                lie (whether they are the same is for the caller to see), and how the encoder is evaluated.
+
+        Raises:
+            UserError: there is no run here, or its recipe differs; the message names the first difference.
+        """
+        from ssl_zoo.recipe.load import load_recipe
+
+        if not self.recipe.is_file():
+            raise UserError(f"--resume: {self.path} holds no run; start one without --resume.")
+        self._compare(load_recipe(str(self.recipe)), recipe, going_on)
+
+    def _compare(self, then: Recipe, now: Recipe, going_on: bool) -> None:
+        old, new = then.dump(), now.dump()
+        if going_on:
+            old, new = _trained_alike(old, new), _trained_alike(new, old)
+        if (difference := first_difference(old, new)) is not None:
+            key, first, second = difference
+            raise UserError(
+                f"--resume: {self.path} was started with {key} = {first!r}, and the recipe now says {second!r}; give "
+                "the same recipe, or start another run (--init-from takes its weights)."
+            )
+
+    def read_state(self, recipe: Recipe) -> dict[str, Any]:
+        """Return the checkpoint of the run here, to go on by a recipe that trains alike, see `check_same`.
+
+        Raises:
+            UserError: there is no checkpoint, it is damaged, or it was trained by another recipe.
+        """
+        from ssl_zoo.recipe.model import parse
+        from ssl_zoo.runs import checkpoint
+
+        if not self.checkpoint.is_file():
+            raise UserError(
+                f"--resume: {self.path} holds no checkpoint to go on from; start the run again, without --resume."
+            )
+        state = checkpoint.load(self.checkpoint)
+        self._compare(parse(state["recipe"], f"the recipe in {self.checkpoint}"), recipe, going_on=True)
+        return state
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the summary of the run here if nothing of it is left to do, else None.
+
+        Raises:
+            UserError: the summary cannot be read.
+        """
+        if not (self.summary.is_file() and self.encoder.is_file() and self.card.is_file()):
+            return None
+        summary = self.read_summary()
+        return summary if summary["status"] in ("done", "collapsed") else None
+
+    def create(self, recipe: Recipe, state: Mapping[str, Any] | None = None) -> None:
+        """Write the first checkpoint, and the resolved recipe, which makes the folder a run.
+
+        Args:
+            recipe: of the run.
+            state: to go on from when nothing else has been saved; None where there is a checkpoint already.
+
+        Raises:
+            CannotWrite: the disk is full, or the folder is gone.
+        """
+        from ssl_zoo.runs import checkpoint
+
+        if state is not None:
+            checkpoint.save(self.checkpoint, dict(state))
+        text = recipe.to_yaml()
+        if not self.recipe.is_file() or self.recipe.read_text(encoding="utf-8") != text:
+            write_atomically(self.recipe, text)
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add a line to `metrics.jsonl`.
+
+        Raises:
+            CannotWrite: the disk is full, or the folder is gone.
+        """
+        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+            file.write(to_json(record) + "\n")
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """Yield the records of `metrics.jsonl`; a last line that a kill cut short is left out.
+
+        Raises:
+            UserError: a line is none that a run has written.
+        """
+        if not self.metrics.is_file():
+            return
+        try:
+            text = self.metrics.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{self.metrics}: is not a text file in UTF-8.") from None
+        except OSError as error:
+            raise UserError(f"{self.metrics}: cannot be read: {error.strerror or error}.") from None
+        for number, line in enumerate(text.split("\n")[:-1], start=1):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not _is_record(record):
+                raise UserError(f"{self.metrics}: line {number} is not a record of a run of ssl_zoo.")
+            yield record
+
+    def rewind_metrics(self, step: int) -> None:
+        """Forget what was logged after `step`, so that a resumed run logs each step once.
+
+        Raises:
+            UserError: the file cannot be read.
+            CannotWrite: it cannot be written.
+        """
+        if self.metrics.is_file():
+            kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["step"] <= step]
+            write_atomically(self.metrics, "".join(kept))
+
+    def write_bad_files(self, bad: Mapping[str, str]) -> None:
+        """Write the names of samples that could not be read and the reasons, a line each, with a tab between.
+
+        Raises:
+            CannotWrite: the disk is full, or the folder is gone.
+        """
+        lines = (f"{shown_name(name)}\t{shown_name(reason)}\n" for name, reason in bad.items())
+        write_atomically(self.bad_files, "".join(lines))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json`.
+
+        Raises:
+            CannotWrite: the disk is full, or the folder is gone.
+        """
+        write_atomically(self.summary, to_json(summary, indent=2) + "\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return `summary.json`.
+
+        Raises:
+            UserError: the run has none, or it is damaged.
+        """
+        if not self.summary.is_file():
+            raise UserError(f"{self.path}: holds no finished run (no summary.json).")
+        return read_summary(self.summary)
+
+
+def _is_record(record: Any) -> bool:
+    """Return whether a line of `metrics.jsonl` has what its readers use."""
+    if not isinstance(record, dict) or type(record.get("step")) is not int or "loss" not in record:
+        return False
+    health = record.get("health", {})
+    return isinstance(health, dict) and all(map(_is_number, (record["loss"], *health.values())))
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+FREE = ("on_error", "bad_budget", "num_workers", "cache")
+"""Keys of `data` that say how samples are read, and not which ones."""
+
+
+def _trained_alike(recipe: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return what a recipe and another must agree on for a run to go on: all but what the training does not depend on.
+
+    That is how samples are read, how the encoder is evaluated, and where the data lie if both read them from a path.
+    """
+    data = {key: value for key, value in recipe["data"].items() if key not in FREE}
+    one, two = data["source"], other["data"]["source"]
+    if one is not None and two is not None and one["name"] == two["name"] and "path" in one and "path" in two:
+        data["source"] = {key: value for key, value in one.items() if key != "path"}
+    return {**{key: value for key, value in recipe.items() if key != "evaluation"}, "data": data}
+
+
+def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """Return (dotted key, old value, new value) of the first difference of two recipes, or None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            found = first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            if found is not None:
+                return found
+        return None
+    return None if old == new else (path, old, new)

@@ -1,0 +1,64 @@
+"""The user's modules that a recipe's parts come from: what `--import` has to name before a run is read again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.folder import RunFolder
+
+_LARGEST = 2**16
+"""Characters of a card that are read."""
+
+
+def used_modules(recipe: Recipe) -> list[str]:
+    """Return the modules outside this package that parts of a recipe come from, sorted; a notebook has none."""
+    names = set(_names(recipe.dump()))
+    found = {
+        entry.factory.__module__
+        for kind in registry.PACKAGES
+        for entry in registry.entries(kind)
+        if entry.name in names or (entry.name.endswith("/*") and any(n.startswith(entry.name[:-1]) for n in names))
+    }
+    return sorted(each for each in found if each.partition(".")[0] not in ("ssl_zoo", "__main__"))
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("name"), str):
+            yield value["name"]
+        for each in value.values():
+            yield from _names(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _names(each)
+
+
+def check_imported(run: str | Path) -> None:
+    """Make sure that the modules which a run's card names are imported; a folder without a card passes.
+
+    Raises:
+        UserError: one is not; nothing is imported because a file says so.
+    """
+    registry.names("encoder")  # plug-ins that are installed come by themselves
+    for module in _modules(RunFolder(run).card):
+        if module not in sys.modules:
+            raise UserError(f"{run}: has parts of the module {module}; give --import {module} (import it, in Python).")
+
+
+def _modules(card: Path) -> list[str]:
+    """Return the modules that a card names; none of a card that has none or cannot be read, which its reader tells."""
+    if not card.is_file():
+        return []
+    try:
+        with card.open(encoding="utf-8") as file:
+            found = json.loads(file.read(_LARGEST))["imports"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

@@ -1,0 +1,217 @@
+"""The life of a run, from its first step to its end: what its phases share, how it is saved, and how it fails."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ssl_zoo.data.source import BadData
+from ssl_zoo.errors import CannotWrite, NotFinite, TrainingFailed, UserError
+from ssl_zoo.hardware import Hardware, environment
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.commands import resume
+from ssl_zoo.training.monitor import Monitor
+from ssl_zoo.training.setup import Run
+from ssl_zoo.training.stop import StopRequest
+
+Say = Callable[[str], None]
+
+_WORKER = re.compile(r"DataLoader worker .*(killed|exited|Bus error|bus error)", re.DOTALL)
+_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
+
+
+@dataclass
+class Life:
+    """A run that goes on.
+
+    Attributes:
+        run: its pieces.
+        monitor: what the user sees of it.
+        stop: whether it is asked to stop.
+        say: prints a line for the user.
+        data: what tells its data from others, see `ssl_zoo.data.identity`.
+        before_s: seconds that earlier processes spent on it.
+        saved: the step of the last checkpoint.
+        ended: `collapsed` if the guard has stopped the training.
+    """
+
+    run: Run
+    monitor: Monitor
+    stop: StopRequest
+    say: Say
+    data: dict[str, Any]
+    before_s: float
+    saved: int
+    ended: str | None = None
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the run was started, without those in which it was stopped."""
+        return self.before_s + time.monotonic() - self._started
+
+    def save(self) -> None:
+        """Write a checkpoint; only the first process does.
+
+        Raises:
+            NotFinite: the loss or the state is not finite; the last checkpoint is what it was.
+            CannotWrite: the disk is full, or the folder is gone; the last checkpoint is what it was.
+        """
+        if not self.run.crew.first:
+            return
+        trainer = self.run.trainer
+        trainer.check()
+        state = {
+            **trainer.state(),
+            "monitor": self.monitor.state(),
+            "wall_s": self.wall_s,
+            "data": self.data,
+            "recipe": self.run.recipe.dump(),
+            "ended": self.ended,
+        }
+        checkpoint.save(self.run.folder.checkpoint, state)
+        self.saved = trainer.step
+
+    def summary(self, status: str, **more: Any) -> dict[str, Any]:
+        """Return the summary as it stands."""
+        run, trainer = self.run, self.run.trainer
+        return {
+            **blank_summary(run.recipe, run.hardware, run.crew.size),
+            "status": status,
+            "steps": trainer.step,
+            "epochs": trainer.step / run.loader.steps_per_epoch,
+            "wall_s": self.wall_s,
+            "train_s": trainer.clock.train,
+            "images_per_s": self.monitor.images_per_s(),
+            "data_wait_fraction": trainer.clock.data_fraction,
+            "collapse": self.monitor.guard.status,
+            "data": {**_source(run.recipe), "train": len(run.data.train),
+                     "test": len(run.data.test) if run.data.test is not None else 0},
+            "peak_memory_bytes": torch.cuda.max_memory_allocated() if run.hardware.accelerator == "cuda" else None,
+            "problems": list(self.monitor.problems),
+            **more,
+        }  # fmt: skip
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """A context whose failure is written down: `summary.json` says `failed` and why, and what was done is saved.
+
+        Raises:
+            TrainingFailed: for a reason that can be told in a sentence, with how to go on. What else was raised inside
+                is a fault of the program and raised as it is.
+        """
+        try:
+            yield
+        except Exception as error:
+            told = _told(error, self.run.reading.num_workers if self.run.trainer.whole else 0)
+            if not self.run.crew.first:
+                if told is None or told is error:
+                    raise
+                raise told from error
+            reason = str(told or f"{type(error).__name__}: {error}").rstrip(". ") + "."
+            again = not isinstance(error, NotFinite)
+            with _undisturbed(), suppress(CannotWrite):
+                if again:
+                    self._save_what_is_done()
+                self.run.folder.write_summary(self.summary("failed", reason=reason, resumable=again))
+            if told is None:
+                raise
+            raise type(told)(f"{reason} {self._advice(error)}") from error
+
+    def _save_what_is_done(self) -> None:
+        if self.run.trainer.whole and self.saved < self.run.trainer.step:
+            with suppress(NotFinite, CannotWrite):
+                self.save()
+
+    def _advice(self, error: Exception) -> str:
+        if isinstance(error, NotFinite):
+            return f"{self.run.folder.checkpoint} holds the last good state, of step {self.saved}."
+        path = self.run.folder.path
+        if isinstance(error, BadData):
+            return (
+                f"Step {self.saved} is saved; put readable samples in their places and go on with: {resume(path)} (or "
+                f"leave them out: {resume(path, '-s', 'data.on_error=skip', '-s', 'data.bad_budget=0.01')})"
+            )
+        return f"Step {self.saved} is saved; once this is mended, go on with: {resume(path)}"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A context without torch's handler of SIGCHLD: it raises wherever the program is when a reader of data ends."""
+    before: Any = None
+    while before is None:
+        try:
+            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) or signal.SIG_DFL
+        except RuntimeError:
+            continue  # it has raised just now
+        except (ValueError, AttributeError):  # not the main thread, or a system without it
+            yield
+            return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _told(error: Exception, num_workers: int) -> TrainingFailed | None:
+    """Return the error as one that is told in a sentence, or None for one that nobody has foreseen.
+
+    Args:
+        error: what was raised.
+        num_workers: processes that were reading data, where it was not raised in a step.
+    """
+    if isinstance(error, TrainingFailed):
+        return error
+    if isinstance(error, UserError):
+        return TrainingFailed(str(error))
+    text = str(error).partition("\n")[0]
+    # Their connection breaks, or torch finds that they are gone; what they raise themselves says that it was caught.
+    lost = isinstance(error, (OSError, EOFError)) and num_workers and "Caught" not in text
+    if lost or (isinstance(error, RuntimeError) and _WORKER.search(str(error))):
+        reason = text.strip(" .") or type(error).__name__
+        return TrainingFailed(
+            f"a process that reads data was lost ({reason}), perhaps for want of memory; try fewer data.num_workers."
+        )
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and _MEMORY.search(text)
+    ):
+        return TrainingFailed(
+            f"the memory is not enough ({text.rstrip('.')}); try a lower training.batch_size, or a higher "
+            "training.accumulate."
+        )
+    return None
+
+
+def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[str, Any]:
+    """Return the summary of a run that has not begun."""
+    return {
+        "status": "interrupted",
+        "method": recipe.method,
+        "seed": recipe.seed,
+        "steps": 0,
+        "epochs": 0.0,
+        "wall_s": 0.0,
+        "train_s": 0.0,
+        "images_per_s": 0.0,
+        "data_wait_fraction": 0.0,
+        "collapse": {"status": "off" if recipe.guard.policy == "off" else "not judged", "reason": None, "step": None,
+                     "metrics": {}},
+        "metrics": {},
+        "baselines": {},
+        "data": {**_source(recipe), "train": 0, "test": 0},
+        "peak_memory_bytes": None,
+        "environment": {**environment(hardware), "processes": processes},
+        "problems": [],
+    }  # fmt: skip
+
+
+def _source(recipe: Recipe) -> dict[str, Any]:
+    return {"source": recipe.data.source.plain() if recipe.data.source else None}

@@ -1,0 +1,135 @@
+"""How a run begins, or goes on: its folder's first files, its state, and what the user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ssl_zoo.data.identity import check_identity, identity
+from ssl_zoo.errors import CannotWrite, UserError
+from ssl_zoo.evaluation.measure import notes
+from ssl_zoo.recipe.display_name import called
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.atomic import writing
+from ssl_zoo.runs.weights import report
+from ssl_zoo.training.active_run import Life
+from ssl_zoo.training.monitor import Monitor
+from ssl_zoo.training.setup import Run, samples_per_norm
+from ssl_zoo.training.stop import StopRequest
+
+Say = Callable[[str], None]
+Weights = Mapping[str, Mapping[str, Tensor]]
+
+
+def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the checkpoint of a run before its first step.
+
+    Its method is what the recipe and its seed make of it, and the weights that it was told to start from.
+    """
+    return {
+        "step": 0,
+        "start": {part: dict(tensors) for part, tensors in weights.items()},
+        "wall_s": 0.0,
+        "data": None if data is None else dict(data),
+        "recipe": recipe.dump(),
+        "ended": None,
+    }
+
+
+def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, say: Say) -> Life:
+    """Put a resumed run where it was, write the folder's first files, and tell the user what will be done.
+
+    Args:
+        run: its pieces.
+        weights: those it starts from, where it has taken no step.
+        state: what a resumed run goes on from.
+        stop: whether it is asked to stop.
+        say: prints a line for the user.
+
+    Raises:
+        UserError: the checkpoint does not belong to the run, or the data are others; nothing was written.
+        CannotWrite: the disk is full, or the folder is gone.
+    """
+    data, folder = identity(run.data.train), run.folder
+    if state is not None:
+        if state["data"] is not None:
+            check_identity(state["data"], data, str(folder.path))
+        if state["step"]:
+            _load(state, run.trainer, folder.checkpoint)
+    step = run.trainer.step
+    if run.crew.first:
+        folder.rewind_metrics(step)
+        folder.create(run.recipe, first_state(run.recipe, weights, data) if not step else None)
+    _banner(run, say)
+    if not step:
+        for line in report(run.trainer.method, weights):
+            say(line)
+    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, say)
+    before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
+    life = Life(run, monitor, stop, say, data, before_s, step, ended)
+    try:
+        if state is not None and step:
+            _load(state["monitor"], monitor, folder.checkpoint)
+        if run.crew.first:
+            folder.write_summary(life.summary("interrupted"))  # what a kill leaves behind
+            if not step:
+                _add_views(run, monitor)
+    except BaseException:
+        monitor.close()
+        raise
+    return life
+
+
+def _load(state: dict[str, Any], into: Any, path: Any) -> None:
+    """Load a state, or say that it does not fit.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        into.load(state)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{path}: does not fit this version of ssl_zoo or of your parts: {text[:300]}.") from None
+
+
+def _banner(run: Run, say: Say) -> None:
+    settings, method = run.recipe.training, run.trainer.method
+    weights = sum(p.numel() for p in method.encoder.parameters())
+    say(
+        f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
+        f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
+    )
+    say(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
+    processes = f"{run.crew.size} processes, " if run.crew.size > 1 else ""
+    parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
+    say(
+        f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
+        f"each BatchNorm sees {samples_per_norm(run.recipe, run.crew.size)} samples"
+    )
+    say(run.reading.note)
+    if run.trainer.step:
+        say(f"resumed at step {run.trainer.step}")
+    for note in run.data.notes:
+        say(f"note: {note}")
+    for name, reason in run.data.bad.items():
+        say(f"left out {name}: {reason}")
+    for line in notes(run.recipe, run.data):
+        say(f"evaluation: {line}")
+
+
+def _add_views(run: Run, monitor: Monitor) -> None:
+    """Draw the views; a picture that cannot be made is told, and keeps nobody from training."""
+    from PIL import Image
+
+    from ssl_zoo.data.preview import picture_of_views
+
+    try:
+        picture = picture_of_views(run.data.train, run.policy, run.recipe.seed, samples=8)
+        monitor.add_picture("views", picture)
+        with writing(run.folder.views):
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(run.folder.views)
+    except (UserError, CannotWrite) as error:
+        monitor.problem(f"there is no picture of the views: {error}")

@@ -1,0 +1,186 @@
+"""What a user sees of a running training: progress, `metrics.jsonl`, TensorBoard, and the collapse guard's word."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ssl_zoo.collapse.guard import CollapseGuard, check_every
+from ssl_zoo.distributed import collectives as across
+from ssl_zoo.errors import NotFinite
+from ssl_zoo.evaluation.protocols.label_free import health
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.event_file import Board
+from ssl_zoo.training.trainer import Step, Trainer
+
+QUIET_SECONDS = 30.0
+"""Where there is no terminal, a line is printed this often."""
+
+
+class Monitor:
+    """Logs a training, step by step, and watches for collapse.
+
+    Each process has one, as the numbers are those of all processes; the first one's writes them down.
+
+    Args:
+        recipe: of the run.
+        folder: where to log.
+        trainer: whose clock and length are shown.
+        steps_per_epoch: for the epoch in the log.
+        say: prints a line for the user.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, say: Callable[[str], None]
+    ):
+        self.first = across.rank() == 0
+        self.recipe, self.folder, self.trainer, self.say = recipe, folder, trainer, say
+        self.steps_per_epoch = steps_per_epoch
+        self.guard = CollapseGuard(
+            policy=recipe.guard.policy,
+            patience=recipe.guard.patience,
+            shrinks=trainer.method.objective.shrinks,
+            facts=facts(recipe),
+        )
+        self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
+        self.problems: list[str] = []
+        self._board: Board | None = None
+        self.health: dict[str, float] = {}
+        self.bar = tqdm(
+            total=trainer.total_steps,
+            initial=trainer.step,
+            unit="step",
+            disable=not self.first or not sys.stderr.isatty(),
+            leave=False,
+        )
+        self._spoke = time.monotonic()
+        if self.first:
+            self._on_board(self._open_board)
+
+    def _open_board(self) -> None:
+        step = self.trainer.step
+        self._board = Board(self.folder.tensorboard, purge=step + 1 if step else 0)
+
+    def after_step(self, step: Step) -> bool:
+        """Log a step; True where the guard stops the run."""
+        last = step.number == self.trainer.total_steps
+        alarm = None
+        if step.number % self.check_every == 0 or step.number == 1 or last:
+            # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
+            # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
+            z = [across.gather(x) for x in step.output.embeddings]
+            self.health = health(z)
+            alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
+            if alarm is not None:
+                self.bar.clear()
+                self.say(alarm.message)
+                for remedy in alarm.remedies:
+                    self.say(f"  - {remedy}")
+        if step.number % self.recipe.training.log_every == 0 or step.number == 1 or last or alarm is not None:
+            self._log(step)
+        self.bar.update()
+        return alarm is not None and self.recipe.guard.policy == "stop"
+
+    def _log(self, step: Step) -> None:
+        loss = across.mean(step.loss).item()
+        terms = {name: across.mean(value).item() for name, value in step.terms.items()}
+        if step.moved and not math.isfinite(loss):
+            worst = next((name for name, value in terms.items() if not math.isfinite(value)), "loss")
+            raise NotFinite(f"the loss is not finite at step {step.number} (term {worst!r}); {NotFinite.advice}")
+        self.trainer.check(everywhere=True)
+        record = {
+            "step": step.number,
+            "epoch": step.number / self.steps_per_epoch,
+            "loss": loss,
+            "terms": terms,
+            "lr": step.lr,
+            "images_per_s": self.images_per_s(),
+            "data_wait_fraction": self.trainer.clock.data_fraction,
+            **({"health": self.health} if self.health else {}),
+        }
+        if self.first:
+            self.folder.append_metrics(record)
+            self._on_board(lambda: self._to_board(record))
+            self._show(record)
+
+    def images_per_s(self) -> float:
+        """Return samples per second of the whole run so far; each is seen in all its views."""
+        seconds = self.trainer.clock.train
+        return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
+
+    def problem(self, sentence: str) -> None:
+        """Tell what has gone wrong beside the training, and keep it for the summary."""
+        self.problems.append(sentence)
+        self.bar.clear()
+        self.say(sentence)
+
+    def _on_board(self, write: Callable[[], None]) -> None:
+        """Write to the board; a board that cannot be written is left alone from then on, and told once."""
+        try:
+            write()
+        except OSError as error:
+            self.problem(f"the TensorBoard log ends at step {self.trainer.step}: {error.strerror or error}.")
+            if self._board is not None:
+                with suppress(OSError):
+                    self._board.close()
+            self._board = None
+
+    def _to_board(self, record: dict[str, Any]) -> None:
+        if self._board is None:
+            return
+        values = {f"train/{name}": record[name] for name in ("loss", "lr", "images_per_s", "data_wait_fraction")}
+        for group in ("terms", "health"):
+            values |= {f"{group}/{name}": value for name, value in record.get(group, {}).items()}
+        self._board.add_scalars(values, record["step"])
+
+    def _show(self, record: dict[str, Any]) -> None:
+        collapse = self.guard.status["status"]
+        state = f"loss {record['loss']:.4f}, {record['images_per_s']:.0f} images/s, collapse: {collapse}"
+        self.bar.set_postfix_str(state)
+        if self.bar.disable and time.monotonic() - self._spoke > QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            left = (self.trainer.total_steps - self.trainer.step) * self.trainer.clock.train / max(1, self.trainer.step)
+            self.say(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
+
+    def add_picture(self, name: str, picture: torch.Tensor) -> None:
+        """Put a picture `(3, H, W)`, uint8, on the board."""
+        board = self._board
+        if board is not None:
+            self._on_board(lambda: board.add_picture(name, picture, self.trainer.step))
+
+    def state(self) -> dict[str, Any]:
+        """Return what the guard remembers, as plain values."""
+        return {"guard": self.guard.state_dict(), "health": self.health}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.guard.load_state_dict(state["guard"])
+        self.health = state["health"]
+
+    def close(self) -> None:
+        """Finish the progress bar and the board."""
+        self.bar.close()
+        if self._board is not None:
+            self._on_board(self._board.close)
+            self._board = None
+
+
+def facts(recipe: Recipe) -> dict[str, Any]:
+    """Return what the guard's remedies depend on."""
+    training = recipe.training
+    return {
+        "target": recipe.target.name,
+        "predictor": recipe.predictor.name,
+        "terms": [term.plain() for term in recipe.objective],
+        "views": recipe.views.knobs,
+        "schedule": training.schedule.knobs,
+        **training.model_dump(include={"base_lr", "batch_size", "clip_grad", "precision"}),
+    }

@@ -1,0 +1,204 @@
+"""From a recipe to all the pieces of a training: data, loader, method, trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import registry
+from ssl_zoo.batch import Batch, View
+from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
+from ssl_zoo.data.loader import Policy
+from ssl_zoo.data.preview import some_views
+from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed.launch import Crew
+from ssl_zoo.errors import UserError
+from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
+from ssl_zoo.methods.build import build, build_views, part_names
+from ssl_zoo.methods.contract import SAMPLES, try_method, views_of
+from ssl_zoo.methods.joint_embedding import Method
+from ssl_zoo.optim.over_time import plan
+from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.activation_checkpointing import recompute_blocks
+from ssl_zoo.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """A recipe's data.
+
+    Attributes:
+        train: the split to train on.
+        test: the split to evaluate on, if the source has one.
+        bad: what could not be read, name -> reason.
+        notes: sentences of the source about what was left out, and how the data were understood.
+    """
+
+    train: Split
+    test: Split | None
+    bad: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def open_data(recipe: Recipe, channels: int) -> OpenData:
+    """Open the data of a recipe, decoded into memory where it fits.
+
+    Raises:
+        UserError: the recipe names no data, or they cannot be read.
+    """
+    if recipe.data.source is None:
+        raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
+    source = registry.build("source", recipe.data.source.name, recipe.data.source.knobs, channels=channels)
+    options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
+    splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
+    bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
+    return OpenData(splits["train"], splits.get("test"), bad, tuple(getattr(source, "notes", ())))
+
+
+@dataclass
+class Run:
+    """The pieces of one training, put together."""
+
+    recipe: Recipe
+    folder: RunFolder
+    hardware: Hardware
+    crew: Crew
+    data: OpenData
+    reading: Reading
+    policy: nn.Module
+    loader: Loader
+    trainer: Trainer
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.trainer.step >= self.trainer.total_steps
+
+
+def assemble(
+    recipe: Recipe, folder: RunFolder, hardware: Hardware, crew: Crew, weights: Mapping[str, Mapping[str, Tensor]]
+) -> Run:
+    """Put the pieces of a training together, in each of its processes.
+
+    Args:
+        recipe: of the run.
+        folder: where it is kept.
+        hardware: what it computes on.
+        crew: the processes that train together.
+        weights: {component: {name: tensor}} to start from.
+
+    Raises:
+        UserError: parts that do not join, or data that cannot be read.
+    """
+    if hardware.accelerator == "cpu":
+        keep_memory()
+    method = build(recipe, weights=weights)
+    _check_batch(recipe, method)
+    _prepare(recipe, method.encoder)
+    groups = parameter_groups(method, recipe.training.groups)
+    policy = build_views(recipe, method.encoder)
+    data = open_data(recipe, cast(int, policy.channels))
+    try_on_data(recipe, method, policy, data.train)
+    settings, device = recipe.training, crew.fabric.device
+    share = settings.batch_size // settings.accumulate // crew.size
+    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers, share)
+    samples = _near(data.train, device, reading.num_workers)
+    loader = Loader(
+        samples,
+        cast(Policy, policy),
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        seed=recipe.seed,
+        num_workers=reading.num_workers,
+        on_error=recipe.data.on_error,
+        bad_budget=recipe.data.bad_budget,
+        pin_memory=device.type == "cuda" and samples is data.train,
+        rank=across.rank(),
+        num_ranks=crew.size,
+    )
+    trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
+    return Run(recipe, folder, hardware, crew, data, reading, policy, loader, trainer)
+
+
+def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split) -> None:
+    """Try the parts on views of real samples, where the policy did not say what views it makes before there were any.
+
+    Raises:
+        PartFailed: a part does not keep its contract.
+    """
+    if views_of(policy) or across.num_processes() > 1:
+        return
+    views = some_views(split, policy, recipe.seed, SAMPLES)[1]
+    if not isinstance(views, list) or not all(isinstance(view, View) for view in views):
+        raise registry.PartFailed(f"views {recipe.views.name}: must return a list of ssl_zoo.View.")
+    alike = [View(torch.empty(SAMPLES, *v.data.shape[1:], device="meta"), v.modality, v.role) for v in views]
+    try_method(method, part_names(recipe), alike)
+
+
+def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
+    """Return how many samples each BatchNorm normalises over in a training step."""
+    views = recipe.views.knobs.get("num_views", 1) if recipe.stack_views else 1
+    shards = num_processes if recipe.norm == "local" else 1
+    return recipe.training.batch_size // recipe.training.accumulate // shards * views
+
+
+def _near(split: Split, device: torch.device, num_workers: int) -> Split:
+    """Return a split in memory as one in the GPU's memory, if it leaves three quarters of what is free there."""
+    if device.type != "cuda" or num_workers or not isinstance(split, MemorySplit):
+        return split  # worker processes cannot use the GPU of the process that they were forked from
+    free, _ = torch.cuda.mem_get_info(device)
+    return split.to(device) if 4 * split.data.nbytes <= free else split
+
+
+def _check_batch(recipe: Recipe, method: nn.Module) -> None:
+    samples = samples_per_norm(recipe, across.num_processes())
+    if samples < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules()):
+        raise UserError(
+            f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
+            "samples (training.batch_size / training.accumulate), or heads and an encoder without BatchNorm."
+        )
+
+
+def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
+    """Make the encoder recompute its activations, or compile it, if the recipe says so."""
+    if recipe.training.gradient_checkpointing:
+        recompute_blocks(encoder, recipe.encoder.name)
+    if recipe.training.compile:
+        check_compiler()
+        encoder.compile()
+
+
+def _trainer(
+    recipe: Recipe,
+    hardware: Hardware,
+    crew: Crew,
+    method: Method,
+    groups: list[Any],
+    policy: nn.Module,
+    steps_per_epoch: int,
+) -> Trainer:
+    settings, fabric = recipe.training, crew.fabric
+    total = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
+    layout = torch.channels_last if hardware.memory_format == "channels_last" else torch.contiguous_format
+    method.to(memory_format=layout)
+
+    def to_batch(raw: RawBatch) -> Batch:
+        payload = {name: value.to(fabric.device, non_blocking=True) for name, value in raw.payload.items()}
+        return Batch(policy(payload), raw.index)
+
+    decay = settings.optimizer.knobs.get("weight_decay", 0.0)
+    groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
+    optimizer = registry.build("optimizer", settings.optimizer.name, settings.optimizer.knobs, groups=groups)
+    knobs = settings.schedule.knobs
+    schedule = registry.build(
+        "schedule", settings.schedule.name, knobs, total_steps=total, steps_per_epoch=steps_per_epoch
+    )
+    return Trainer(
+        fabric, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
+    )

@@ -1,0 +1,170 @@
+"""Training a recipe: what `ssl-zoo train` calls. `evaluate` has its home in `ssl_zoo.evaluation.measure`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.data.loader import check_divides
+from ssl_zoo.distributed.batch_norm import to_plain
+from ssl_zoo.distributed.launch import is_first, launch, size_of_crew
+from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.evaluation.measure import evaluate as evaluate
+from ssl_zoo.hardware import Hardware, choose
+from ssl_zoo.methods.check import check_recipe
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.commands import command
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.weights import initial_weights
+from ssl_zoo.training.active_run import Life, blank_summary
+from ssl_zoo.training.begin import Weights, begin, first_state
+from ssl_zoo.training.finish import finish
+from ssl_zoo.training.setup import Run, assemble
+from ssl_zoo.training.setup import open_data as open_data
+from ssl_zoo.training.stop import Interrupted, StopRequest
+from ssl_zoo.training.trainer import Step
+
+Say = Callable[[str], None]
+
+
+def train(
+    recipe: Recipe | str,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    init_from: str | Path | None = None,
+    init_parts: Sequence[str] = ("encoder",),
+    devices: int | None = None,
+    max_seconds: float | None = None,
+    stop_at: int | None = None,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Train a recipe, evaluate the encoder and write the run folder.
+
+    SIGTERM and Ctrl-C stop it: between two steps after saving, or at once while data are read and while the encoder is
+    evaluated. A second signal has its usual effect.
+
+    Args:
+        recipe: a recipe, or what `load_recipe` takes.
+        out: the run folder; a new one, or with `resume` the run's own. No other process may work in it.
+        resume: go on with the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
+            summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
+            how samples are read, and the evaluation.
+        init_from: a run folder or an `encoder.safetensors` to take first weights from.
+        init_parts: the components to take from it.
+        devices: processes that train together, one a device. More than one are started by running the program once more
+            for each, as it was called; None takes those that torchrun has started, or else one. The result is that of
+            one process with the same batch size; a run may go on with another number.
+        max_seconds: stop and save after this time, as a signal would.
+        stop_at: stop and save after this optimizer step, as a signal would.
+        say: prints a line for the user.
+
+    Returns:
+        The summary, as written to `summary.json`; its `status` is `done`, `collapsed` or `interrupted`. All processes
+        return it.
+
+    Raises:
+        UserError: the recipe, the data or the folder does not allow the run; nothing was written.
+        TrainingFailed: the run broke off; the summary says `failed`, and the last checkpoint is a good one.
+    """
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe)
+    if resume and init_from is not None:
+        raise UserError("--resume goes on with a run's own weights; leave --init-from out.")
+    folder, hardware = RunFolder(out), choose(recipe.training)
+    size = size_of_crew(devices, hardware)
+    check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
+    tell = _printable(say) if is_first() else _say_nothing
+    with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_first() else nullcontext():
+        if resume:
+            folder.check_same(recipe, going_on=True)
+            if (summary := folder.finished()) is not None:
+                tell(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
+                return summary
+            state = folder.read_state(recipe)
+            weights = state.get("start", {})
+        else:
+            folder.check_free(recipe)
+            state = None
+            weights = initial_weights(init_from, init_parts) if init_from is not None else {}
+        if size > 1:
+            check_recipe(recipe)  # what is wrong is better said before there are many to say it
+        try:
+            with stop.at_once():
+                run = _assembled(recipe, folder, hardware, size, weights)
+        except Interrupted:
+            return _stopped_early(folder, recipe, weights, state, blank_summary(recipe, hardware, size))
+        with run.crew.together():
+            life = begin(run, weights, state, stop, tell)
+        return _live(life, stop_at)
+
+
+def _printable(say: Say) -> Say:
+    return lambda line: say(shown_name(line))
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _assembled(recipe: Recipe, folder: RunFolder, hardware: Hardware, size: int, weights: Weights) -> Run:
+    crew = launch(hardware, size)
+    with crew.together():
+        return assemble(recipe, folder, hardware, crew, weights)
+
+
+def _stopped_early(
+    folder: RunFolder, recipe: Recipe, weights: Weights, state: dict[str, Any] | None, summary: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the summary of a run that was stopped before it could begin, and leave one to go on with."""
+    if state is not None:
+        return {**summary, "steps": state["step"], "wall_s": state["wall_s"]}
+    if is_first():
+        folder.create(recipe, first_state(recipe, weights, None))
+        folder.write_summary(summary)
+    return summary
+
+
+def _live(life: Life, stop_at: int | None) -> dict[str, Any]:
+    """Train, finish, and return the summary."""
+    crew = life.run.crew
+    with life.recorded(), crew.together():
+        try:
+            status = _fit(life, stop_at)
+        finally:
+            life.monitor.close()
+        to_plain(life.run.trainer.method)
+        return crew.from_first(finish(life, status) if crew.first else {})
+
+
+def _fit(life: Life, stop_at: int | None) -> str:
+    """Train until the end, a collapse or a request to stop; save; return the status."""
+    run = life.run
+    if life.ended is not None or run.finished:  # it was stopped after its last step
+        return life.ended or "done"
+    status, saved = "done", time.monotonic()
+
+    def asked(step: int) -> bool:
+        # All processes have to stop at the same step; they agree on it where they exchange numbers anyway.
+        if run.crew.size > 1 and step % run.recipe.training.log_every:
+            return False
+        return run.crew.any(life.stop.reason is not None)
+
+    def after_step(step: Step) -> bool:
+        nonlocal status, saved
+        if life.monitor.after_step(step):
+            status = life.ended = "collapsed"
+        elif (asked(step.number) or step.number == stop_at) and not run.finished:
+            status = "interrupted"
+        elif time.monotonic() - saved > 60 * run.recipe.training.checkpoint_minutes:
+            life.save()
+            saved = time.monotonic()
+        return status != "done"
+
+    run.trainer.run(run.loader.iterate(run.trainer.step, run.trainer.total_steps), after_step)
+    life.save()
+    return status

@@ -1,0 +1,162 @@
+"""Exact resume: 2N steps equal N steps, a kill, a new process and N steps, bit for bit (T20 to T26)."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.checkpoint import load
+from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.train import train
+from tests.tiny import small
+
+ROOT = Path(__file__).parents[2]
+METHODS = ("simsiam", "byol", "barlow_twins", "vicreg")
+HALF = 5
+"""Steps of the first half; an epoch has 3, so the kill comes in the middle of one."""
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ssl_zoo.training.train import train
+from ssl_zoo.training.monitor import Monitor
+
+last = Monitor.after_step
+def after_step(self, step):
+    if step.number == {half} + 2:  # two steps after the checkpoint that is gone on from
+        raise KeyboardInterrupt
+    return last(self, step)
+
+runs = [Path(each) for each in sys.argv[1:]]
+for run in runs:
+    train(str(run / "wanted.yaml"), out=run / "run", stop_at={half}, say=lambda line: None)
+Monitor.after_step = after_step
+for run in runs:
+    try:
+        train(str(run / "wanted.yaml"), out=run / "run", resume=True, say=lambda line: None)
+    except KeyboardInterrupt:
+        pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+RESUMED = """
+import sys
+from pathlib import Path
+from ssl_zoo.training.train import train
+
+for run in sys.argv[1:]:
+    run = Path(run)
+    summary = train(str(run / "wanted.yaml"), out=run / "run", resume=True, say=lambda line: None)
+    assert summary["status"] == "done"
+"""
+
+
+def recipe_of(method: str, workers: int) -> Recipe:
+    """A short run of a small version, on few digits, so that an epoch is 3 steps."""
+    raw = small(method).dump()
+    views = {"name": "augment", "size": 12, "mean": [0.5], "std": [0.5], "blur": 0.2, "solarise": 0.1}
+    raw |= {"encoder": {"name": "convnet", "widths": [4, 6], "in_channels": 1}, "views": views}
+    raw["data"] = {"source": {"name": "digits", "placements": 1}, "num_workers": workers}
+    raw["evaluation"] = {"protocols": ["label_free"], "limit": 50, "baselines": False}
+    raw["training"] |= {"batch_size": 400, "max_steps": 2 * HALF, "log_every": 1, "accumulate": 2}
+    raw["guard"]["every"] = 2
+    return Recipe(**raw)
+
+
+def folder_of(root: Path, method: str, workers: int) -> Path:
+    return root / f"{method}-{workers}"
+
+
+def run(script: str, folders: list[Path]) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, folders)], capture_output=True, text=True, cwd=ROOT, env=os.environ
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+    return done.returncode
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that were killed in the first process, gone on with in a second, and ended there."""
+    root = tmp_path_factory.mktemp("halves")
+    folders = [folder_of(root, method, workers) for method in METHODS for workers in (0, 2)]
+    for folder, (method, workers) in zip(folders, [(m, w) for m in METHODS for w in (0, 2)], strict=True):
+        folder.mkdir()
+        (folder / "wanted.yaml").write_text(recipe_of(method, workers).to_yaml())
+    assert run(KILLED.format(half=HALF), folders) == -signal.SIGKILL
+    for folder in folders:
+        steps = [record["step"] for record in RunFolder(folder / "run").read_metrics()]
+        assert steps == list(range(1, HALF + 2)) and load(RunFolder(folder / "run").checkpoint)["step"] == HALF
+        assert RunFolder(folder / "run").read_summary()["status"] == "interrupted"
+    assert run(RESUMED, folders) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
+    root = tmp_path_factory.mktemp("whole")
+    for method in METHODS:
+        train(recipe_of(method, 0), out=root / method, say=lambda line: None)
+    return {method: RunFolder(root / method) for method in METHODS}
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings and lists by their paths."""
+    if not isinstance(value, (dict, list, tuple)):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {key: leaf for name, each in items for key, leaf in flat(each, f"{path}/{name}").items()}
+
+
+def same(a: Any, b: Any) -> bool:
+    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    method: str, workers: int, halves: Path, whole: dict[str, RunFolder]
+) -> None:
+    resumed = RunFolder(folder_of(halves, method, workers) / "run")
+    ours, theirs = (flat(load(folder.checkpoint)) for folder in (resumed, whole[method]))
+    timing = ("/wall_s", "/seconds", "/recipe/data/num_workers")  # the whole runs have none
+    kept = [key for key in theirs if not key.startswith(timing)]
+    assert sorted(kept) == sorted(key for key in ours if not key.startswith(timing))
+    assert [key for key in kept if not same(ours[key], theirs[key])] == []
+    tensors = {key for key in kept if isinstance(theirs[key], Tensor)}
+    assert any(key.startswith("/method/encoder") for key in tensors)
+    assert any("momentum_buffer" in key for key in tensors)
+    assert theirs["/step"] == 2 * HALF
+    if method == "byol":
+        rate = theirs["/method/target.rate"]
+        assert any("target.network" in key for key in tensors) and rate > 0.996  # it moved, and it was saved
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_logged_is_the_same_and_each_step_is_logged_once(
+    method: str, workers: int, halves: Path, whole: dict[str, RunFolder]
+) -> None:
+    resumed = RunFolder(folder_of(halves, method, workers) / "run")
+    keys = ("step", "epoch", "loss", "terms", "lr", "health")
+    ours, theirs = ([{k: r.get(k) for k in keys} for r in f.read_metrics()] for f in (resumed, whole[method]))
+    assert [record["step"] for record in ours] == list(range(1, 2 * HALF + 1))
+    assert ours == theirs
+
+
+def test_another_recipe_is_refused_and_leaves_the_run_as_it_is(tmp_path: Path) -> None:
+    recipe = recipe_of("simsiam", 0)
+    assert train(recipe, out=tmp_path / "run", stop_at=2, say=lambda line: None)["status"] == "interrupted"
+    files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    other = load_recipe(str(tmp_path / "run"), ["training.base_lr=0.07"])
+    with pytest.raises(ValueError, match=r"training.base_lr = 0.05, and the recipe now says 0.07"):
+        train(other, out=tmp_path / "run", resume=True, say=lambda line: None)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == files
