@@ -4,7 +4,8 @@ A term is a module that returns a scalar. Its attribute `takes` says what it is 
 pairing; `set`, the list of z of all views; `globals`, the list of z of the global views.
 
 A term is a formula of the whole batch. With several processes the objective gathers their batches before a term sees
-them, so that a term cannot be right on one process and wrong on many. A term that is a mean over samples says `per_sample = True` and gets the process's own samples: the average over processes is then the same.
+them, so that a term cannot be right on one process and wrong on many. A term that is a mean over samples says
+`per_sample = True` and gets the process's own samples: the average over processes is then the same.
 
 A pair term that is a distance in the units of z says `shrinks = True`: embeddings that shrink to one point solve it
 with their directions untouched. Where all pair terms do, the collapse guard judges the scale of z too.
