@@ -40,17 +40,17 @@ KINDS = {
 
 
 def parts() -> str:
-    """Return a section a kind of part and, for every part of it, its documentation and a table of its knobs."""
+    """Return a section a kind of part and, for every part of it, its documentation and a table of its options."""
     lines: list[str] = []
     for kind in registry.PACKAGES:
         lines += [f"## {kind}", "", KINDS.get(kind, ""), ""]
         for entry in registry.entries(kind):
             prose, described = _docstring(entry)
             lines += [f"### `{entry.name}` {{: #{kind}-{_slug(entry.name)} }}", "", prose, ""]
-            knobs = registry.knobs(entry).model_json_schema().get("properties", {})
-            if knobs:
-                lines += ["| knob | values | default | |", "| --- | --- | --- | --- |"]
-                lines += [_row(name, schema, described.get(name, "")) for name, schema in knobs.items()] + [""]
+            options = registry.options(entry).model_json_schema().get("properties", {})
+            if options:
+                lines += ["| option | values | default | |", "| --- | --- | --- | --- |"]
+                lines += [_row(name, schema, described.get(name, "")) for name, schema in options.items()] + [""]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
-"""The registry: a name for every part, and the schema of its knobs.
+"""The registry: a name for every part, and the schema of its options.
 
 A part is a plain class or function. Its positional parameters come from the framework, by name (an input width, the
-online branch); its keyword-only parameters are the knobs that a recipe may turn, and their schema is read from the
+online branch); its keyword-only parameters are the options that a recipe may turn, and their schema is read from the
 signature, so a component is one file and nothing else needs editing. Parts are found by walking the package that
 belongs to their kind; third parties add theirs by the entry-point group `ssl_zoo` or by `--import my_pkg`.
 """
@@ -173,19 +173,19 @@ def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Paramete
 
 
 @cache
-def knobs(entry: Entry) -> type[BaseModel]:
-    """Return the pydantic model of a part's knobs: its keyword-only parameters, with their types and defaults.
+def options(entry: Entry) -> type[BaseModel]:
+    """Return the pydantic model of a part's options: its keyword-only parameters, with their types and defaults.
 
     Raises:
         PartFailed: the signature has what pydantic cannot read, such as a type that is not known in its module.
     """
     try:
-        return _model_of_knobs(entry)
+        return _model_of_options(entry)
     except Exception as error:
-        raise PartFailed(f"{entry.kind} {entry.name!r}: its knobs cannot be read: {told(error)}.") from error
+        raise PartFailed(f"{entry.kind} {entry.name!r}: its options cannot be read: {told(error)}.") from error
 
 
-def _model_of_knobs(entry: Entry) -> type[BaseModel]:
+def _model_of_options(entry: Entry) -> type[BaseModel]:
     factory = entry.factory
     hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
     fields: dict[str, Any] = {}
@@ -197,21 +197,21 @@ def _model_of_knobs(entry: Entry) -> type[BaseModel]:
 
 
 def validate(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
-    """Return a part's knobs, validated and complete.
+    """Return a part's options, validated and complete.
 
     Raises:
         UserError: unknown part.
-        pydantic.ValidationError: an unknown knob or a value that its type refuses.
+        pydantic.ValidationError: an unknown option or a value that its type refuses.
     """
     entry, _ = find(kind, name)
-    return knobs(entry).model_validate(dict(values))
+    return options(entry).model_validate(dict(values))
 
 
 def check(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Validate a part's knobs and return all of them, defaults filled in.
+    """Validate a part's options and return all of them, defaults filled in.
 
     Raises:
-        UserError: unknown part, unknown or invalid knob.
+        UserError: unknown part, unknown or invalid option.
     """
     return _chosen(kind, name, values).model_dump()
 
@@ -220,22 +220,22 @@ def _chosen(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
     try:
         return validate(kind, name, values)
     except ValidationError as error:
-        from ssl_zoo.recipe.explain import explain_knob
+        from ssl_zoo.recipe.explain import explain_option
 
-        raise UserError(f"{kind} {name!r}: {explain_knob(error, kind, name)}") from None
+        raise UserError(f"{kind} {name!r}: {explain_option(error, kind, name)}") from None
 
 
 def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **context: Any) -> Any:
-    """Build a part: knobs from `values`, positional parameters from `context`, by name.
+    """Build a part: options from `values`, positional parameters from `context`, by name.
 
     Args:
         kind: the kind of part.
         name: its name, as in a recipe.
-        values: its knobs; those left out take their defaults.
+        values: its options; those left out take their defaults.
         **context: what the framework offers (`in_dim`, `size`, `branch`, ...); a part takes what it names.
 
     Raises:
-        UserError: unknown part, unknown or invalid knob.
+        UserError: unknown part, unknown or invalid option.
         PartFailed: the part's own code raises.
     """
     entry, rest = find(kind, name)
@@ -250,7 +250,7 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
             offered = ", ".join(sorted(context)) or "nothing"
             raise UserError(
                 f"{kind} {name!r} asks for the positional parameter {parameter.name!r}; offered: {offered}; make it "
-                "a knob (keyword-only), or give it a default."
+                "an option (keyword-only), or give it a default."
             )
         else:
             positional.append(parameter.default)

@@ -31,12 +31,12 @@ def rows(num: int = 12, dim: int = 6, seed: int = 0, **options: Any) -> Tensor:
 
 @pytest.mark.parametrize("kind, name", ALL)
 def test_it_is_documented(kind: str, name: str) -> None:
-    """A summary, and a line for each knob and each positional parameter, so that `show` says what they mean."""
+    """A summary, and a line for each option and each positional parameter, so that `show` says what they mean."""
     entry, _ = registry.find(kind, name.replace("/*", "/anything"))
     doc = inspect.getdoc(entry.factory) or ""
     assert entry.summary, f"{kind} {name} has no docstring"
-    if "for the knobs" not in doc:
-        missing = [knob for knob in registry.knobs(entry).model_fields if f"\n    {knob}: " not in doc]
+    if "for the options" not in doc:
+        missing = [option for option in registry.options(entry).model_fields if f"\n    {option}: " not in doc]
         assert not missing, f"{kind} {name}: no line for {missing}"
     COVERED[kind] += 1
 

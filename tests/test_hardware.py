@@ -67,7 +67,7 @@ def test_a_compiled_encoder_trains_as_the_plain_one(tmp_path):
     ends = []
     for value in ("false", "true"):
         recipe = load_recipe("simsiam", [*TINY, f"training.compile={value}"], data="digits")
-        train(recipe, out=tmp_path / value, say=lambda line: None)
+        train(recipe, out=tmp_path / value, log=lambda line: None)
         ends.append(load(RunFolder(tmp_path / value).checkpoint)["method"])
     assert list(ends[0]) == list(ends[1])
     for name, weight in ends[0].items():

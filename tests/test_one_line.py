@@ -13,7 +13,7 @@ SHORT = (
 )  # fmt: skip
 LINES = {
     "target": "target=ema",
-    "knob": "pairing.reduce=sum",
+    "option": "pairing.reduce=sum",
     "predictor": "predictor=identity",
     "encoder": "encoder=timm/vit_tiny_patch16_224",
     "objective": "objective=softmax_cross_entropy",
@@ -24,7 +24,7 @@ LINES = {
 
 
 def run(recipe: str, overrides: list[str], out: Path, data: str | None = None) -> dict:
-    return train(load_recipe(recipe, overrides, data=data), out=out, say=lambda line: None)
+    return train(load_recipe(recipe, overrides, data=data), out=out, log=lambda line: None)
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)

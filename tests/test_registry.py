@@ -1,4 +1,4 @@
-"""The registry: names, knobs from signatures, what a part gets by position, and parts of third parties."""
+"""The registry: names, options from signatures, what a part gets by position, and parts of third parties."""
 
 import sys
 import types
@@ -51,7 +51,7 @@ def test_a_name_like_no_other_gets_no_guess():
     assert suggest("zzzzzz", []) == ". Known: none"
 
 
-def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(own_parts):
+def test_options_are_the_keyword_only_parameters_with_types_and_defaults(own_parts):
     @registry.register("head", "made_up")
     class MadeUp:
         """A head that was made up.
@@ -64,7 +64,7 @@ def test_knobs_are_the_keyword_only_parameters_with_types_and_defaults(own_parts
             self.got = (in_dim, rate, times, names)
 
     entry = registry.find("head", "made_up")[0]
-    model = registry.knobs(entry)
+    model = registry.options(entry)
     assert {name: (f.annotation, f.is_required()) for name, f in model.model_fields.items()} == {
         "rate": (float, True),
         "times": (int, False),
@@ -168,7 +168,7 @@ def test_a_signature_that_cannot_be_read_is_told(own_parts):
     def odd(*, times: "Nowhere" = 1):  # noqa: F821
         """A pairing."""
 
-    with pytest.raises(UserError, match="pairing 'odd': its knobs cannot be read: NameError: name 'Nowhere' is not"):
+    with pytest.raises(UserError, match="pairing 'odd': its options cannot be read: NameError: name 'Nowhere' is not"):
         registry.build("pairing", "odd")
 
 

@@ -99,7 +99,7 @@ def _what(run: Run) -> str:
     settings = run.recipe.training
     weights = sum(weight.numel() for weight in run.trainer.method.encoder.parameters()) / 1e6
     return (
-        f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.knobs.get('size')} px, "
+        f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.options.get('size')} px, "
         f"batch {settings.batch_size}, {run.hardware}, {run.reading.num_workers} workers"
     )
 
@@ -123,12 +123,12 @@ def _lightly(run: Run, steps: int) -> Side:
     recipe, train = run.recipe, run.data.train
     if recipe.method != "simsiam" or not hasattr(train, "read_batch"):
         raise UserError("bench pipeline --against lightly needs simsiam, and images of one size that fit in memory.")
-    views, settings = recipe.views.knobs, recipe.training
+    views, settings = recipe.views.options, recipe.training
     images: Tensor = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))
-    hidden, out = recipe.projector.knobs["dims"][0], recipe.projector.knobs["dims"][-1]
-    narrow = recipe.predictor.knobs["dims"][0]
+    hidden, out = recipe.projector.options["dims"][0], recipe.projector.options["dims"][-1]
+    narrow = recipe.predictor.options["dims"][0]
     encoder = build(recipe).encoder
-    decay = settings.optimizer.knobs.get("weight_decay", 0.0)
+    decay = settings.optimizer.options.get("weight_decay", 0.0)
     blur = views.get("blur", 0.5)
     assert isinstance(blur, float)
     return lightly_loop(

@@ -24,7 +24,7 @@ def data() -> None:
 @click.option("--channels", type=click.IntRange(min=1), default=3, show_default=True,
               help="Channels that samples are read with: 3 (RGB) or 1 (grey) for images.")  # fmt: skip
 @click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Set a knob of the source as in training, e.g. -s data.source.splits=none.")  # fmt: skip
+              help="Set an option of the source as in training, e.g. -s data.source.splits=none.")  # fmt: skip
 @options.imports
 @options.as_json
 def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -56,7 +56,7 @@ def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool)
 
 
 def _source(text: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Return the source that a text means, as a recipe writes it, with knobs turned."""
+    """Return the source that a text means, as a recipe writes it, with options turned."""
     from ssl_zoo.recipe.overrides import put, split
     from ssl_zoo.recipe.resolve import resolve
 
@@ -64,7 +64,7 @@ def _source(text: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     for override in overrides:
         key, value = split(override)
         if not key.startswith("data.source."):
-            raise UserError(f"-s {override}: data check turns knobs of the source only: -s data.source.KNOB=VALUE.")
+            raise UserError(f"-s {override}: data check turns options of the source only: -s data.source.OPTION=VALUE.")
         put(raw, key, value, "-s ")
     return dict(raw["data"]["source"])
 

@@ -59,7 +59,7 @@ def _headline(reference: str) -> str:
 def show(
     name: str, overrides: tuple[str, ...], data: str | None, seed: int | None, variant: str | None, as_json: bool
 ) -> None:
-    """Show a recipe with all its settings, or a part with its knobs: NAME, or KIND/NAME such as head/mlp."""
+    """Show a recipe with all its settings, or a part with its options: NAME, or KIND/NAME such as head/mlp."""
     from ssl_zoo import registry
     from ssl_zoo.errors import UserError, suggest
     from ssl_zoo.recipe.load import experiment_names, load_recipe, method_names
@@ -75,25 +75,25 @@ def show(
         options.print_json(recipe.dump()) if as_json else click.echo(recipe.to_yaml(), nl=False)
         return
     shown: list[dict[str, Any]] = [
-        {"kind": e.kind, "name": e.name, "doc": registry.knobs(e).__doc__, "knobs": _knobs(e)} for e in parts
+        {"kind": e.kind, "name": e.name, "doc": registry.options(e).__doc__, "options": _options(e)} for e in parts
     ]
     if as_json:
         options.print_json(shown)
         return
     for part in shown:
         click.echo(f"{part['kind']} {part['name']}\n\n{part['doc']}\n")
-        for knob, default in part["knobs"].items():
-            click.echo(f"  {knob} = {default}")
+        for option, default in part["options"].items():
+            click.echo(f"  {option} = {default}")
 
 
 def _in_family(name: str, entry: Entry) -> bool:
     return entry.name.endswith("/*") and name.startswith(entry.name[:-1])
 
 
-def _knobs(entry: Entry) -> dict[str, str]:
+def _options(entry: Entry) -> dict[str, str]:
     from ssl_zoo import registry
 
-    fields = registry.knobs(entry).model_fields
+    fields = registry.options(entry).model_fields
     return {name: "(must be given)" if field.is_required() else str(field.default) for name, field in fields.items()}
 
 

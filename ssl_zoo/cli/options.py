@@ -76,7 +76,7 @@ def print_json(value: Any) -> None:
     click.echo(to_json(value, indent=2))
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print a line of progress, on standard error, so that standard output holds only results."""
     click.echo(line, err=True)
 
@@ -93,7 +93,7 @@ def interruptible(advice: str) -> Iterator[None]:
         with StopRequest() as request, request.at_once():
             yield
     except Interrupted:
-        say(advice)
+        log(advice)
         raise SystemExit(75) from None
 
 

@@ -87,7 +87,7 @@ def train(
         init_parts=init_parts,
         devices=devices,
         max_seconds=None if max_time is None else seconds(max_time),
-        say=options.say,
+        log=options.log,
     )
     if not is_first():
         return  # the first process's output and exit code are the run's
@@ -113,7 +113,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
     from ssl_zoo.report.table import results_table
     from ssl_zoo.training.train import evaluate as run_evaluation
 
-    results = run_evaluation(run, protocols, data=data, overrides=overrides, say=options.say)
+    results = run_evaluation(run, protocols, data=data, overrides=overrides, log=options.log)
     options.print_json(results) if as_json else click.echo(results_table(results))
 
 
@@ -143,7 +143,7 @@ def run(
 
     summaries = run_study(
         experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
-        only=only or None, out=out, results=results, say=options.say,
+        only=only or None, out=out, results=results, log=options.log,
     )  # fmt: skip
     if any(summary["status"] == "interrupted" for summary in summaries):
         _leave("interrupted")
@@ -175,7 +175,7 @@ def compare(
     from ssl_zoo.studies.run import compare as run_comparison
     from ssl_zoo.studies.run import interrupted
 
-    groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, say=options.say)
+    groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, log=options.log)
     if as_json:
         options.print_json({group.name: list(group.summaries) for group in groups})
     if interrupted(groups):
@@ -206,7 +206,7 @@ def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: 
     """Train SimSiam on handwritten digits, with and without stop-gradient; minutes, offline, two CPU cores."""
     from ssl_zoo.studies.demo import run_demo
 
-    result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, say=options.say)
+    result: dict[str, Any] = run_demo(Path(out), seeds=seeds, overrides=overrides, log=options.log)
     if as_json:
         options.print_json(result)
     elif result["status"] == "done":

@@ -99,7 +99,7 @@ def remedies(metric: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
         metric: the metric that gave the collapse away: `std`, `scale`, `effective_rank`, `similarity_gap` or `finite`.
         facts: what is known of the recipe, all optional: `target` and `predictor` (names), `terms` (of the objective,
             names or plain forms), `base_lr`, `batch_size`, `clip_grad`, `precision`, `views` and `schedule` (their
-            knobs), `dim` (width of z).
+            options), `dim` (width of z).
     """
     structure, terms = list(_structure(facts)), list(_open_space(metric, facts))[:1]
     missing = {"finite": [], "scale": [*terms, *structure]}.get(metric, [*structure, *terms])

@@ -1,7 +1,7 @@
 """What a data source offers: named splits of samples that can be read one by one.
 
 A source (kind `source` of the registry) has `splits`, a tuple of names of which the first is `train`, and
-`split(name) -> Split`. Its factory takes `channels` by position and its knobs by keyword; one that reads a path has a
+`split(name) -> Split`. Its factory takes `channels` by position and its options by keyword; one that reads a path has a
 static method `matches(path) -> bool`, by which `resolve` recognises what a user typed.
 """
 

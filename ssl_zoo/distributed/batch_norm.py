@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import UserError
 
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -32,13 +32,13 @@ class GlobalBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised batch; input is `(B, C)` or `(B, C, ...)`, B the samples of this process."""
         uses_batch = self.training or self.running_mean is None
-        if not uses_batch or across.num_processes() == 1:
+        if not uses_batch or collectives.num_processes() == 1:
             return super().forward(input)
         self._check_input_dim(input)
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
         mean, variance = global_statistics(x)
         if self.training and self.track_running_stats:
-            self._follow(mean.detach(), variance.detach(), across.num_processes() * x.numel() // x.shape[1])
+            self._follow(mean.detach(), variance.detach(), collectives.num_processes() * x.numel() // x.shape[1])
         shape = (1, -1, *[1] * (x.dim() - 2))
         scale = (variance + self.eps).rsqrt()
         if self.affine:
@@ -66,7 +66,7 @@ def global_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     dims = [0, *range(2, x.dim())]
     variance, mean = torch.var_mean(x, dim=dims, correction=0)
-    shards = across.gather(torch.stack([mean, variance])[None])  # (k, 2, C)
+    shards = collectives.gather(torch.stack([mean, variance])[None])  # (k, 2, C)
     means, variances = shards.unbind(dim=1)
     whole = means.mean(dim=0)
     return whole, variances.mean(dim=0) + (means - whole).square().mean(dim=0)

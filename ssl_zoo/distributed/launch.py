@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.hardware import Hardware
 
@@ -54,7 +54,7 @@ class Crew:
     @property
     def first(self) -> bool:
         """Whether this is the process that prints, writes and evaluates."""
-        return across.rank() == 0
+        return collectives.rank() == 0
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is true in any process. All of them must ask."""
@@ -104,7 +104,7 @@ def size_of_crew(devices: int | None, hardware: Hardware) -> int:
         UserError: torchrun has started another number, there are not so many devices, or the program cannot be run
             once more.
     """
-    started = across.num_processes()
+    started = collectives.num_processes()
     if started == 1 and "LOCAL_RANK" in os.environ:
         started = int(os.environ.get("WORLD_SIZE", 1))
     if started > 1 and devices not in (None, started):
@@ -140,7 +140,7 @@ def _local(size: int) -> int:
 def is_first() -> bool:
     """Whether this is the process that prints: the first, or the only one. Known before the processes have met."""
     if dist.is_available() and dist.is_initialized():
-        return across.rank() == 0
+        return collectives.rank() == 0
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
 
 

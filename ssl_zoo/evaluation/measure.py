@@ -31,7 +31,7 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported
 from ssl_zoo.training.setup import OpenData, open_data
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def silent(line: str) -> None:
@@ -45,7 +45,7 @@ def measure(
     data: OpenData,
     device: torch.device,
     insist: bool = False,
-    say: Say = silent,
+    log: Log = silent,
 ) -> dict[str, Any]:
     """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
@@ -59,7 +59,7 @@ def measure(
         device: where encoders and protocols run.
         insist: whether protocols that the data do not allow, and features that are not finite, are an error; else what
             cannot be measured is left out.
-        say: told each of `notes`, and what was left out, in a sentence.
+        log: told each of `notes`, and what was left out, in a sentence.
 
     Raises:
         UserError: with `insist`, as above.
@@ -69,7 +69,7 @@ def measure(
     if insist:
         check_labels(protocols, division.reason)
     for line in notes(recipe, data):
-        say(line)
+        log(line)
     kept = usable(protocols, not division.reason)
     return compare_representations(
         encoder,
@@ -81,12 +81,12 @@ def measure(
         device=device,
         limit=recipe.evaluation.limit,
         half=choose(recipe.training, for_training=False).precision == "bf16",
-        say=None if insist else say,
+        log=None if insist else log,
     )
 
 
 def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
-    return [(part.name, part.knobs) for part in recipe.evaluation.protocols]
+    return [(part.name, part.options) for part in recipe.evaluation.protocols]
 
 
 def _labels(recipe: Recipe, data: OpenData) -> Labels:
@@ -126,7 +126,7 @@ def evaluate(
     *,
     data: str | None = None,
     overrides: Sequence[str] = (),
-    say: Say = print,
+    log: Log = print,
 ) -> dict[str, Any]:
     """Measure a run's encoder by named protocols, beside raw pixels and the untrained encoder.
 
@@ -135,7 +135,7 @@ def evaluate(
         protocols: names; empty takes the recipe's.
         data: other data than the run's.
         overrides: dotted keys on the run's recipe, such as `evaluation.protocols.knn.k=20`.
-        say: prints a line for the user: what was left out, and what is to be known of the numbers, see `notes`.
+        log: prints a line for the user: what was left out, and what is to be known of the numbers, see `notes`.
 
     Returns:
         `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}`.
@@ -152,7 +152,9 @@ def evaluate(
     check_sections(run, load_recipe(str(folder.recipe)), recipe, overrides)
     if protocols:
         parts = {part.name: part for part in recipe.evaluation.protocols}
-        chosen = [parts.get(name) or Part(name=name, knobs=registry.check("protocol", name, {})) for name in protocols]
+        chosen = [
+            parts.get(name) or Part(name=name, options=registry.check("protocol", name, {})) for name in protocols
+        ]
         recipe = recipe.model_copy(
             update={"evaluation": recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})}
         )
@@ -161,11 +163,11 @@ def evaluate(
     encoder = load_encoder(run)
     policy = build_views(recipe, encoder)
     size = read_card(folder.card).input.size
-    hint = f"; it was built for views.size={size}" if size != recipe.views.knobs.get("size") else ""
+    hint = f"; it was built for views.size={size}" if size != recipe.views.options.get("size") else ""
     try_encoder(encoder, recipe.encoder.name, views_of(policy)[:1], hint)
     device = choose(recipe.training, for_training=False).fabric().device
     opened = open_data(recipe, cast(int, policy.channels))
     check_views(str(folder.recipe), overrides, encoder, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
-    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), say=say)
+    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)

@@ -18,9 +18,9 @@ Results = dict[str, dict[str, float]]
 """{protocol: {metric: value}}."""
 
 Protocols = Sequence[tuple[str, Mapping[str, Any]]]
-"""(name, knobs) of each."""
+"""(name, options) of each."""
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "pixels": "raw pixels"}
 """What sentences call the representations."""
@@ -34,14 +34,14 @@ def needs_labels(name: str) -> bool:
 
 def usable(protocols: Protocols, labelled: bool) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the protocols that the data allows: all of them on labelled data, else those that need no labels."""
-    return [(name, knobs) for name, knobs in protocols if labelled or not needs_labels(name)]
+    return [(name, options) for name, options in protocols if labelled or not needs_labels(name)]
 
 
 def check_labels(protocols: Protocols, reason: str) -> None:
     """Make sure that the labels allow all protocols.
 
     Args:
-        protocols: (name, knobs) of each.
+        protocols: (name, options) of each.
         reason: `Division.reason`: why no protocol that needs labels can run, or empty.
 
     Raises:
@@ -57,7 +57,7 @@ def check_labels(protocols: Protocols, reason: str) -> None:
 
 def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list[str]:
     """Return what protocols have to say before they run, given the labels that are learnt from `(N,)`."""
-    built = [registry.build("protocol", name, knobs) for name, knobs in protocols]
+    built = [registry.build("protocol", name, options) for name, options in protocols]
     return [line for protocol in built if hasattr(protocol, "notes") for line in protocol.notes(learnt, labels)]
 
 
@@ -70,14 +70,14 @@ def evaluate_features(train: Features, test: Features | None, protocols: Protoco
     Args:
         train: what classifiers may learn and choose from; a label below 0 is none.
         test: what they are tested on, once; None where there is no test split.
-        protocols: (name, knobs) of each; one that is listed again gets the key `name_2`, and so on.
+        protocols: (name, options) of each; one that is listed again gets the key `name_2`, and so on.
 
     Returns:
         {protocol: {metric: value}}.
 
     Raises:
-        UserError: an unknown protocol or knob, a protocol that needs labels where there are none, or features that are
-            not finite.
+        UserError: an unknown protocol or option, a protocol that needs labels where there are none, or features that
+            are not finite.
     """
     division = divide(_labels(train), None if test is None else _labels(test))
     check_labels(protocols, division.reason)
@@ -90,10 +90,10 @@ def evaluate_features(train: Features, test: Features | None, protocols: Protoco
     plain = (train, test) if test is not None else (train, train) if division.reason else labelled
     results: Results = {}
     times: Counter[str] = Counter()
-    for name, knobs in protocols:
+    for name, options in protocols:
         times[name] += 1
         key = name if times[name] == 1 else f"{name}_{times[name]}"
-        results[key] = registry.build("protocol", name, knobs)(*(labelled if needs_labels(name) else plain))
+        results[key] = registry.build("protocol", name, options)(*(labelled if needs_labels(name) else plain))
     return results
 
 
@@ -139,7 +139,7 @@ def evaluate_encoder(
         policy: the view policy, for its `plain` samples.
         train_split: samples to learn from.
         test_split: samples to test on, or None.
-        protocols: (name, knobs) of each; with none, nothing is read.
+        protocols: (name, options) of each; with none, nothing is read.
         device: where the encoder and the protocols run.
         limit: at most so many samples of each split.
         half: whether the encoder computes in bfloat16.
@@ -163,7 +163,7 @@ def compare_representations(
     device: torch.device | str,
     limit: int | None = None,
     half: bool = False,
-    say: Say | None = None,
+    log: Log | None = None,
 ) -> dict[str, Results]:
     """Run the same protocols on the encoder, on an untrained one and on the raw pixels.
 
@@ -176,11 +176,11 @@ def compare_representations(
         policy: as in `evaluate_encoder`, and so are the other arguments.
         train_split: samples to learn from.
         test_split: samples to test on, or None.
-        protocols: (name, knobs) of each; with none, nothing is read.
+        protocols: (name, options) of each; with none, nothing is read.
         device: where encoders and protocols run.
         limit: at most so many samples of each split.
         half: whether the encoders compute in bfloat16.
-        say: told in a sentence which representation is left without numbers because its features are not finite; None
+        log: told in a sentence which representation is left without numbers because its features are not finite; None
             makes that an error.
 
     Returns:
@@ -209,7 +209,7 @@ def compare_representations(
             continue
         train, test = features(train_split), None if test_split is None else features(test_split)
         fault = not_finite(train, test)
-        if fault and say is not None:
-            say(f"nothing is measured of {NAMES[name]}: {fault}")
-        results[name] = {} if fault and say is not None else evaluate_features(train, test, protocols)
+        if fault and log is not None:
+            log(f"nothing is measured of {NAMES[name]}: {fault}")
+        results[name] = {} if fault and log is not None else evaluate_features(train, test, protocols)
     return results

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.registry import register
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -50,7 +50,7 @@ class _FromCorrelation(nn.Module):
         if self.training:
             with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
                 x = z.detach().to(self.correlation.dtype)
-                self._pending.append(across.mean(x.T @ x / len(x)))
+                self._pending.append(collectives.mean(x.T @ x / len(x)))
         return F.linear(z, self.weight.to(z.dtype))
 
     def from_correlation(self, correlation: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 
 
 def inverse_root(covariance: Tensor, iterations: int) -> Tensor:
@@ -69,9 +69,9 @@ class IterativeNorm(nn.Module):
             return torch.einsum("bgc,gdc->bgd", centred, whitening.to(x.dtype)).flatten(1)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean = across.mean(x.mean(dim=0))
+        mean = collectives.mean(x.mean(dim=0))
         centred = (x - mean).unflatten(1, (-1, self.width))
-        covariance = across.mean(torch.einsum("bgc,bgd->gcd", centred, centred) / len(x))
+        covariance = collectives.mean(torch.einsum("bgc,bgd->gcd", centred, centred) / len(x))
         identity = torch.eye(self.width, dtype=x.dtype, device=x.device)
         whitening = inverse_root(covariance + self.eps * identity, self.iterations)
         with torch.no_grad():

@@ -51,7 +51,7 @@ class MLP(nn.Sequential):
         self,
         in_dim: int,
         *,
-        dims: Annotated[list[Width], Field(min_length=1)] = [2048, 2048],  # noqa: B006 - a knob's default, never mutated
+        dims: Annotated[list[Width], Field(min_length=1)] = [2048, 2048],  # noqa: B006 - an option's default, never mutated
         norm: Norm = "batch",
         bias: bool = False,
         affine: bool = True,

@@ -60,7 +60,7 @@ class Prototypes(nn.Module):
         self,
         in_dim: int,
         *,
-        dims: Annotated[list[Width], Field(min_length=1)] = [2048, 128],  # noqa: B006 - a knob's default, never mutated
+        dims: Annotated[list[Width], Field(min_length=1)] = [2048, 128],  # noqa: B006 - an option's default, never mutated
         num: Width = 3000,
         norm: Literal["batch", "layer", "none"] = "batch",
         bias: bool = True,

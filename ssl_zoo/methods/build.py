@@ -1,4 +1,4 @@
-"""From a recipe to modules: each part at its knobs, joined, with widths that are checked."""
+"""From a recipe to modules: each part at its options, joined, with widths that are checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ssl_zoo.runs.weights import put_weights
 
 
 def _part(kind: str, part: Part, **context: Any) -> Any:
-    return registry.build(kind, part.name, part.knobs, **context)
+    return registry.build(kind, part.name, part.options, **context)
 
 
 def part_names(recipe: Recipe) -> dict[str, str]:
@@ -35,7 +35,7 @@ def build_encoder(recipe: Recipe) -> nn.Module:
     """Return the encoder, initialised from the recipe's seed: what a run of the recipe starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 0))
-        sizes = {key: recipe.views.knobs.get(key) for key in ("size", "local_size")}
+        sizes = {key: recipe.views.options.get(key) for key in ("size", "local_size")}
         encoder = _part("encoder", recipe.encoder, **sizes)
     check_widths(encoder, "encoder", recipe.encoder.name, ("out_dim", "in_channels"))
     return encoder
@@ -113,7 +113,7 @@ def build(
         weights: {component: {name: tensor}} to start from; what does not match keeps its first values.
 
     Raises:
-        UserError: parts that do not join, that return another width than they state, or a knob that a part refuses.
+        UserError: parts that do not join, that return another width than they state, or an option that a part refuses.
     """
     given = encoder is not None
     if encoder is None:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.objectives.once import OncePerTarget
 from ssl_zoo.objectives.sinkhorn import cross_entropy
 from ssl_zoo.registry import register
@@ -64,7 +64,7 @@ class CentredCrossEntropy(nn.Module):
     @torch.no_grad()
     def _target(self, t: Tensor) -> Tensor:
         if self.training:
-            self._means.append(across.mean(t.mean(dim=0)))
+            self._means.append(collectives.mean(t.mean(dim=0)))
         return ((t - self.centre.to(t.dtype)) / self.sharpness().to(t.dtype)).softmax(dim=1)
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.pairing.view_pairs import Pairs
 
 
@@ -69,7 +69,7 @@ class Objective(nn.Module):
         """
         with torch.autocast(z[0].device.type, enabled=False):
             own = _Memo(_full)
-            whole = _Memo(lambda x: across.gather(own(x)))
+            whole = _Memo(lambda x: collectives.gather(own(x)))
             values = {}
             for name, term in self.terms.items():
                 see = own if getattr(term, "per_sample", False) else whole

@@ -33,7 +33,7 @@ def drops(
     total_steps: int,
     steps_per_epoch: int,
     *,
-    before_end: Annotated[list[Epochs], Field(min_length=1)] = [50.0, 25.0],  # noqa: B006 - a knob's default, never mutated
+    before_end: Annotated[list[Epochs], Field(min_length=1)] = [50.0, 25.0],  # noqa: B006 - an option's default, never mutated
     factor: Factor = 0.2,
     warmup_epochs: Epochs = 0.0,
 ) -> Drops:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.pairing.view_pairs import AllPairs, Pairs, Reduce
 from ssl_zoo.registry import register
 
@@ -55,7 +55,7 @@ class NearestNeighbour(nn.Module):
         first = next((x for x in t if x is not None), None)
         if self.training and first is not None:
             unit = F.normalize(first.detach().to(self.queue.dtype), dim=1)
-            self._pending.append(across.gather(unit))
+            self._pending.append(collectives.gather(unit))
         return self.pairs(p, [None if x is None else self.neighbours(x) for x in t])
 
     @torch.no_grad()

@@ -26,15 +26,15 @@ def explain(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     return f"{where}: {_first(error, partial(_known_keys, model))}"
 
 
-def explain_knob(error: ValidationError, kind: str, name: str, also: Iterable[str] = ()) -> str:
-    """Return the first problem of a part's knobs as `knob: what is wrong`; `also` are its keys that are no knobs."""
-    mine = registry.knobs(registry.find(kind, name)[0])
+def explain_option(error: ValidationError, kind: str, name: str, also: Iterable[str] = ()) -> str:
+    """Return the first problem of a part's options as `option: what is wrong`; `also` are its other keys."""
+    mine = registry.options(registry.find(kind, name)[0])
     problem = error.errors()[0]
     text = _first(error, lambda path: [*_known_keys(mine, path), *(() if path else also)])
     if problem["type"] not in _NO_KEY or len(problem["loc"]) > 1:
         return text
     text = text.replace("unknown key", f"unknown key of {kind} {name!r}", 1)
-    others = [e.name for e in registry.entries(kind) if problem["loc"][0] in registry.knobs(e).model_fields]
+    others = [e.name for e in registry.entries(kind) if problem["loc"][0] in registry.options(e).model_fields]
     return f"{text}; {', '.join(others)} would have it" if others else text
 
 

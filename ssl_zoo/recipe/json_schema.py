@@ -1,4 +1,4 @@
-"""The JSON schema of recipes, for editors: every part with its knobs."""
+"""The JSON schema of recipes, for editors: every part with its options."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _name_schema(entry: registry.Entry) -> dict[str, Any]:
 
 
 def _entry_schema(entry: registry.Entry) -> dict[str, Any]:
-    schema = registry.knobs(entry).model_json_schema()
+    schema = registry.options(entry).model_json_schema()
     name = _name_schema(entry)
     extra = {"weight": {"type": "number", "default": 1.0}} if entry.kind == "term" else {}
     schema["properties"] = {"name": name, **extra, **schema.get("properties", {})}

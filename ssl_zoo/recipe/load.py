@@ -165,7 +165,7 @@ def load_recipe(
         raise UserError(f"{shown(path)}: is a whole method and has no variants; leave --variant out.")
     changes = [split(override) for override in overrides]
     of_source = [key.startswith("data.source.") for key, _ in changes]
-    if data is not None:  # in place of any other source; then come the knobs that are turned on it
+    if data is not None:  # in place of any other source; then come the options that are turned on it
         changes.sort(key=lambda change: change[0].startswith("data.source."))
         changes.insert(of_source.count(False), ("data.source", data))
     for key, value in changes:

@@ -1,6 +1,6 @@
 """Recipe: all that defines a run, as validated and frozen data.
 
-A recipe is loaded from YAML by `recipe.load`; here is its shape. Parts are `{name: ..., knob: ...}`; their knobs
+A recipe is loaded from YAML by `recipe.load`; here is its shape. Parts are `{name: ..., option: ...}`; their options
 are checked against the part's own signature and filled in with its defaults, so that the dumped recipe states all.
 """
 
@@ -27,7 +27,7 @@ from pydantic_core import CoreSchema, core_schema
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from ssl_zoo.optim.group_rules import Group
-from ssl_zoo.recipe.explain import explain, explain_knob, short
+from ssl_zoo.recipe.explain import explain, explain_option, short
 
 DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
 
@@ -39,14 +39,14 @@ class Frozen(BaseModel):
 
 
 class Part(Frozen):
-    """A part of a recipe: its registered name and all its knobs."""
+    """A part of a recipe: its registered name and all its options."""
 
     name: str
-    knobs: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """Return the YAML form, `{name: ..., knob: ...}`."""
-        return {"name": self.name, **self.knobs}
+        """Return the YAML form, `{name: ..., option: ...}`."""
+        return {"name": self.name, **self.options}
 
 
 class WeightedPart(Part):
@@ -55,25 +55,25 @@ class WeightedPart(Part):
     weight: float = 1.0
 
     def plain(self) -> dict[str, Any]:
-        """Return the YAML form, `{name: ..., weight: ..., knob: ...}`."""
-        return {"name": self.name, "weight": self.weight, **self.knobs}
+        """Return the YAML form, `{name: ..., weight: ..., option: ...}`."""
+        return {"name": self.name, "weight": self.weight, **self.options}
 
 
 def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
-    """Turn `name` or `{name: ..., knob: ...}` into a Part whose knobs are checked and complete."""
+    """Turn `name` or `{name: ..., option: ...}` into a Part whose options are checked and complete."""
     if isinstance(value, Part):
         return value
     given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, dict) else None
     if given is None or not isinstance(given.get("name"), str):
         raise ValueError(f"is written as NAME or {{name: NAME, ...}}, not {short(value)}")
     name = given.pop("name")
-    fields = set(cls.model_fields) - {"name", "knobs"}
+    fields = set(cls.model_fields) - {"name", "options"}
     own = {key: given.pop(key) for key in list(given) if key in fields}
     try:
-        knobs = registry.validate(kind, name, given).model_dump()
+        options = registry.validate(kind, name, given).model_dump()
     except ValidationError as error:
-        raise ValueError(explain_knob(error, kind, name, fields)) from None
-    return cls(name=name, knobs=knobs, **own)
+        raise ValueError(explain_option(error, kind, name, fields)) from None
+    return cls(name=name, options=options, **own)
 
 
 def _default(kind: str, name: str) -> Any:

@@ -70,7 +70,7 @@ def split(override: str) -> tuple[str, Any]:
 
 
 def put(raw: dict[str, Any], key: str, value: Any, where: str = "") -> None:
-    """Set a dotted key in place: a part's name puts that part in at its defaults, a knob is turned where it is.
+    """Set a dotted key in place: a part's name puts that part in at its defaults, an option is turned where it is.
 
     Args:
         raw: a recipe as plain data.

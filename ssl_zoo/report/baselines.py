@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ssl_zoo.report.aggregate import Group
 
 _VIEWS = ("size", "mean", "std", "interpolation")
-"""The knobs of views that say how samples look without augmentation."""
+"""The options of views that say how samples look without augmentation."""
 
 _NAMED = 3
 

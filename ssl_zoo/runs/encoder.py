@@ -117,7 +117,7 @@ def _card(encoder: Any, recipe: Recipe, steps: int, environment: dict[str, Any])
         "input": {
             "modality": policy.modality,
             "channels": encoder.in_channels,
-            "size": recipe.views.knobs.get("size"),
+            "size": recipe.views.options.get("size"),
             "mean": _each_channel(getattr(policy, "mean", None)),
             "std": _each_channel(getattr(policy, "std", None)),
         },

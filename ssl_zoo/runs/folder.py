@@ -50,13 +50,13 @@ class RunFolder:
         self.views = self.path / "views.png"
 
     @contextmanager
-    def claimed(self, say: Callable[[str], None]) -> Iterator[None]:
+    def claimed(self, log: Callable[[str], None]) -> Iterator[None]:
         """A context in which the folder exists and no other process works in it.
 
         Folders that were made for it and in which nothing has been written are removed at the end.
 
         Args:
-            say: told what a user has to know of the lock.
+            log: told what a user has to know of the lock.
 
         Raises:
             UserError: nothing can be written there, or another process works there.
@@ -67,7 +67,7 @@ class RunFolder:
             try:
                 made = [path for path in (self.path, *self.path.parents) if not path.exists()]
                 self.path.mkdir(parents=True, exist_ok=True)
-                held = lock.take(self.path, say)
+                held = lock.take(self.path, log)
             except OSError as error:
                 raise UserError(f"--out {self.path}: cannot be written: {error.strerror or error}.") from None
             try:

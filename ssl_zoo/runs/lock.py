@@ -42,7 +42,7 @@ class Lock:
             os.close(self._number)
 
 
-def take(folder: Path, say: Callable[[str], None]) -> Lock:
+def take(folder: Path, log: Callable[[str], None]) -> Lock:
     """Return the lock of a folder.
 
     The system gives a lock back when its process ends, however it ends: one that was killed leaves a file behind and
@@ -50,7 +50,7 @@ def take(folder: Path, say: Callable[[str], None]) -> Lock:
 
     Args:
         folder: which exists.
-        say: told where the file system has no locks, and of a process on another machine that left its file behind.
+        log: told where the file system has no locks, and of a process on another machine that left its file behind.
 
     Raises:
         UserError: another process holds the lock.
@@ -60,9 +60,9 @@ def take(folder: Path, say: Callable[[str], None]) -> Lock:
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _take(number, folder, say)
+            _take(number, folder, log)
             if path.exists() and os.path.samestat(os.fstat(number), os.stat(path)):
-                _sign(number, folder, say)
+                _sign(number, folder, log)
                 return Lock(path, number)
         except BaseException:
             os.close(number)
@@ -70,16 +70,16 @@ def take(folder: Path, say: Callable[[str], None]) -> Lock:
         os.close(number)  # its holder has just removed the file: the lock of a file that is gone keeps nobody out
 
 
-def _sign(number: int, folder: Path, say: Callable[[str], None]) -> None:
+def _sign(number: int, folder: Path, log: Callable[[str], None]) -> None:
     """Write into the file who holds the lock."""
     left, host = _owner(number), socket.gethostname()
     if left and not left.endswith(f" on {host}"):
-        say(f"{folder}: {left} did not leave this folder in order; if it still runs there, stop one of the two")
+        log(f"{folder}: {left} did not leave this folder in order; if it still runs there, stop one of the two")
     os.ftruncate(number, 0)
     os.pwrite(number, f"process {os.getpid()} on {host}\n".encode(), 0)
 
 
-def _take(number: int, folder: Path, say: Callable[[str], None]) -> None:
+def _take(number: int, folder: Path, log: Callable[[str], None]) -> None:
     if fcntl is None:
         return
     try:
@@ -90,7 +90,7 @@ def _take(number: int, folder: Path, say: Callable[[str], None]) -> None:
             "stop it."
         ) from None
     except OSError as error:
-        say(f"{folder}: cannot be locked ({error.strerror}); see to it that no other process works in it")
+        log(f"{folder}: cannot be locked ({error.strerror}); see to it that no other process works in it")
 
 
 def _owner(number: int) -> str:

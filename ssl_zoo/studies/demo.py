@@ -19,7 +19,7 @@ NAMES = {"simsiam": "SimSiam", "no_stop_gradient": "SimSiam without stop-gradien
 
 
 def run_demo(
-    out: Path, *, seeds: Sequence[int] = (0,), overrides: Sequence[str] = (), say: Callable[[str], None] = print
+    out: Path, *, seeds: Sequence[int] = (0,), overrides: Sequence[str] = (), log: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train SimSiam on the embedded digits, once as published and once without its stop-gradient.
 
@@ -27,7 +27,7 @@ def run_demo(
         out: folder of the runs, of RESULTS.md, demo.png and report.html.
         seeds: of the runs.
         overrides: dotted keys on both recipes.
-        say: prints a line for the user.
+        log: prints a line for the user.
 
     Returns:
         `status`, `table`, `expectations` (a line each), `report` and `results` (paths), `summaries` by run folder; of
@@ -39,7 +39,7 @@ def run_demo(
     settings = settings_of(EXPERIMENT, (BASE, "no_stop_gradient"), seeds, overrides=overrides)
     settings = [replace(setting, name=NAMES[setting.name]) for setting in settings]
     check_place(out, "--out", folder=True)
-    groups = run_settings(settings, out, say)
+    groups = run_settings(settings, out, log)
     summaries = {str(run): s for group in groups for run, s in zip(group.runs, group.summaries, strict=True)}
     if interrupted(groups):
         return {"status": "interrupted", "summaries": summaries}

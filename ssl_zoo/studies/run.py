@@ -19,7 +19,7 @@ from ssl_zoo.runs.folder import RunFolder
 BASE = "base"
 """What the experiment is called as it stands, beside its variants."""
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def grids_of(reference: str) -> list[dict[str, list[str]]]:
     return [{axis: list(values) for axis, values in grid.items()} for grid in grids if len(grid) == 3]
 
 
-def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] = lambda: False) -> Group:
+def run_setting(setting: Setting, out: Path, log: Log, stop: Callable[[], bool] = lambda: False) -> Group:
     """Train what is missing of a setting and return its runs.
 
     A run that is done or collapsed is taken as it is, and so is one that failed because its numbers were not finite: it
@@ -126,8 +126,8 @@ def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] 
             folder.check_same(recipe)
         summary = folder.read_summary() if folder.summary.is_file() else {"status": "interrupted"}
         if summary["status"] == "interrupted" or (summary["status"] == "failed" and summary.get("resumable")):
-            say(f"--- {setting.name}, seed {seed}")
-            summary = train(recipe, out=folder.path, resume=resume and folder.checkpoint.is_file(), say=say)
+            log(f"--- {setting.name}, seed {seed}")
+            summary = train(recipe, out=folder.path, resume=resume and folder.checkpoint.is_file(), log=log)
         folders.append(folder.path)
         summaries.append(summary)
         if summary["status"] == "interrupted":
@@ -135,7 +135,7 @@ def run_setting(setting: Setting, out: Path, say: Say, stop: Callable[[], bool] 
     return Group(setting.name, tuple(folders), tuple(summaries))
 
 
-def run_settings(settings: Sequence[Setting], out: Path, say: Say) -> list[Group]:
+def run_settings(settings: Sequence[Setting], out: Path, log: Log) -> list[Group]:
     """Run settings one after the other, until one is interrupted.
 
     Raises:
@@ -143,9 +143,9 @@ def run_settings(settings: Sequence[Setting], out: Path, say: Say) -> list[Group
     """
     groups: list[Group] = []
     for setting in settings:
-        groups.append(run_setting(setting, out, say))
+        groups.append(run_setting(setting, out, log))
         if interrupted(groups):
-            say("interrupted; the same command goes on")
+            log("interrupted; the same command goes on")
             break
     return groups
 
@@ -165,7 +165,7 @@ def run_study(
     only: Sequence[str] | None = None,
     out: str | Path = "runs",
     results: str | Path | None = None,
-    say: Say = print,
+    log: Log = print,
 ) -> list[dict[str, Any]]:
     """Run a study and write its RESULTS.md.
 
@@ -178,7 +178,7 @@ def run_study(
         only: the names of the study's experiments to take; None takes all.
         out: the runs go into OUT/STUDY.
         results: the file to write; default OUT/STUDY/RESULTS.md.
-        say: prints a line for the user.
+        log: prints a line for the user.
 
     Returns:
         The summaries of all runs; nothing is written where one of them was interrupted.
@@ -197,16 +197,16 @@ def run_study(
     path = Path(results) if results is not None else folder / "RESULTS.md"
     check_place(folder, "--out", folder=True)
     check_place(path, "--results" if results is not None else "--out")
-    groups = run_settings(settings, folder, say)
+    groups = run_settings(settings, folder, log)
     if interrupted(groups):
         return [dict(summary) for group in groups for summary in group.summaries]
     expected = {setting.name: setting.expect for setting in settings}
     write_results(path, reference, groups, expected, options(overrides, data))
-    say(f"results: {path}")
+    log(f"results: {path}")
     for axes in grids_of(reference):
         picture = path.with_name("heatmap.png")
         write_heatmap(picture, axes, groups, f"{folder.name}: quality and collapse of every combination")
-        say(f"picture: {picture}")
+        log(f"picture: {picture}")
     return [dict(summary) for group in groups for summary in group.summaries]
 
 
@@ -217,7 +217,7 @@ def compare(
     seeds: Sequence[int] = (0,),
     overrides: Sequence[str] = (),
     out: str | Path = "runs/compare",
-    say: Say = print,
+    log: Log = print,
 ) -> list[Group]:
     """Train several recipes on the same data with the same seeds and write a table and a report.
 
@@ -227,7 +227,7 @@ def compare(
         seeds: the runs of each recipe.
         overrides: dotted keys on all recipes.
         out: folder of the runs, of `RESULTS.md` and of `report.html`.
-        say: prints a line for the user.
+        log: prints a line for the user.
 
     Returns:
         One group a recipe; no table is written where one of the runs was interrupted.
@@ -248,7 +248,7 @@ def compare(
 
     settings = [setting(reference) for reference in recipes]
     check_place(out, "--out", folder=True)
-    groups = run_settings(settings, Path(out), say)
+    groups = run_settings(settings, Path(out), log)
     if interrupted(groups):
         return groups
     write_results(Path(out) / "RESULTS.md", "comparison", groups, {}, options(overrides, data))

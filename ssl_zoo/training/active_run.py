@@ -22,7 +22,7 @@ from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.setup import Run
 from ssl_zoo.training.stop import StopRequest
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 _WORKER = re.compile(r"DataLoader worker .*(killed|exited|Bus error|bus error)", re.DOTALL)
 _MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
@@ -36,7 +36,7 @@ class Life:
         run: its pieces.
         monitor: what the user sees of it.
         stop: whether it is asked to stop.
-        say: prints a line for the user.
+        log: prints a line for the user.
         data: what tells its data from others, see `ssl_zoo.data.identity`.
         before_s: seconds that earlier processes spent on it.
         saved: the step of the last checkpoint.
@@ -46,7 +46,7 @@ class Life:
     run: Run
     monitor: Monitor
     stop: StopRequest
-    say: Say
+    log: Log
     data: dict[str, Any]
     before_s: float
     saved: int

@@ -19,7 +19,7 @@ from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.setup import Run, samples_per_norm
 from ssl_zoo.training.stop import StopRequest
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 Weights = Mapping[str, Mapping[str, Tensor]]
 
 
@@ -38,7 +38,7 @@ def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None
     }
 
 
-def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, say: Say) -> Life:
+def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> Life:
     """Put a resumed run where it was, write the folder's first files, and tell the user what will be done.
 
     Args:
@@ -46,7 +46,7 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         weights: those it starts from, where it has taken no step.
         state: what a resumed run goes on from.
         stop: whether it is asked to stop.
-        say: prints a line for the user.
+        log: prints a line for the user.
 
     Raises:
         UserError: the checkpoint does not belong to the run, or the data are others; nothing was written.
@@ -62,13 +62,13 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
     if run.crew.first:
         folder.rewind_metrics(step)
         folder.create(run.recipe, first_state(run.recipe, weights, data) if not step else None)
-    _banner(run, say)
+    _banner(run, log)
     if not step:
         for line in report(run.trainer.method, weights):
-            say(line)
-    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, say)
+            log(line)
+    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, log)
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
-    life = Life(run, monitor, stop, say, data, before_s, step, ended)
+    life = Life(run, monitor, stop, log, data, before_s, step, ended)
     try:
         if state is not None and step:
             _load(state["monitor"], monitor, folder.checkpoint)
@@ -95,29 +95,29 @@ def _load(state: dict[str, Any], into: Any, path: Any) -> None:
         raise UserError(f"{path}: does not fit this version of ssl_zoo or of your parts: {text[:300]}.") from None
 
 
-def _banner(run: Run, say: Say) -> None:
+def _banner(run: Run, log: Log) -> None:
     settings, method = run.recipe.training, run.trainer.method
     weights = sum(p.numel() for p in method.encoder.parameters())
-    say(
+    log(
         f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
         f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
     )
-    say(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
+    log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
     processes = f"{run.crew.size} processes, " if run.crew.size > 1 else ""
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
-    say(
+    log(
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
         f"each BatchNorm sees {samples_per_norm(run.recipe, run.crew.size)} samples"
     )
-    say(run.reading.note)
+    log(run.reading.note)
     if run.trainer.step:
-        say(f"resumed at step {run.trainer.step}")
+        log(f"resumed at step {run.trainer.step}")
     for note in run.data.notes:
-        say(f"note: {note}")
+        log(f"note: {note}")
     for name, reason in run.data.bad.items():
-        say(f"left out {name}: {reason}")
+        log(f"left out {name}: {reason}")
     for line in notes(run.recipe, run.data):
-        say(f"evaluation: {line}")
+        log(f"evaluation: {line}")
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:

@@ -33,18 +33,18 @@ def finish(life: Life, status: str) -> dict[str, Any]:
     _write_encoder(life)
     _write_lists(life)
     folder.write_summary(life.summary("interrupted"))
-    life.say("evaluating the frozen encoder")
+    life.log("evaluating the frozen encoder")
     told: list[str] = []
 
     def tell(line: str) -> None:
         told.append(line)
-        life.say(f"  {line}")
+        life.log(f"  {line}")
 
     try:
         with life.stop.at_once():
-            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device, say=tell)
+            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device, log=tell)
     except Interrupted:
-        life.say(f"stopped in the evaluation; {folder.encoder} is written")
+        life.log(f"stopped in the evaluation; {folder.encoder} is written")
         summary = life.summary("interrupted")
         folder.write_summary(summary)
         return summary

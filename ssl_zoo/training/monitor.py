@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from ssl_zoo.collapse.guard import CollapseGuard, check_every
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.evaluation.protocols.label_free import health
 from ssl_zoo.recipe.model import Recipe
@@ -35,14 +35,14 @@ class Monitor:
         folder: where to log.
         trainer: whose clock and length are shown.
         steps_per_epoch: for the epoch in the log.
-        say: prints a line for the user.
+        log: prints a line for the user.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, say: Callable[[str], None]
+        self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, log: Callable[[str], None]
     ):
-        self.first = across.rank() == 0
-        self.recipe, self.folder, self.trainer, self.say = recipe, folder, trainer, say
+        self.first = collectives.rank() == 0
+        self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
         self.steps_per_epoch = steps_per_epoch
         self.guard = CollapseGuard(
             policy=recipe.guard.policy,
@@ -76,22 +76,22 @@ class Monitor:
         if step.number % self.check_every == 0 or step.number == 1 or last:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
             # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
-            z = [across.gather(x) for x in step.output.embeddings]
+            z = [collectives.gather(x) for x in step.output.embeddings]
             self.health = health(z)
             alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
-                self.say(alarm.message)
+                self.log(alarm.message)
                 for remedy in alarm.remedies:
-                    self.say(f"  - {remedy}")
+                    self.log(f"  - {remedy}")
         if step.number % self.recipe.training.log_every == 0 or step.number == 1 or last or alarm is not None:
             self._log(step)
         self.bar.update()
         return alarm is not None and self.recipe.guard.policy == "stop"
 
     def _log(self, step: Step) -> None:
-        loss = across.mean(step.loss).item()
-        terms = {name: across.mean(value).item() for name, value in step.terms.items()}
+        loss = collectives.mean(step.loss).item()
+        terms = {name: collectives.mean(value).item() for name, value in step.terms.items()}
         if step.moved and not math.isfinite(loss):
             worst = next((name for name, value in terms.items() if not math.isfinite(value)), "loss")
             raise NotFinite(f"the loss is not finite at step {step.number} (term {worst!r}); {NotFinite.advice}")
@@ -120,7 +120,7 @@ class Monitor:
         """Tell what has gone wrong beside the training, and keep it for the summary."""
         self.problems.append(sentence)
         self.bar.clear()
-        self.say(sentence)
+        self.log(sentence)
 
     def _on_board(self, write: Callable[[], None]) -> None:
         """Write to the board; a board that cannot be written is left alone from then on, and told once."""
@@ -148,7 +148,7 @@ class Monitor:
         if self.bar.disable and time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()
             left = (self.trainer.total_steps - self.trainer.step) * self.trainer.clock.train / max(1, self.trainer.step)
-            self.say(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
+            self.log(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
 
     def add_picture(self, name: str, picture: torch.Tensor) -> None:
         """Put a picture `(3, H, W)`, uint8, on the board."""
@@ -180,7 +180,7 @@ def facts(recipe: Recipe) -> dict[str, Any]:
         "target": recipe.target.name,
         "predictor": recipe.predictor.name,
         "terms": [term.plain() for term in recipe.objective],
-        "views": recipe.views.knobs,
-        "schedule": training.schedule.knobs,
+        "views": recipe.views.options,
+        "schedule": training.schedule.options,
         **training.model_dump(include={"base_lr", "batch_size", "clip_grad", "precision"}),
     }

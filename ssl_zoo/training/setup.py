@@ -14,7 +14,7 @@ from ssl_zoo.batch import Batch, View
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.data.preview import some_views
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.distributed.launch import Crew
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
@@ -54,7 +54,7 @@ def open_data(recipe: Recipe, channels: int) -> OpenData:
     """
     if recipe.data.source is None:
         raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
-    source = registry.build("source", recipe.data.source.name, recipe.data.source.knobs, channels=channels)
+    source = registry.build("source", recipe.data.source.name, recipe.data.source.options, channels=channels)
     options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
     splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
     bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
@@ -119,7 +119,7 @@ def assemble(
         on_error=recipe.data.on_error,
         bad_budget=recipe.data.bad_budget,
         pin_memory=device.type == "cuda" and samples is data.train,
-        rank=across.rank(),
+        rank=collectives.rank(),
         num_ranks=crew.size,
     )
     trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
@@ -132,7 +132,7 @@ def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split)
     Raises:
         PartFailed: a part does not keep its contract.
     """
-    if views_of(policy) or across.num_processes() > 1:
+    if views_of(policy) or collectives.num_processes() > 1:
         return
     views = some_views(split, policy, recipe.seed, SAMPLES)[1]
     if not isinstance(views, list) or not all(isinstance(view, View) for view in views):
@@ -143,7 +143,7 @@ def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split)
 
 def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
     """Return how many samples each BatchNorm normalises over in a training step."""
-    views = recipe.views.knobs.get("num_views", 1) if recipe.stack_views else 1
+    views = recipe.views.options.get("num_views", 1) if recipe.stack_views else 1
     shards = num_processes if recipe.norm == "local" else 1
     return recipe.training.batch_size // recipe.training.accumulate // shards * views
 
@@ -157,7 +157,7 @@ def _near(split: Split, device: torch.device, num_workers: int) -> Split:
 
 
 def _check_batch(recipe: Recipe, method: nn.Module) -> None:
-    samples = samples_per_norm(recipe, across.num_processes())
+    samples = samples_per_norm(recipe, collectives.num_processes())
     if samples < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules()):
         raise UserError(
             f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
@@ -192,12 +192,12 @@ def _trainer(
         payload = {name: value.to(fabric.device, non_blocking=True) for name, value in raw.payload.items()}
         return Batch(policy(payload), raw.index)
 
-    decay = settings.optimizer.knobs.get("weight_decay", 0.0)
+    decay = settings.optimizer.options.get("weight_decay", 0.0)
     groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
-    optimizer = registry.build("optimizer", settings.optimizer.name, settings.optimizer.knobs, groups=groups)
-    knobs = settings.schedule.knobs
+    optimizer = registry.build("optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups)
+    options = settings.schedule.options
     schedule = registry.build(
-        "schedule", settings.schedule.name, knobs, total_steps=total, steps_per_epoch=steps_per_epoch
+        "schedule", settings.schedule.name, options, total_steps=total, steps_per_epoch=steps_per_epoch
     )
     return Trainer(
         fabric, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad

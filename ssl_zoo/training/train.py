@@ -28,7 +28,7 @@ from ssl_zoo.training.setup import open_data as open_data
 from ssl_zoo.training.stop import Interrupted, StopRequest
 from ssl_zoo.training.trainer import Step
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def train(
@@ -41,7 +41,7 @@ def train(
     devices: int | None = None,
     max_seconds: float | None = None,
     stop_at: int | None = None,
-    say: Say = print,
+    log: Log = print,
 ) -> dict[str, Any]:
     """Train a recipe, evaluate the encoder and write the run folder.
 
@@ -61,7 +61,7 @@ def train(
             one process with the same batch size; a run may go on with another number.
         max_seconds: stop and save after this time, as a signal would.
         stop_at: stop and save after this optimizer step, as a signal would.
-        say: prints a line for the user.
+        log: prints a line for the user.
 
     Returns:
         The summary, as written to `summary.json`; its `status` is `done`, `collapsed` or `interrupted`. All processes
@@ -78,7 +78,7 @@ def train(
     folder, hardware = RunFolder(out), choose(recipe.training)
     size = size_of_crew(devices, hardware)
     check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
-    tell = _printable(say) if is_first() else _say_nothing
+    tell = _printable(log) if is_first() else _log_nothing
     with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_first() else nullcontext():
         if resume:
             folder.check_same(recipe, going_on=True)
@@ -103,11 +103,11 @@ def train(
         return _live(life, stop_at)
 
 
-def _printable(say: Say) -> Say:
-    return lambda line: say(shown_name(line))
+def _printable(log: Log) -> Log:
+    return lambda line: log(shown_name(line))
 
 
-def _say_nothing(line: str) -> None:
+def _log_nothing(line: str) -> None:
     pass
 
 

@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ssl_zoo.data import RawBatch
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.errors import TrainingFailed as TrainingFailed
 from ssl_zoo.hardware import Replicas
@@ -129,7 +129,7 @@ class Trainer:
         if self.module is None:
             self.module = self._wrap(micro_batches[0])
         # Dropout and the like: each process has its own samples, so each draws its own numbers.
-        torch.manual_seed(derive(self.seed, "model", self.step, *([across.rank()] if across.rank() else [])))
+        torch.manual_seed(derive(self.seed, "model", self.step, *([collectives.rank()] if collectives.rank() else [])))
         lr = self._set_lr()
         losses, terms = [], []
         for number, raw in enumerate(micro_batches, start=1):
@@ -163,7 +163,7 @@ class Trainer:
         Raises:
             NotFinite: it has not.
         """
-        if (first := int(across.least(self._first_bad) if everywhere else self._first_bad)) < _NEVER:
+        if (first := int(collectives.least(self._first_bad) if everywhere else self._first_bad)) < _NEVER:
             raise NotFinite(f"the loss is not finite at step {first}; {NotFinite.advice}")
         if self._skipped >= MOST_SKIPPED:
             raise NotFinite(
@@ -189,7 +189,7 @@ class Trainer:
 
     def _gradients_stay(self, module: Any, stay: bool) -> AbstractContextManager[None]:
         """A context for a forward and backward pass: gradients stay here for now, or are averaged over processes."""
-        if across.num_processes() == 1:
+        if collectives.num_processes() == 1:
             return nullcontext()
         return self.fabric.no_backward_sync(module, enabled=stay)
 

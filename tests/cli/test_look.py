@@ -40,13 +40,13 @@ def test_show_prints_a_recipe_with_all_its_settings(cli):
 
 
 @pytest.mark.parametrize("name", ["mlp", "head/mlp"])
-def test_show_prints_a_part_with_its_knobs(cli, name, tmp_path):
+def test_show_prints_a_part_with_its_options(cli, name, tmp_path):
     (tmp_path / "mlp").mkdir()  # a folder of that name is no recipe
     result = cli("show", name)
     assert result.exit_code == 0 and result.stdout.startswith("head mlp\n\nLinear layers with a norm")
     assert "  dims = [2048, 2048]\n" in result.stdout and "  last_affine = True\n" in result.stdout
     (part,) = json.loads(cli("show", name, "--json").stdout)
-    assert part["kind"] == "head" and part["knobs"]["norm"] == "batch"
+    assert part["kind"] == "head" and part["options"]["norm"] == "batch"
 
 
 def test_show_prints_all_parts_of_a_name_and_families(cli):

@@ -27,7 +27,7 @@ def vicreg(steps: int, *overrides: str) -> Recipe:
 
 def told(recipe, out):
     lines: list[str] = []
-    summary = train(recipe, out=out, say=lines.append)
+    summary = train(recipe, out=out, log=lines.append)
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return summary, "\n".join(lines), records
 

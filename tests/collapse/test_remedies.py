@@ -103,4 +103,4 @@ def test_settings_are_given_as_numbers_that_follow_from_the_recipe(method):
     if "training.batch_size" in given:
         assert int(given["training.batch_size"]) == 2 * recipe.training.batch_size
     if "views.scale" in given:
-        assert recipe.views.knobs["scale"][0] < 0.4
+        assert recipe.views.options["scale"][0] < 0.4

@@ -72,8 +72,8 @@ def memory(num: int) -> MemorySplit:
     return MemorySplit(torch.arange(num, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4).contiguous())
 
 
-def make(split=None, **knobs) -> Loader:
-    return Loader(split or Samples(22), knobs.pop("policy", Cut()), **{"batch_size": 6, "seed": 3, **knobs})
+def make(split=None, **options) -> Loader:
+    return Loader(split or Samples(22), options.pop("policy", Cut()), **{"batch_size": 6, "seed": 3, **options})
 
 
 def stream(loader: Loader, start: int, stop: int) -> list[list[RawBatch]]:
@@ -167,10 +167,10 @@ def test_a_bad_sample_stops_the_stream_and_is_named(num_workers):
 
 
 def test_a_skipped_sample_is_left_out_and_changes_nothing_else():  # T38
-    knobs = {"on_error": "skip", "bad_budget": 0.1, "accumulate": 2}
-    loader = make(Samples(22, bad=(3, 7)), **knobs)
+    options = {"on_error": "skip", "bad_budget": 0.1, "accumulate": 2}
+    loader = make(Samples(22, bad=(3, 7)), **options)
     steps = stream(loader, 0, 12)
-    assert same(steps, stream(make(Samples(22, bad=(3, 7)), num_workers=2, **knobs), 0, 12))
+    assert same(steps, stream(make(Samples(22, bad=(3, 7)), num_workers=2, **options), 0, 12))
     assert loader.bad == {"3.png": "damaged", "7.png": "damaged"}
     for step, clean in zip(steps, stream(make(accumulate=2), 0, 12), strict=True):
         for batch, whole in zip(step, clean, strict=True):

@@ -46,8 +46,8 @@ class Photos:
         return f"{i}.jpg"
 
 
-def policy(name: str = "augment", **knobs) -> nn.Module:
-    return registry.build("views", name, {"size": 16, **knobs}, channels=3)
+def policy(name: str = "augment", **options) -> nn.Module:
+    return registry.build("views", name, {"size": 16, **options}, channels=3)
 
 
 class Flat(nn.Module):

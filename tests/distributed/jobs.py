@@ -40,8 +40,8 @@ def weights_after_steps(recipe: Recipe, size: int, precision: str) -> dict[str, 
     is there or not, and even two runs of one process whose first weights differ by one rounding error end 4e-5 apart.
     """
 
-    def build_exactly(*args: Any, **knobs: Any) -> Any:
-        method = build(*args, **knobs)
+    def build_exactly(*args: Any, **options: Any) -> Any:
+        method = build(*args, **options)
         if precision == "64-true":
             return method.double()
         smooth(method)
@@ -103,20 +103,20 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     lines: list[str] = []
     if size == 1:
         return {
-            "whole": train(recipe, out=out / "one", say=lines.append),
-            "resumed": train(recipe, out=out / "mixed", resume=True, say=lines.append),
+            "whole": train(recipe, out=out / "one", log=lines.append),
+            "resumed": train(recipe, out=out / "mixed", resume=True, log=lines.append),
             "evaluated": evaluate(out / "several"),
             "lines": lines,
         }
     return {
-        "whole": train(recipe, out=out / "several", say=lines.append),
-        "stopped": train(recipe, out=out / "mixed", stop_at=3, say=lines.append),
+        "whole": train(recipe, out=out / "several", log=lines.append),
+        "stopped": train(recipe, out=out / "mixed", stop_at=3, log=lines.append),
         # Only the last process is out of time.
-        "out of time": train(other, out=out / "late", max_seconds=1e-9 if rank == size - 1 else None, say=lines.append),
+        "out of time": train(other, out=out / "late", max_seconds=1e-9 if rank == size - 1 else None, log=lines.append),
         "odd": _error(on_noise("byol", batch_size=23), out=out / "no"),
         "devices": _error(recipe, out=out / "no", devices=size + 1),
         "skip": _error(recipe.model_copy(update={"data": lazy}), out=out / "no"),
-        "unused head": train(_with_unused_head(recipe), out=out / "unused", say=lambda line: None),
+        "unused head": train(_with_unused_head(recipe), out=out / "unused", log=lambda line: None),
         "lines": lines,
     }
 
@@ -129,7 +129,7 @@ def _with_unused_head(recipe: Recipe) -> Recipe:
 
 def _lazy(recipe: Recipe) -> Any:
     assert recipe.data.source is not None
-    return recipe.data.source.model_copy(update={"knobs": {"bad_rank": 9}})
+    return recipe.data.source.model_copy(update={"options": {"bad_rank": 9}})
 
 
 def _error(recipe: Recipe, **options: Any) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl_zoo.batch import Batch, View
-from ssl_zoo.distributed import collectives as across
+from ssl_zoo.distributed import collectives
 from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.model import Recipe
 from tests.distributed.group import meet
@@ -59,8 +59,8 @@ def smooth(module: nn.Module) -> None:
 def whole_batch(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
     """Return random views in the roles that the recipe's policy gives, of samples of very different colours."""
     g = torch.Generator().manual_seed(seed)
-    knobs = recipe.views.knobs
-    shapes = [("global", 8)] * min(3, knobs["num_views"]) + [("local", 6)] * min(2, knobs.get("num_local", 0))
+    options = recipe.views.options
+    shapes = [("global", 8)] * min(3, options["num_views"]) + [("local", 6)] * min(2, options.get("num_local", 0))
     samples = 0.5 * torch.randn(BATCH, 3, 8, 8, generator=g, dtype=torch.float64)
     samples += 2 * torch.randn(BATCH, 3, 1, 1, generator=g, dtype=torch.float64)
     views = []
@@ -89,8 +89,8 @@ def train_a_little(recipe: Recipe, dtype: torch.dtype, rank: int, size: int) -> 
         torch.manual_seed(100 * size + rank)  # no result may hang on the global generator
         output = module(shard(whole_batch(recipe, dtype, number), rank, size))
         output.loss.backward()
-        found["loss"].append({"loss": across.mean(output.loss.detach())})
-        found["terms"].append({name: across.mean(value.detach()) for name, value in output.terms.items()})
+        found["loss"].append({"loss": collectives.mean(output.loss.detach())})
+        found["terms"].append({name: collectives.mean(value.detach()) for name, value in output.terms.items()})
         found["gradients"].append({n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None})
         with torch.no_grad():
             for weight in method.parameters():
@@ -146,21 +146,21 @@ def compare(folder: Path, rank: int, size: int, recipes: dict[str, Recipe], keys
 
 def _without_gradient(x: Tensor) -> Tensor:
     """Gather as torch's all_gather does: only a process's own samples carry gradient."""
-    parts = [torch.empty_like(x) for _ in range(across.num_processes())]
+    parts = [torch.empty_like(x) for _ in range(collectives.num_processes())]
     dist.all_gather(parts, x.detach().contiguous())
-    parts[across.rank()] = x
+    parts[collectives.rank()] = x
     return torch.cat(parts)
 
 
 @contextmanager
 def _raw_gather() -> Iterator[None]:
-    with patch.object(across, "gather", _without_gradient):
+    with patch.object(collectives, "gather", _without_gradient):
         yield
 
 
 @contextmanager
 def _no_gather() -> Iterator[None]:
-    with patch.object(across, "gather", lambda x: x):
+    with patch.object(collectives, "gather", lambda x: x):
         yield
 
 

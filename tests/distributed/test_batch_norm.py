@@ -15,18 +15,18 @@ from tests.distributed.group import meet, run_group
 
 SHAPES = {"1d": (12, 5), "1d long": (12, 5, 7), "2d": (12, 5, 4, 3), "3d": (12, 5, 2, 3, 2)}
 LAYERS = {"1d": nn.BatchNorm1d, "1d long": nn.BatchNorm1d, "2d": nn.BatchNorm2d, "3d": nn.BatchNorm3d}
-KNOBS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "usual": {},
     "no affine": {"affine": False},
     "cumulative": {"momentum": None},
     "no running": {"track_running_stats": False},
 }
-CASES = [(shape, knobs) for shape in SHAPES for knobs in KNOBS]
+CASES = [(shape, options) for shape in SHAPES for options in OPTIONS]
 
 
-def layer_of(shape: str, knobs: str, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+def layer_of(shape: str, options: str, dtype: torch.dtype = torch.float64) -> nn.Sequential:
     torch.manual_seed(3)
-    norm = LAYERS[shape](5, **KNOBS[knobs])
+    norm = LAYERS[shape](5, **OPTIONS[options])
     if norm.affine:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
@@ -58,10 +58,10 @@ def use(layer: nn.Sequential, batches: list[Tensor], rank: int = 0, size: int = 
 def work(folder: Path, rank: int, size: int) -> dict[str, Any]:
     meet(folder, rank, size)
     results = {}
-    for shape, knobs in CASES:
-        layer = layer_of(shape, knobs)
+    for shape, options in CASES:
+        layer = layer_of(shape, options)
         to_global(layer)
-        results[shape, knobs] = use(layer, inputs(shape), rank, size)
+        results[shape, options] = use(layer, inputs(shape), rank, size)
     layer = layer_of("2d", "usual", torch.float32)
     to_global(layer)
     results["autocast"] = use(layer, inputs("2d", torch.bfloat16), rank, size, autocast=True)
@@ -82,12 +82,12 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> bool:
 
 
 @pytest.mark.parametrize("size", (2, 3))
-@pytest.mark.parametrize(("shape", "knobs"), CASES)
+@pytest.mark.parametrize(("shape", "options"), CASES)
 def test_global_norm_is_the_norm_of_the_whole_batch(
-    groups: dict[int, list[Any]], size: int, shape: str, knobs: str
+    groups: dict[int, list[Any]], size: int, shape: str, options: str
 ) -> None:
-    whole = use(layer_of(shape, knobs), inputs(shape))
-    found = [each[shape, knobs] for each in groups[size]]
+    whole = use(layer_of(shape, options), inputs(shape))
+    found = [each[shape, options] for each in groups[size]]
     for kind in ("y", "x.grad", "eval"):
         for number, value in enumerate(whole[kind]):
             assert close(torch.cat([each[kind][number] for each in found]), value), kind
@@ -120,9 +120,9 @@ def test_a_large_mean_costs_no_precision(groups: dict[int, list[Any]], size: int
         assert close(found.double(), value, 1e-4)
 
 
-@pytest.mark.parametrize(("shape", "knobs"), CASES)
-def test_with_one_process_it_is_plain_batchnorm_bit_for_bit(shape: str, knobs: str) -> None:
-    plain, ours = layer_of(shape, knobs), layer_of(shape, knobs)
+@pytest.mark.parametrize(("shape", "options"), CASES)
+def test_with_one_process_it_is_plain_batchnorm_bit_for_bit(shape: str, options: str) -> None:
+    plain, ours = layer_of(shape, options), layer_of(shape, options)
     to_global(ours)
     assert type(ours[0]) is GlobalBatchNorm
     a, b = use(plain, inputs(shape)), use(ours, inputs(shape))

@@ -31,7 +31,7 @@ def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
     for method in ("simsiam", "barlow_twins"):
         recipe = on_noise(method, max_steps=4)
         (out / f"{method}.yaml").write_text(recipe.to_yaml())
-        train(recipe, out=out / f"{method}-alone", say=lambda line: None)
+        train(recipe, out=out / f"{method}-alone", log=lambda line: None)
     raw: Any = yaml.safe_load((out / "simsiam.yaml").read_text())
     raw["data"] = {"cache": "none", "num_workers": 0, "source": {"name": "noise", "bad_rank": 1}}
     (out / "mouldy.yaml").write_text(yaml.safe_dump(raw))

@@ -122,7 +122,7 @@ def test_features_that_are_not_finite_give_no_number(fakes):
         encoder[-1].weight[0] = float("inf")
     split = fakes.BatchSplit(fakes.images(20), torch.arange(20) % 2)
     parts = (encoder, fakes.encoder(1), fakes.policy, split, split, [("knn", {})])
-    results = compare_representations(*parts, device="cpu", say=told.append)
+    results = compare_representations(*parts, device="cpu", log=told.append)
     assert results["encoder"] == {} and set(results["untrained"]) == set(results["pixels"]) == {"knn"}
     assert told == [
         "nothing is measured of the encoder: the features of 20 of 20 train samples are not finite (nan or inf)"

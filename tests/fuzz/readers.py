@@ -150,7 +150,7 @@ def _run(folder: Path) -> Path:
     options = ["encoder.widths=[4]", "projector.dims=[4, 4]", "predictor.dims=[2, 4]", "training.batch_size=16",
                "training.max_steps=2", "training.log_every=1", "evaluation.protocols=[knn]",
                "evaluation.limit=40"]  # fmt: skip
-    ssl_zoo.train(ssl_zoo.load_recipe("digits/simsiam", options), out=folder / "run", say=lambda line: None)
+    ssl_zoo.train(ssl_zoo.load_recipe("digits/simsiam", options), out=folder / "run", log=lambda line: None)
     return folder / "run"
 
 

@@ -34,9 +34,9 @@ TABLE = {
 @pytest.mark.parametrize(("method", "which"), TABLE)
 def test_heads_are_those_of_the_papers(method: str, which: str) -> None:
     part = getattr(load_recipe(method), which)
-    width = 2048 if which == "projector" else load_recipe(method).projector.knobs["dims"][-1]
+    width = 2048 if which == "projector" else load_recipe(method).projector.options["dims"][-1]
     with torch.device("meta"):
-        head = registry.build("head", part.name, part.knobs, in_dim=width)
+        head = registry.build("head", part.name, part.options, in_dim=width)
     assert " ".join(layers(head)) == TABLE[method, which]
 
 

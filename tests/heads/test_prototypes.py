@@ -77,7 +77,7 @@ TABLE = {
 def test_heads_are_those_of_the_papers(method: str) -> None:
     part = load_recipe(method).projector
     with torch.device("meta"):
-        head = registry.build("head", part.name, part.knobs, in_dim=2048 if method == "swav" else 384)
+        head = registry.build("head", part.name, part.options, in_dim=2048 if method == "swav" else 384)
     linear = nn.Linear
     layers = [f"{x.in_features}-{x.out_features}" if type(x) is linear else type(x).__name__.lower() for x in head.mlp]
     weight = head.last.weight if isinstance(head.last, linear) else head.last.direction

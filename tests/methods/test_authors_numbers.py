@@ -52,14 +52,14 @@ PER_EPOCH = 20
 def test_rates_and_decays_are_the_authors(name: str) -> None:
     theirs, training = AUTHORS[name], load_recipe(name).training
     total = round(training.epochs * PER_EPOCH)
-    knobs = training.schedule.knobs
-    factor = registry.build("schedule", training.schedule.name, knobs, total_steps=total, steps_per_epoch=PER_EPOCH)
+    options = training.schedule.options
+    factor = registry.build("schedule", training.schedule.name, options, total_steps=total, steps_per_epoch=PER_EPOCH)
     rates = [training.lr * factor(step) for step in range(total)]
     assert (training.batch_size, training.epochs) == (theirs.batch, theirs.epochs)
     assert max(rates) == pytest.approx(theirs.peak) and rates[-1] == pytest.approx(theirs.last, abs=1e-12)
     assert rates.index(max(rates)) == pytest.approx(theirs.warmup * PER_EPOCH, abs=1.01)
     groups = parameter_groups(build(small(name)), training.groups)
-    decay = training.optimizer.knobs["weight_decay"]
+    decay = training.optimizer.options["weight_decay"]
     found = {n: group.get("weight_decay", decay) for group in groups for n in group["names"]}
     assert found["encoder.body.0.weight"] == decay == theirs.decay
     assert {value for n, value in found.items() if n.endswith("bias")} == {theirs.bias_decay}

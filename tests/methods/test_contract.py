@@ -64,7 +64,7 @@ def test_what_an_encoder_returns_is_known_by_check_build_and_train(own_parts, tm
     returns, words = RETURNS[name]
     registry.register("encoder", "mine")(type("Mine", (Base,), {"__init__": lambda self: Base.__init__(self, returns)}))
     recipe = load_recipe("digits/simsiam", [*SMALL, "encoder=mine"])
-    for call in (check_recipe, build, lambda recipe: train(recipe, out=tmp_path / "run", say=lambda line: None)):
+    for call in (check_recipe, build, lambda recipe: train(recipe, out=tmp_path / "run", log=lambda line: None)):
         with pytest.raises(UserError, match=f"^encoder mine: returned {words}") as caught:
             call(recipe)
         assert "\n" not in str(caught.value)
@@ -250,5 +250,5 @@ def test_a_policy_that_does_not_say_its_shapes_is_tried_on_real_samples(own_part
     recipe = load_recipe("digits/simsiam", [*SMALL[:2], *SMALL[3:], "encoder=mine", "views=quiet"])
     check_recipe(recipe)  # without data it cannot know
     with pytest.raises(UserError, match="encoder mine: returned " + RETURNS["maps"][1]):
-        train(recipe, out=tmp_path / "run", say=lambda line: None)
+        train(recipe, out=tmp_path / "run", log=lambda line: None)
     assert not (tmp_path / "run").exists()

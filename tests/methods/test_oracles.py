@@ -44,16 +44,16 @@ def small_recipe(name: str) -> Recipe:
 
 def sizes(recipe: Recipe) -> dict[str, Any]:
     """What an oracle cannot know, because only the small version has it."""
-    projector, predictor = recipe.projector.knobs, recipe.predictor.knobs
+    projector, predictor = recipe.projector.options, recipe.predictor.options
     found = {"dims": projector["dims"]}
     if "num" in projector:
         found["prototypes"] = projector["num"]
     if "dims" in predictor:
         found["predictor"] = predictor["dims"]
-    if "size" in recipe.pairing.knobs:
-        found["queue"] = recipe.pairing.knobs["size"]
+    if "size" in recipe.pairing.options:
+        found["queue"] = recipe.pairing.options["size"]
     if recipe.local is not None:
-        found |= {"local": recipe.local.projector.knobs["dims"], "gamma": recipe.local.location_matches}
+        found |= {"local": recipe.local.projector.options["dims"], "gamma": recipe.local.location_matches}
     return found
 
 

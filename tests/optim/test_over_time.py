@@ -95,7 +95,7 @@ def test_in_a_run_a_frozen_encoder_stays_what_it_was(frozen: bool, tmp_path: Pat
     if frozen:
         overrides.append("training.groups=[{of: [encoder], frozen_epochs: 1}]")
     recipe = load_recipe("digits/simsiam", [*overrides, "training.batch_size=16", "training.final_weight_decay=0.1"])
-    train(recipe, out=tmp_path / "run", say=lambda line: None)
+    train(recipe, out=tmp_path / "run", log=lambda line: None)
     first, last = build_encoder(recipe), load_encoder(tmp_path / "run")
     moved = [not torch.equal(a, b) for a, b in zip(first.parameters(), last.parameters(), strict=True)]
     assert not any(moved) if frozen else all(moved)

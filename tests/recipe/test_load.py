@@ -60,36 +60,36 @@ def test_every_variant_of_every_experiment_is_a_recipe():
 
 
 def test_a_part_is_put_in_by_its_name_at_its_defaults():
-    assert load_recipe("simsiam", ["target=ema"]).target.knobs == {
+    assert load_recipe("simsiam", ["target=ema"]).target.options == {
         "momentum": 0.996,
         "schedule": "cosine",
         "buffers": "own",
     }
     assert load_recipe("simsiam", ["predictor=identity"]).predictor.plain() == {"name": "identity"}
     replaced = load_recipe("simsiam", ["projector={name: mlp, dims: [3]}"])
-    assert replaced.projector.knobs["dims"] == [3] and replaced.projector.knobs["last_affine"] is True
+    assert replaced.projector.options["dims"] == [3] and replaced.projector.options["last_affine"] is True
 
 
-def test_a_knob_is_turned_in_place():
+def test_a_option_is_turned_in_place():
     recipe = load_recipe("byol", ["target.momentum=0.99", "projector.dims=[8, 4]", "training.optimizer.trust=1e-2"])
-    assert recipe.target.knobs == {**load_recipe("byol").target.knobs, "momentum": 0.99}
-    assert recipe.projector.knobs == {**load_recipe("byol").projector.knobs, "dims": [8, 4]}
-    assert recipe.training.optimizer.knobs == {**load_recipe("byol").training.optimizer.knobs, "trust": 0.01}
+    assert recipe.target.options == {**load_recipe("byol").target.options, "momentum": 0.99}
+    assert recipe.projector.options == {**load_recipe("byol").projector.options, "dims": [8, 4]}
+    assert recipe.training.optimizer.options == {**load_recipe("byol").training.optimizer.options, "trust": 0.01}
 
 
 def test_overrides_apply_in_their_order():
-    assert load_recipe("simsiam", ["target=ema", "target.momentum=0.99"]).target.knobs["momentum"] == 0.99
+    assert load_recipe("simsiam", ["target=ema", "target.momentum=0.99"]).target.options["momentum"] == 0.99
     assert load_recipe("simsiam", ["seed=1", "seed=2"]).seed == 2
 
 
-def test_a_knob_of_a_part_that_the_file_does_not_name_is_turned_on_its_default(study):
+def test_a_option_of_a_part_that_the_file_does_not_name_is_turned_on_its_default(study):
     recipe = load_recipe(
         study("method: simsiam\nset: {training.schedule: cosine}"),
         ["training.schedule.final=0.5", "evaluation.protocols.knn.k=7", "evaluation.protocols.3.name=label_free"],
     )
     assert recipe.training.schedule.plain() == {"name": "cosine", "warmup_epochs": 0.0, "final": 0.5, "start": 0.0}
     assert [part.name for part in recipe.evaluation.protocols] == ["knn", "linear", "few_shot", "label_free"]
-    assert recipe.evaluation.protocols[0].knobs["k"] == 7
+    assert recipe.evaluation.protocols[0].options["k"] == 7
 
 
 def test_an_objective_is_a_name_or_a_list_of_weighted_terms():
@@ -106,7 +106,7 @@ def test_a_term_is_found_by_position_or_by_name():
     }
     terms = load_recipe("vicreg", ["objective.variance.weight=3", "objective.2.views=mean"]).objective
     assert [term.weight for term in terms] == [25.0, 3.0, 1.0]
-    assert terms[1].knobs["std"] == 1.0 and terms[2].knobs["views"] == "mean"
+    assert terms[1].options["std"] == 1.0 and terms[2].options["views"] == "mean"
     swapped = load_recipe("vicreg", ["objective.1=cross_correlation"]).objective
     assert [term.name for term in swapped] == ["mse", "cross_correlation", "covariance"]
 
@@ -116,26 +116,32 @@ def test_values_are_yaml_and_floats_may_be_written_like_1e_4():
         "simsiam",
         ["training.base_lr=1e-4", "training.optimizer.weight_decay=1e-4", "views.flip=[1e-1, 0]", "training.epochs=2"],
     )
-    assert recipe.training.base_lr == 1e-4 and recipe.training.optimizer.knobs["weight_decay"] == 1e-4
-    assert recipe.views.knobs["flip"] == [0.1, 0.0] and recipe.training.epochs == 2.0
+    assert recipe.training.base_lr == 1e-4 and recipe.training.optimizer.options["weight_decay"] == 1e-4
+    assert recipe.views.options["flip"] == [0.1, 0.0] and recipe.training.epochs == 2.0
 
 
 def test_a_mapping_changes_the_keys_of_a_section_or_part_that_it_names():
     before = load_recipe("simsiam")
     after = load_recipe("simsiam", ["training={epochs: 3, optimizer: {momentum: 0.5}}", "projector={dims: [9, 9]}"])
     assert after.training.epochs == 3 and after.training.batch_size == before.training.batch_size
-    assert after.training.optimizer.knobs == {**before.training.optimizer.knobs, "momentum": 0.5}
-    assert after.projector.knobs == {**before.projector.knobs, "dims": [9, 9]}
+    assert after.training.optimizer.options == {**before.training.optimizer.options, "momentum": 0.5}
+    assert after.projector.options == {**before.projector.options, "dims": [9, 9]}
 
 
 @pytest.mark.parametrize("first", ["data=digits", "data.source=digits", "data={source: digits}"])
 def test_data_is_a_source_or_a_section(first, tmp_path):
     recipe = load_recipe("simsiam", [first, "data.cache=memory", "data.source.canvas=32"])
-    assert recipe.data.source.name == "digits" and recipe.data.source.knobs["canvas"] == 32
+    assert recipe.data.source.name == "digits" and recipe.data.source.options["canvas"] == 32
     assert recipe.data.cache == "memory"
     other = load_recipe("simsiam", [first, "data.cache=memory"], data=str(tmp_path))
-    knobs = {"path": str(tmp_path), "labels": "auto", "splits": "auto", "value_range": None, "max_pixels": 100_000_000}
-    assert other.data.source.plain() == {"name": "folder", **knobs}
+    options = {
+        "path": str(tmp_path),
+        "labels": "auto",
+        "splits": "auto",
+        "value_range": None,
+        "max_pixels": 100_000_000,
+    }
+    assert other.data.source.plain() == {"name": "folder", **options}
     assert other.data.cache == "memory"
 
 
@@ -232,13 +238,13 @@ variants:
 
 def test_an_experiment_changes_what_it_names_and_nothing_else(study):
     base, recipe = load_recipe("byol"), load_recipe(study(EXPERIMENT))
-    assert recipe.target.knobs == {**base.target.knobs, "momentum": 0.9}
-    assert recipe.projector.knobs == {**base.projector.knobs, "dims": [8, 4]}
+    assert recipe.target.options == {**base.target.options, "momentum": 0.9}
+    assert recipe.projector.options == {**base.projector.options, "dims": [8, 4]}
     assert recipe.objective[0].plain() == {**base.objective[0].plain(), "weight": 3.0}
     assert recipe.data.source.name == "digits"
     assert recipe.training.batch_size == 64 and recipe.training.epochs == base.training.epochs
-    decayed = {**base.training.optimizer.knobs, "weight_decay": 1e-4}
-    assert recipe.training.optimizer.name == "lars" and recipe.training.optimizer.knobs == decayed
+    decayed = {**base.training.optimizer.options, "weight_decay": 1e-4}
+    assert recipe.training.optimizer.name == "lars" and recipe.training.optimizer.options == decayed
     assert [part.name for part in recipe.evaluation.protocols] == ["knn"] and recipe.evaluation.limit == 50
     same = set(type(base).model_fields) - {"target", "projector", "objective", "data", "training", "evaluation"}
     assert all(getattr(recipe, name) == getattr(base, name) for name in same)
@@ -250,7 +256,7 @@ def test_variants_come_on_top_and_overrides_on_top_of_them(study):
     assert load_recipe(path, variant="shared").target.plain() == {"name": "shared"}
     assert load_recipe(path, variant="shared").seed == 9
     wide = load_recipe(path, ["projector.dims=[2, 4]"], variant="wide")
-    assert wide.projector.knobs["dims"] == [2, 4] and wide.target.knobs["momentum"] == 0.9
+    assert wide.projector.options["dims"] == [2, 4] and wide.target.options["momentum"] == 0.9
 
 
 @pytest.mark.parametrize(
@@ -287,12 +293,12 @@ def test_what_a_key_is_follows_from_the_model():
     assert not paths("part") & paths("list") and not paths("part") & paths("section")
 
 
-def test_knobs_of_the_source_are_turned_on_the_data_that_are_given(tmp_path):
+def test_options_of_the_source_are_turned_on_the_data_that_are_given(tmp_path):
     changes = ["data.source.labels=none", "data.source.splits={train: a}", "data.cache=none"]
     for arguments in ({"overrides": changes, "data": str(tmp_path)}, {"overrides": [f"data={tmp_path}", *changes]}):
         recipe = load_recipe("simsiam", **arguments)
-        knobs = {"path": str(tmp_path), "labels": "none", "splits": {"train": "a"}}
-        assert recipe.data.source.knobs == {**recipe.data.source.knobs, **knobs}
+        options = {"path": str(tmp_path), "labels": "none", "splits": {"train": "a"}}
+        assert recipe.data.source.options == {**recipe.data.source.options, **options}
         assert recipe.data.cache == "none"
     with pytest.raises(UserError, match=r"data.source.splits.*'some' is not possible"):
         load_recipe("simsiam", ["data.source.splits=some"], data=str(tmp_path))

@@ -27,7 +27,7 @@ def put(path: str, value: object) -> dict:
 
 def test_parts_are_completed_with_their_defaults():
     recipe = parse(RAW, "here")
-    assert recipe.encoder.knobs == {"widths": [4, 8], "in_channels": 1}
+    assert recipe.encoder.options == {"widths": [4, 8], "in_channels": 1}
     assert recipe.objective[1].plain() == {"name": "variance", "weight": 2.0, "std": 1.0, "eps": 1e-4, "views": "mean"}
     assert recipe.objective[0].weight == 1.0
     assert recipe.predictor.plain() == {"name": "identity"} and recipe.target.name == "shared"
@@ -111,13 +111,13 @@ def test_keys_that_are_no_strings_are_refused():
 NUMBERS = {
     "training.base_lr": lambda r: r.training.base_lr,
     "training.clip_grad": lambda r: r.training.clip_grad,
-    "training.optimizer": lambda r: r.training.optimizer.knobs["weight_decay"],
+    "training.optimizer": lambda r: r.training.optimizer.options["weight_decay"],
     "training.groups": lambda r: r.training.groups[0].weight_decay,
     "data.bad_budget": lambda r: r.data.bad_budget,
-    "objective": lambda r: (r.objective[0].weight, r.objective[0].knobs["eps"]),
-    "views": lambda r: r.views.knobs["flip"],
-    "evaluation.protocols": lambda r: r.evaluation.protocols[0].knobs["temperature"],
-    "data.source": lambda r: r.data.source.knobs["min_contrast"],
+    "objective": lambda r: (r.objective[0].weight, r.objective[0].options["eps"]),
+    "views": lambda r: r.views.options["flip"],
+    "evaluation.protocols": lambda r: r.evaluation.protocols[0].options["temperature"],
+    "data.source": lambda r: r.data.source.options["min_contrast"],
 }
 
 
@@ -168,5 +168,5 @@ def test_the_learning_rate_scales_with_the_total_batch(scaling, expected, accumu
 
 
 def test_a_part_is_written_as_it_is_read():
-    parts = [Part(name="identity"), Part(name="mlp", knobs={"dims": [3]})]
+    parts = [Part(name="identity"), Part(name="mlp", options={"dims": [3]})]
     assert [part.plain() for part in parts] == [{"name": "identity"}, {"name": "mlp", "dims": [3]}]

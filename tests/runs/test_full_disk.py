@@ -25,18 +25,18 @@ def quiet(line: str) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    train(short_run(), out=out, say=quiet)
+    train(short_run(), out=out, log=quiet)
     return out
 
 
 def fails(out: Path, words: str) -> None:
     with pytest.raises(TrainingFailed, match=words) as told:
-        train(short_run(), out=out, say=quiet)
+        train(short_run(), out=out, log=quiet)
     assert "\n" not in str(told.value)
 
 
 def goes_on(out: Path, whole: Path) -> None:
-    assert train(short_run(), out=out, resume=True, say=quiet)["status"] == "done"
+    assert train(short_run(), out=out, resume=True, log=quiet)["status"] == "done"
     assert same_end(out, whole) and not list(out.rglob("*.partial"))
 
 
@@ -125,7 +125,7 @@ def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
     monkeypatch.setattr(RunFolder, "write_bad_files", unwritable)
     monkeypatch.setattr("ssl_zoo.training.setup.open_data", with_a_bad_file)
     out = tmp_path / "run"
-    summary = train(short_run(), out=out, say=lines.append)
+    summary = train(short_run(), out=out, log=lines.append)
     assert summary["status"] == "done" and same_end(out, whole)
     assert (
         summary["problems"]

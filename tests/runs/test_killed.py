@@ -55,14 +55,14 @@ def killed_everywhere(root: Path) -> None:
 
     recipe = short_run()
     changes = kill_at(root / "whole", -1)
-    assert train(recipe, out=root / "whole", say=lambda line: None)["status"] == "done"
+    assert train(recipe, out=root / "whole", log=lambda line: None)["status"] == "done"
     num, ways = len(changes), set()
     for number in {place * (num - 1) // (MOST - 1) for place in range(MOST)}:
         run = root / f"killed-{number}"
 
         def killed(run: Path = run, number: int = number) -> None:
             kill_at(run, number)
-            train(recipe, out=run, say=lambda line: None)
+            train(recipe, out=run, log=lambda line: None)
 
         assert forked(killed) == -signal.SIGKILL, (number, changes[number])
         folder = RunFolder(run)
@@ -71,7 +71,7 @@ def killed_everywhere(root: Path) -> None:
             way = "same command" if before == 0 and number % 2 else "resumed"
         else:
             way = "not yet a run"
-        summary = train(recipe, out=run, resume=way == "resumed", say=lambda line: None)
+        summary = train(recipe, out=run, resume=way == "resumed", log=lambda line: None)
         assert summary["status"] == "done" and summary["metrics"]["label_free"], (number, changes[number])
         assert same_end(run, root / "whole"), (number, changes[number])
         assert [record["step"] for record in folder.read_metrics()] == [1, 2, 3], (number, changes[number])

@@ -13,17 +13,17 @@ from ssl_zoo.runs.folder import RunFolder
 from tests.killing import forked, in_child
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     raise AssertionError(line)
 
 
 def other_processes(folder: Path) -> None:
     host = socket.gethostname()
-    held = lock.take(folder, say)
+    held = lock.take(folder, log)
 
     def refused() -> None:
         with pytest.raises(UserError) as told:
-            lock.take(folder, say)
+            lock.take(folder, log)
         assert str(told.value) == (
             f"{folder}: process {os.getppid()} on {host} works in this run folder; wait until it has ended, or stop it."
         )
@@ -34,7 +34,7 @@ def other_processes(folder: Path) -> None:
     assert not list(folder.iterdir())
 
     def killed() -> None:
-        lock.take(folder, say)
+        lock.take(folder, log)
         # As a reader of data would: it lives on for a while, and must not keep the lock.
         reader = os.fork()
         if not reader:
@@ -45,7 +45,7 @@ def other_processes(folder: Path) -> None:
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     assert forked(killed) == -signal.SIGKILL and (folder / lock.NAME).exists()
-    lock.take(folder, say).release()
+    lock.take(folder, log).release()
     os.kill(int((folder / "reader").read_text()), signal.SIGUSR1)
 
 
@@ -67,14 +67,14 @@ def test_a_process_on_another_machine_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_is_claimed_and_left_as_it_was(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "a" / "b" / "run")
-    with folder.claimed(say):
-        with pytest.raises(UserError, match="works in this run folder"), RunFolder(folder.path).claimed(say):
+    with folder.claimed(log):
+        with pytest.raises(UserError, match="works in this run folder"), RunFolder(folder.path).claimed(log):
             pass
         assert folder.path.is_dir()
     assert not list(tmp_path.iterdir())
-    with folder.claimed(say):
+    with folder.claimed(log):
         (folder.path / "recipe.yaml").touch()
     assert [path.name for path in folder.path.iterdir()] == ["recipe.yaml"]
     nowhere = RunFolder("/proc/a/run")
-    with pytest.raises(UserError, match=r"^--out /proc/a/run: cannot be written: "), nowhere.claimed(say):
+    with pytest.raises(UserError, match=r"^--out /proc/a/run: cannot be written: "), nowhere.claimed(log):
         pass

@@ -85,7 +85,7 @@ def test_every_shipped_experiment_has_settings_that_load() -> None:
 
 def test_a_study_runs_all_seeds_and_skips_what_is_done(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    summaries = run_study(str(experiment), variants=["base"], out=out, say=silent)
+    summaries = run_study(str(experiment), variants=["base"], out=out, log=silent)
     assert [(s["status"], s["seed"]) for s in summaries] == [("done", 0), ("done", 1)]
     text = (out / "toy" / "RESULTS.md").read_text()
     assert "- tiny: `status == done` holds (2 of 2 runs)" in text
@@ -94,10 +94,10 @@ def test_a_study_runs_all_seeds_and_skips_what_is_done(experiment: Path, tmp_pat
     top1 = [100 * s["metrics"]["knn"]["top1"] for s in summaries]
     assert f"{sum(top1) / 2:.1f} +- {abs(top1[0] - top1[1]) / 2**0.5:.1f}" in row and row.rstrip(" |").endswith("2")
     before = {p: p.stat().st_mtime_ns for p in out.rglob("summary.json")}
-    again = run_study(str(experiment), variants=["base"], out=out, say=silent)
+    again = run_study(str(experiment), variants=["base"], out=out, log=silent)
     assert again == summaries and {p: p.stat().st_mtime_ns for p in out.rglob("summary.json")} == before
     with pytest.raises(UserError, match="max_steps"):
-        run_study(str(experiment), variants=["base"], overrides=["training.max_steps=5"], out=out, say=silent)
+        run_study(str(experiment), variants=["base"], overrides=["training.max_steps=5"], out=out, log=silent)
 
 
 def test_an_interrupted_run_of_a_study_goes_on(experiment: Path, tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_an_interrupted_run_of_a_study_goes_on(experiment: Path, tmp_path: Path)
 
     out = tmp_path / "runs"
     folder = out / "toy" / "tiny-seed0"
-    assert train(load_recipe(str(experiment)), out=folder, stop_at=2, say=silent)["status"] == "interrupted"
-    (summary,) = run_study(str(experiment), variants=["base"], seeds=[0], out=out, say=silent)
+    assert train(load_recipe(str(experiment)), out=folder, stop_at=2, log=silent)["status"] == "interrupted"
+    (summary,) = run_study(str(experiment), variants=["base"], seeds=[0], out=out, log=silent)
     assert (summary["status"], summary["steps"]) == ("done", 4)
     assert [r["step"] for r in RunFolder(folder).read_metrics()] == [1, 2, 3, 4]
 
@@ -135,7 +135,7 @@ def test_a_comparison_writes_one_page_that_loads_nothing(experiment: Path, tmp_p
     other.write_text(yaml.safe_dump({**EXPERIMENT, "method": "vicreg", "set": changed}))
     out = tmp_path / "out"
     overrides = ["objective=[negative_cosine, variance]"]
-    groups = compare([str(experiment), str(other)], overrides=overrides, out=out, say=silent)
+    groups = compare([str(experiment), str(other)], overrides=overrides, out=out, log=silent)
     assert [len(g.summaries) for g in groups] == [1, 1]
     page = Tags()
     page.feed((out / "report.html").read_text())

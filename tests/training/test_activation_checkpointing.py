@@ -79,7 +79,7 @@ def test_a_run_is_the_same_with_and_without(tmp_path):
     states = []
     for value in ("false", "true"):
         recipe = load_recipe("byol", [*sets, f"training.gradient_checkpointing={value}"], data="digits")
-        train(recipe, out=tmp_path / value, say=lambda line: None)
+        train(recipe, out=tmp_path / value, log=lambda line: None)
         states.append(load(RunFolder(tmp_path / value).checkpoint)["method"])
     assert list(states[0]) == list(states[1]) == list(build(recipe).state_dict())
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))

@@ -28,7 +28,7 @@ def quiet(line: str) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    train(short_run(**RARE), out=out, say=quiet)
+    train(short_run(**RARE), out=out, log=quiet)
     return out
 
 
@@ -61,13 +61,13 @@ def test_the_last_good_state_stays(
     monkeypatch.setattr(Monitor, "after_step", spoilt)
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(NotFinite, match=rf" is not finite .*holds the last good state, of step {step - 1}\.$"):
-        train(short_run(**RARE), out=folder.path, say=quiet)
+        train(short_run(**RARE), out=folder.path, log=quiet)
     assert checkpoint.load(folder.checkpoint)["step"] == step - 1
     summary = folder.read_summary()
     assert (summary["status"], summary["steps"], summary["resumable"]) == ("failed", step, False)
     assert "is not finite" in summary["reason"] and not folder.encoder.exists()
     monkeypatch.undo()
-    assert train(short_run(**RARE), out=folder.path, resume=True, say=quiet)["status"] == "done"
+    assert train(short_run(**RARE), out=folder.path, resume=True, log=quiet)["status"] == "done"
     assert same_end(folder.path, whole)
 
 
@@ -87,7 +87,7 @@ def test_a_loss_between_two_log_steps_is_noticed_by_its_own(tmp_path: Path) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Method, "forward", broken)
         with pytest.raises(NotFinite, match=r"^the loss is not finite at step 3; try a lower training.base_lr"):
-            train(recipe, out=tmp_path / "run", say=quiet)
+            train(recipe, out=tmp_path / "run", log=quiet)
     assert RunFolder(tmp_path / "run").read_summary()["status"] == "failed"
 
 
@@ -136,8 +136,8 @@ def test_steps_that_fp16_skips_are_no_failure_until_all_are(
     recipe = short_run(max_steps=100 if fails else 8)
     if fails:
         with pytest.raises(NotFinite, match=rf"^fp16 has overflowed in each of the last {MOST_SKIPPED} steps, to 53;"):
-            train(recipe, out=tmp_path / "run", say=quiet)
+            train(recipe, out=tmp_path / "run", log=quiet)
         return
-    assert train(recipe, out=tmp_path / "run", say=quiet)["status"] == "done"
+    assert train(recipe, out=tmp_path / "run", log=quiet)["status"] == "done"
     losses = [record["loss"] for record in RunFolder(tmp_path / "run").read_metrics()]
     assert [loss is None for loss in losses] == [step in overflows for step in range(1, 9)]

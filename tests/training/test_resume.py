@@ -37,11 +37,11 @@ def after_step(self, step):
 
 runs = [Path(each) for each in sys.argv[1:]]
 for run in runs:
-    train(str(run / "wanted.yaml"), out=run / "run", stop_at={half}, say=lambda line: None)
+    train(str(run / "wanted.yaml"), out=run / "run", stop_at={half}, log=lambda line: None)
 Monitor.after_step = after_step
 for run in runs:
     try:
-        train(str(run / "wanted.yaml"), out=run / "run", resume=True, say=lambda line: None)
+        train(str(run / "wanted.yaml"), out=run / "run", resume=True, log=lambda line: None)
     except KeyboardInterrupt:
         pass
 os.kill(os.getpid(), signal.SIGKILL)
@@ -54,7 +54,7 @@ from ssl_zoo.training.train import train
 
 for run in sys.argv[1:]:
     run = Path(run)
-    summary = train(str(run / "wanted.yaml"), out=run / "run", resume=True, say=lambda line: None)
+    summary = train(str(run / "wanted.yaml"), out=run / "run", resume=True, log=lambda line: None)
     assert summary["status"] == "done"
 """
 
@@ -104,7 +104,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     root = tmp_path_factory.mktemp("whole")
     for method in METHODS:
-        train(recipe_of(method, 0), out=root / method, say=lambda line: None)
+        train(recipe_of(method, 0), out=root / method, log=lambda line: None)
     return {method: RunFolder(root / method) for method in METHODS}
 
 
@@ -154,9 +154,9 @@ def test_what_is_logged_is_the_same_and_each_step_is_logged_once(
 
 def test_another_recipe_is_refused_and_leaves_the_run_as_it_is(tmp_path: Path) -> None:
     recipe = recipe_of("simsiam", 0)
-    assert train(recipe, out=tmp_path / "run", stop_at=2, say=lambda line: None)["status"] == "interrupted"
+    assert train(recipe, out=tmp_path / "run", stop_at=2, log=lambda line: None)["status"] == "interrupted"
     files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     other = load_recipe(str(tmp_path / "run"), ["training.base_lr=0.07"])
     with pytest.raises(ValueError, match=r"training.base_lr = 0.05, and the recipe now says 0.07"):
-        train(other, out=tmp_path / "run", resume=True, say=lambda line: None)
+        train(other, out=tmp_path / "run", resume=True, log=lambda line: None)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == files

@@ -74,7 +74,7 @@ def check_channels(channels: int) -> None:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the images of a source are decoded: what the source's knobs say.
+    """How the images of a source are decoded: what the source's options say.
 
     Args:
         channels: 1 (grey) or 3 (RGB).
@@ -191,7 +191,7 @@ class Decoding:
 
 
 def decode(data: bytes | BinaryIO, channels: int, name: str) -> Tensor:
-    """Return an encoded image as uint8 `(channels, H, W)`, as `Decoding` does without knobs."""
+    """Return an encoded image as uint8 `(channels, H, W)`, as `Decoding` does without options."""
     return Decoding(channels).decode(data, name)
 
 

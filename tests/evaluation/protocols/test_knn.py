@@ -53,7 +53,7 @@ def test_constant_features_give_a_number_not_an_error():
     assert 0 <= KNN(k=5)(features, features)["top1"] <= 1
 
 
-def test_knobs_are_checked_by_the_registry():
+def test_options_are_checked_by_the_registry():
     assert registry.check("protocol", "knn", {}) == {
         "k": "auto", "temperature": 0.1, "candidates": [1, 5, 10, 20, 50, 100, 200], "held_out": 0.2, "seed": 0,
     }  # fmt: skip

@@ -59,12 +59,12 @@ def pgm(pixels: np.ndarray, top: int) -> bytes:
     return f"P5 8 6 {top}\n".encode() + pixels.astype(">u2").tobytes()
 
 
-def read(data: bytes, channels: int = 1, **knobs) -> np.ndarray:
-    return Decoding(channels, **knobs).decode(data, "x").numpy()
+def read(data: bytes, channels: int = 1, **options) -> np.ndarray:
+    return Decoding(channels, **options).decode(data, "x").numpy()
 
 
-def remarks(data: bytes, **knobs) -> tuple[str, ...]:
-    return Decoding(3, **knobs).remarks(data, "x")
+def remarks(data: bytes, **options) -> tuple[str, ...]:
+    return Decoding(3, **options).remarks(data, "x")
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])

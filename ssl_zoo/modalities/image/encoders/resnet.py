@@ -94,7 +94,7 @@ def _stage(block: Block, inputs: int, planes: int, depth: int, stride: int) -> n
 def resnet18(
     *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
 ) -> ResNet:
-    """ResNet-18, 512 features: see `ResNet` for the knobs."""
+    """ResNet-18, 512 features: see `ResNet` for the options."""
     return ResNet(
         BasicBlock, (2, 2, 2, 2), stem=stem, width=width, in_channels=in_channels, zero_init_residual=zero_init_residual
     )
@@ -104,7 +104,7 @@ def resnet18(
 def resnet34(
     *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
 ) -> ResNet:
-    """ResNet-34, 512 features: see `ResNet` for the knobs."""
+    """ResNet-34, 512 features: see `ResNet` for the options."""
     return ResNet(
         BasicBlock, (3, 4, 6, 3), stem=stem, width=width, in_channels=in_channels, zero_init_residual=zero_init_residual
     )
@@ -114,7 +114,7 @@ def resnet34(
 def resnet50(
     *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
 ) -> ResNet:
-    """ResNet-50, 2048 features: see `ResNet` for the knobs."""
+    """ResNet-50, 2048 features: see `ResNet` for the options."""
     return ResNet(
         Bottleneck, (3, 4, 6, 3), stem=stem, width=width, in_channels=in_channels, zero_init_residual=zero_init_residual
     )
@@ -124,7 +124,7 @@ def resnet50(
 def resnet101(
     *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
 ) -> ResNet:
-    """ResNet-101, 2048 features: see `ResNet` for the knobs."""
+    """ResNet-101, 2048 features: see `ResNet` for the options."""
     return ResNet(
         Bottleneck,
         (3, 4, 23, 3),

@@ -160,8 +160,8 @@ class ParquetSplit:
         return _reopened, self._origin
 
 
-def _reopened(channels: int, knobs: dict[str, Any], name: str) -> ParquetSplit:
-    return Parquet(channels, **knobs).split(name)
+def _reopened(channels: int, options: dict[str, Any], name: str) -> ParquetSplit:
+    return Parquet(channels, **options).split(name)
 
 
 def _holds_images(path: Path) -> bool:

@@ -51,14 +51,14 @@ class Torchvision:
         cls = _known()[model]
         if download and not _downloads(cls):
             raise UserError(f"{self._name} cannot be downloaded by torchvision: put it into root: {root} yourself.")
-        knobs = {"root": root, **({"download": True} if download else {})}
+        options = {"root": root, **({"download": True} if download else {})}
         if "train" in _parameters(cls):
             choices: dict[str, list[Any]] = {"train": [True], "test": [False]}
             key = "train"
         else:
             choices = {"train": ["train"], "test": ["test", "val", "valid"]}
             key = "split"
-        found = {name: self._open(cls, key, values, knobs) for name, values in choices.items()}
+        found = {name: self._open(cls, key, values, options) for name, values in choices.items()}
         self._data = {name: data for name, data in found.items() if data is not None}
         if "train" not in self._data:
             raise UserError(f"{self._name} has no split train.")
@@ -72,19 +72,19 @@ class Torchvision:
             f"{self._name}: a label below 0 means none: {num} {name} samples." for name, num in hidden.items() if num
         )
 
-    def _open(self, cls: type, key: str, values: list[Any], knobs: dict[str, Any]) -> Any:
+    def _open(self, cls: type, key: str, values: list[Any], options: dict[str, Any]) -> Any:
         """Return the data set with the first of `values` that it knows for `key`, or None."""
         for value in values:
             try:
-                return cls(**{key: value}, **knobs)
+                return cls(**{key: value}, **options)
             except ValueError:  # what torchvision raises for a split that the data set does not have
                 continue
             except (RuntimeError, OSError) as error:
                 reason = str(error).partition("\n")[0].rstrip(".")
-                if "download" in knobs:
-                    raise UserError(f"{self._name} could not be downloaded to {knobs['root']}: {reason}.") from error
+                if "download" in options:
+                    raise UserError(f"{self._name} could not be downloaded to {options['root']}: {reason}.") from error
                 advice = "set download: true, or root to where it is" if _downloads(cls) else "set root to where it is"
-                raise UserError(f"{self._name} is not in the folder {knobs['root']} ({reason}): {advice}.") from error
+                raise UserError(f"{self._name} is not in the folder {options['root']} ({reason}): {advice}.") from error
         return None
 
     def split(self, name: str) -> TorchvisionSplit:

@@ -1,6 +1,6 @@
 """The view policy `augment`: batched image augmentation, with parameters drawn per sample and per view.
 
-Its knobs are the augmentations of SimSiam, BYOL, Barlow Twins and VICReg; a probability may be given a view, so that
+Its options are the augmentations of SimSiam, BYOL, Barlow Twins and VICReg; a probability may be given a view, so that
 BYOL's asymmetric views are data too.
 """
 
@@ -89,7 +89,7 @@ class Augment(nn.Module):
         sigma: tuple[Positive, Positive] = (0.1, 2.0),
         solarise: PerView = 0.0,
         threshold: Probability = 128 / 255,
-        mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - a knob's default, never mutated
+        mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - an option's default, never mutated
         std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
     ):
         super().__init__()
@@ -133,7 +133,7 @@ class Augment(nn.Module):
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, num_views, ...)`.
 
-        Everything is drawn whatever the knobs, so that turning one leaves the other draws as they are.
+        Everything is drawn whatever the options, so that turning one leaves the other draws as they are.
         """
         shape = (num, self.num_views)
         return {

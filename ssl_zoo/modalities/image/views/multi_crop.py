@@ -82,7 +82,7 @@ class MultiCrop(nn.Module):
         sigma: tuple[Positive, Positive] = (0.1, 2.0),
         solarise: PerView = 0.0,
         threshold: Probability = 128 / 255,
-        mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - a knob's default, never mutated
+        mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - an option's default, never mutated
         std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
     ):
         super().__init__()

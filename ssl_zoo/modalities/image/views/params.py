@@ -12,7 +12,7 @@ from ssl_zoo.modalities.image.views.geometry import Interpolation
 
 @dataclass(frozen=True)
 class Look:
-    """What all samples share; see the knobs of `augment`. `mean` and `std` are `(1, C, 1, 1)`, on the device."""
+    """What all samples share; see the options of `augment`. `mean` and `std` are `(1, C, 1, 1)`, on the device."""
 
     size: int
     interpolation: Interpolation

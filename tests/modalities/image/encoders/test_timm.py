@@ -41,7 +41,7 @@ def recipe_for(images, *overrides):
 def run(images, tmp_path_factory):
     """A run of two steps, not to be changed."""
     folder = tmp_path_factory.mktemp("timm") / "run"
-    train(recipe_for(images, "target=ema"), out=folder, say=lambda line: None)
+    train(recipe_for(images, "target=ema"), out=folder, log=lambda line: None)
     return RunFolder(folder)
 
 
@@ -71,13 +71,13 @@ def test_a_run_starts_from_what_timm_wrote_without_the_classifier(images, tmp_pa
 
 def test_runs_with_the_old_names_still_load_go_on_and_start_others(images, run, tmp_path):
     recipe, half = recipe_for(images, "target=ema"), tmp_path / "half"
-    train(recipe, out=half, stop_at=1, say=lambda line: None)
+    train(recipe, out=half, stop_at=1, log=lambda line: None)
     old = RunFolder(half)
     state = checkpoint.load(old.checkpoint)
     renamed = {key.replace("encoder.", "encoder.model.", 1): value for key, value in state["method"].items()}
     assert any(key.startswith("target.network.encoder.model.blocks") for key in renamed)
     checkpoint.save(old.checkpoint, {**state, "method": renamed})
-    train(recipe, out=half, resume=True, say=lambda line: None)
+    train(recipe, out=half, resume=True, log=lambda line: None)
     ends = [checkpoint.load(folder.checkpoint)["method"] for folder in (run, old)]
     assert ends[0].keys() == ends[1].keys() and all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 

@@ -9,8 +9,8 @@ from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 
 
-def digits(channels: int = 1, **knobs):
-    return registry.build("source", "digits", knobs, channels=channels)
+def digits(channels: int = 1, **options):
+    return registry.build("source", "digits", options, channels=channels)
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,8 @@ def zipped(root: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
     return path
 
 
-def source(name: str, path: Path, channels: int = 3, **knobs):
-    return registry.build("source", name, {"path": str(path), **knobs}, channels=channels)
+def source(name: str, path: Path, channels: int = 3, **options):
+    return registry.build("source", name, {"path": str(path), **options}, channels=channels)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

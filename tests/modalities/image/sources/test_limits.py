@@ -27,7 +27,7 @@ def png(size: tuple[int, int] = (8, 6), mode: str = "L") -> bytes:
     return buffer.getvalue()
 
 
-def split_of(kind: str, folder: Path, files: dict[str, bytes], **knobs) -> Split:
+def split_of(kind: str, folder: Path, files: dict[str, bytes], **options) -> Split:
     """The train split of these files as a folder, zip or parquet."""
     path = folder
     for name, data in files.items():
@@ -40,7 +40,7 @@ def split_of(kind: str, folder: Path, files: dict[str, bytes], **knobs) -> Split
     if kind == "parquet":
         path = folder / "all.parquet"
         pq.write_table(pa.table({"image": [{"bytes": data} for data in files.values()]}), path)
-    return registry.build("source", kind, {"path": str(path), **knobs}, channels=1).split("train")
+    return registry.build("source", kind, {"path": str(path), **options}, channels=1).split("train")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and sockets with a place among the files")

@@ -39,8 +39,8 @@ def write(path: Path, rows: range, *, image="image", struct=True, labels=None, n
     pq.write_table(table, path, row_group_size=3)
 
 
-def source(path: Path, channels: int = 3, **knobs):
-    return registry.build("source", "parquet", {"path": str(path), **knobs}, channels=channels)
+def source(path: Path, channels: int = 3, **options):
+    return registry.build("source", "parquet", {"path": str(path), **options}, channels=channels)
 
 
 @pytest.mark.parametrize("image, struct", [("image", True), ("img", True), ("image", False)])

@@ -23,8 +23,8 @@ def write(path: Path, labels, names=None, column="label", num=None) -> None:
     pq.write_table(table, path)
 
 
-def source(path: Path, **knobs):
-    return registry.build("source", "parquet", {"path": str(path), **knobs}, channels=1)
+def source(path: Path, **options):
+    return registry.build("source", "parquet", {"path": str(path), **options}, channels=1)
 
 
 def labels(found) -> dict[str, list[int] | None]:
@@ -142,7 +142,7 @@ def test_class_names_that_are_garbage_are_told_and_numbers_stand(tmp_path, names
 
 @pytest.mark.parametrize("described", [b"[]", b"3", b'{"info": []}', b'{"info": {"features": [1]}}',
                                        b'{"info": {"features": {"label": "x"}}}'])  # fmt: skip
-def test_descriptions_of_another_shape_say_nothing(tmp_path, described):
+def test_descriptions_of_another_shape_log_nothing(tmp_path, described):
     write(tmp_path / "a.parquet", [0, 1], described)
     found = source(tmp_path / "a.parquet")
     assert found.notes == () and found.split("train").class_names == ["0", "1"]

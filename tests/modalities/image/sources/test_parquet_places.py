@@ -18,9 +18,9 @@ def write(*paths: Path, table: pa.Table | None = None) -> None:
         pq.write_table(pa.table({"image": [b"1", b"2"], "label": [0, 1]}) if table is None else table, path)
 
 
-def source(path: Path, **knobs):
+def source(path: Path, **options):
     part = resolve(str(path))
-    return registry.build("source", part.pop("name"), {**part, **knobs}, channels=1)
+    return registry.build("source", part.pop("name"), {**part, **options}, channels=1)
 
 
 def lengths(found) -> dict[str, int]:

@@ -11,8 +11,8 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.sources import torchvision as module
 
 
-def source(name: str, channels: int = 1, **knobs):
-    return registry.build("source", f"torchvision/{name}", knobs, channels=channels)
+def source(name: str, channels: int = 1, **options):
+    return registry.build("source", f"torchvision/{name}", options, channels=channels)
 
 
 def write_mnist(folder, part: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -24,7 +24,7 @@ def views_of(policy: Augment, samples: Tensor | list[Tensor], seed: int = 0) -> 
 
 
 def by_torchvision(policy: Augment, image: Tensor, draws: dict[str, Tensor], view: int) -> Tensor:
-    """Make one view of one image with torchvision's ops, reading the policy's knobs and draws."""
+    """Make one view of one image with torchvision's ops, reading the policy's options and draws."""
     d = {name: value[view] for name, value in draws.items()}
     chance = dict(zip(policy.chance, d["chance"].tolist(), strict=True))
     on = {name: chance[name] < policy.chance[name][view] for name in policy.chance}
@@ -87,7 +87,7 @@ def test_views_differ_between_views_samples_and_seeds_and_repeat_by_seed() -> No
     assert not torch.equal(views_of(policy, same, seed=1)[0], one)
 
 
-def test_turning_one_knob_leaves_the_other_draws_as_they_are() -> None:
+def test_turning_one_option_leaves_the_other_draws_as_they_are() -> None:
     x = images()
     plain = views_of(Augment(3, size=24, grey=0.0, solarise=0.0, blur=0.0), x)
     other = views_of(Augment(3, size=24, grey=0.0, solarise=1.0, blur=0.0), x)
@@ -126,7 +126,7 @@ def test_any_number_of_channels_has_views(channels: int) -> None:  # T36
         assert view.shape == (3, channels, 8, 8) and view.isfinite().all()
 
 
-def test_knobs_of_another_length_and_backward_ranges_are_refused() -> None:
+def test_options_of_another_length_and_backward_ranges_are_refused() -> None:
     with pytest.raises(UserError, match=r"views.blur: 3 numbers for 2 views"):
         Augment(3, blur=[0.1, 0.2, 0.3])
     with pytest.raises(UserError, match=r"views.mean: 2 numbers for 3 channels"):

@@ -12,8 +12,8 @@ from ssl_zoo.targets.stop_gradient import StopGradient
 PLAIN = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
 
 
-def policy(**knobs: object) -> MultiCrop:
-    return MultiCrop(3, **{"num_local": 3, "size": 16, "local_size": 8, **knobs})
+def policy(**options: object) -> MultiCrop:
+    return MultiCrop(3, **{"num_local": 3, "size": 16, "local_size": 8, **options})
 
 
 def images(num: int = 4, side: int = 20) -> Tensor:
