@@ -1,35 +1,118 @@
-"""View and Batch: what travels from the view policies to a method.
+"""Types that travel between parts: InputSpec, View, Batch, StepOutput, and the Encoder protocol.
 
-They are not frozen because Lightning Fabric walks through them and sets what it converts.
+View and Batch are not frozen because Lightning Fabric walks through them and sets what it converts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
-Role = Literal["global", "local"]
+Data = Tensor | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """Role and shape of a view, without the batch; see `View`. Channels come first, as in `(3, 224, 224)`."""
+
+    role: str
+    shape: tuple[int, ...]
+    is_target: bool = True
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Shape and scale of the views, known before there is data. A view policy states it; encoders and sources ask.
+
+    Attributes:
+        modality: registered name of the modality, such as `image`.
+        views: one entry per view of a sample. The first is also the shape of a plain sample.
+        mean: subtracted from each channel; None where views are not normalised.
+        std: divided by, per channel; None where views are not normalised.
+    """
+
+    modality: str
+    views: tuple[ViewSpec, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of a view."""
+        return self.views[0].shape[0]
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Length of each axis of a plain sample after the channels, such as height and width."""
+        return self.views[0].shape[1:]
+
+    def sides_of(self, role: str) -> tuple[int, ...] | None:
+        """Return the sides of the first view of a role, or None where no view has it."""
+        return next((view.shape[1:] for view in self.views if view.role == role), None)
 
 
 @dataclass
 class View:
-    """One augmented copy of every sample of a batch. Only view policies and encoders look inside.
+    """One augmented copy of every sample of a batch. Only view policies and encoders look inside `data`.
 
     Attributes:
-        data: the samples, batch first; images are `(B, C, H, W)` floats, normalised.
-        modality: the folder of `ssl_zoo.modalities` that it comes from.
-        role: `global` views see most of the sample; `local` ones are small crops, which predict but are no target.
-        geometry: where the view was cut from the sample, `(B, 5)` as top, left, height, width (fractions of the
-            sample) and flipped (0 or 1); None where the modality has no such thing.
+        data: the samples, batch first: a tensor (images are normalised floats `(B, C, H, W)`), or named tensors.
+        modality: registered name of the modality.
+        role: what the view is for. `global` views see most of the sample, `local` ones a small part of it.
+        is_target: whether the other views are to predict this one.
+        aux: tensors `(B, ...)` about the view. `box` `(B, 3, d)` is the part of the sample that the view shows, for
+            each of its d axes: start and extent, as fractions of the sample, and whether the axis is mirrored (0 or 1).
     """
 
-    data: Tensor
-    modality: str = "image"
-    role: Role = "global"
-    geometry: Tensor | None = None
+    data: Data
+    modality: str = "tensor"
+    role: str = "global"
+    is_target: bool = True
+    aux: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The data of a view that is one tensor.
+
+        Raises:
+            TypeError: the view has several.
+        """
+        if not isinstance(self.data, Tensor):
+            raise TypeError(f"this {self.modality} view holds several tensors ({', '.join(self.data)}), not one")
+        return self.data
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Modality and shapes: views of one layout can be stacked."""
+        data = {"": self.data} if isinstance(self.data, Tensor) else self.data
+        return self.modality, tuple((name, tuple(value.shape)) for name, value in data.items())
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> View:
+        """Return the view with a function applied to its data and to each tensor of `aux`."""
+        data = function(self.data) if isinstance(self.data, Tensor) else _mapped(function, self.data)
+        return View(data, self.modality, self.role, self.is_target, _mapped(function, self.aux))
+
+
+def _mapped(function: Callable[[Tensor], Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: function(value) for name, value in tensors.items()}
+
+
+def stack_alike(views: Sequence[View]) -> View:
+    """Return views of one layout as one view of all their samples; `aux` keeps what all of them have."""
+    first = views[0]
+    data: Data
+    if isinstance(first.data, Tensor):
+        data = torch.cat([view.tensor for view in views])
+    else:
+        mappings = [view.data for view in views if not isinstance(view.data, Tensor)]
+        data = {name: torch.cat([each[name] for each in mappings]) for name in first.data}
+    known = set(first.aux).intersection(*(view.aux for view in views))
+    aux = {name: torch.cat([view.aux[name] for view in views]) for name in sorted(known)}
+    return View(data, first.modality, first.role, first.is_target, aux)
 
 
 @dataclass
@@ -45,11 +128,39 @@ class Batch:
     index: Tensor | None = None
 
 
-def encode(encoder: nn.Module, view: View) -> Tensor:
-    """Return the embedding h `(B, D)` of a view.
+@dataclass
+class StepOutput:
+    """Output of a training step.
 
-    Any module that maps a tensor to `(B, D)` is an encoder. One that must see more than the tensor (an encoder for
-    several modalities) defines `encode(view)`.
+    Attributes:
+        loss: the scalar to minimise, the sum of `terms`.
+        terms: {name: weighted scalar}.
+        embeddings: z of every view, `(B, D)`, detached, for the collapse guard.
     """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    embeddings: list[Tensor]
+
+
+class Encoder(Protocol):
+    """A module that maps the tensor of a view to features h `(B, out_dim)`; any `nn.Module` with `out_dim` will do.
+
+    Two methods are optional, since any module can be an encoder: `encode(view)`, for encoders that must see more than
+    the tensor, and `tokens(view) -> (tokens (B, N, out_dim), grid)`, for methods that compare places of a view. The
+    product of `grid` is N; the mean of the tokens is h.
+
+    Attributes:
+        out_dim: width of the features.
+    """
+
+    out_dim: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the features `(B, out_dim)`."""
+
+
+def encode(encoder: nn.Module, view: View) -> Tensor:
+    """Return the embedding h `(B, D)` of a view."""
     special: Callable[[View], Tensor] | None = getattr(encoder, "encode", None)
-    return encoder(view.data) if special is None else special(view)
+    return encoder(view.tensor) if special is None else special(view)

@@ -28,18 +28,19 @@ from ssl_zoo.errors import UserError, suggest
 _LOG = logging.getLogger("ssl_zoo")
 
 PACKAGES = {
-    "encoder": "ssl_zoo.modalities",
-    "views": "ssl_zoo.modalities",
-    "source": "ssl_zoo.modalities",
-    "head": "ssl_zoo.heads",
-    "target": "ssl_zoo.targets",
-    "pairing": "ssl_zoo.pairing",
-    "term": "ssl_zoo.objectives",
-    "optimizer": "ssl_zoo.optim",
-    "schedule": "ssl_zoo.optim",
-    "protocol": "ssl_zoo.evaluation.protocols",
+    "modality": ("ssl_zoo.modalities",),
+    "encoder": ("ssl_zoo.modalities",),
+    "views": ("ssl_zoo.modalities",),
+    "source": ("ssl_zoo.data.sources", "ssl_zoo.modalities"),
+    "head": ("ssl_zoo.heads",),
+    "target": ("ssl_zoo.targets",),
+    "pairing": ("ssl_zoo.pairing",),
+    "term": ("ssl_zoo.objectives",),
+    "optimizer": ("ssl_zoo.optim",),
+    "schedule": ("ssl_zoo.optim",),
+    "protocol": ("ssl_zoo.evaluation.protocols",),
 }
-"""Every kind of part, and the package that is walked to find its members."""
+"""Every kind of part, and the packages that are walked to find its members."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def names(kind: str) -> list[str]:
     """Return the sorted names of all parts of a kind."""
     if kind not in PACKAGES:
         raise UserError(f"unknown kind of part {kind!r}{suggest(kind, PACKAGES)}")
-    _discover(PACKAGES[kind])
+    for package in PACKAGES[kind]:
+        _discover(package)
     return sorted(_ENTRIES[kind])
 
 

@@ -139,7 +139,7 @@ def test_protocol(name: str) -> None:
 def test_views(name: str) -> None:
     """A policy draws, collates, makes views in their roles, and shows samples as they are."""
     sizes = {"size": 12, **({"local_size": 8} if name == "multi_crop" else {})}
-    policy = registry.build("views", name, sizes, channels=3)
+    policy = registry.build("views", name, sizes)
     samples = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
     params = policy.draw(generator(0, "views"), 4)
     assert all(len(value) == 4 for value in params.values())

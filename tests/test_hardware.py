@@ -17,7 +17,7 @@ from ssl_zoo.runs.checkpoint import load
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.train import train
 
-TINY = ["encoder=convnet", "encoder.widths=[4, 6]", "encoder.in_channels=1", "views.size=8", "views.grey=0",
+TINY = ["encoder=convnet", "encoder.widths=[4, 6]", "views.channels=1", "views.size=8", "views.grey=0",
         "training.batch_size=8", "training.max_steps=2", "projector.dims=[8, 8]", "predictor.dims=[4, 8]",
         "evaluation.protocols=[]"]  # fmt: skip
 

@@ -13,7 +13,7 @@ from ssl_zoo.recipe import load as recipes
 METHOD = """\
 # A method that nobody has published, of parts that exist
 method: halfway
-encoder: {name: convnet, widths: [4, 8], in_channels: 1}
+encoder: {name: convnet, widths: [4, 8]}
 projector: {name: mlp, dims: [8, 8], last_norm: batch}
 predictor: {name: mlp, dims: [4, 8]}
 target: {name: ema, momentum: 0.9}
@@ -97,9 +97,7 @@ def test_a_new_file_in_experiments_is_an_experiment(cli, tmp_path):
 
 def test_components_from_outside_the_package_train(cli, tmp_path):
     (tmp_path / "my_parts.py").write_text(MODULE)
-    (tmp_path / "mine.yaml").write_text(
-        METHOD.replace("{name: convnet, widths: [4, 8], in_channels: 1}", "mine/average")
-    )
+    (tmp_path / "mine.yaml").write_text(METHOD.replace("{name: convnet, widths: [4, 8]}", "mine/average"))
     assert "unknown encoder 'mine/average'" in cli("check", "mine.yaml").stderr
     imported = ("--import", "my_parts")
     assert "mine/average" in cli("list", "encoder", *imported).stdout

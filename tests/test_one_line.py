@@ -38,14 +38,14 @@ def test_another_part(line: str, tmp_path: Path) -> None:
 
 def test_another_source(shared_data: Path, tmp_path: Path) -> None:
     data = str(shared_data / "cifar10-small.zip")
-    overrides = [*SHORT, "encoder.in_channels=3"]
+    overrides = [*SHORT, "views.channels=3"]
     summary = run("digits/simsiam", overrides, tmp_path / "run", data)
     assert summary["status"] == "done" and summary["data"]["train"] == 5000 and summary["data"]["test"] == 1000
 
 
 @pytest.mark.parametrize("method", ["byol", "vicreg"])
 def test_another_method(method: str, tmp_path: Path) -> None:
-    small = ["encoder={name: convnet, widths: [4, 8], in_channels: 1}", "projector.dims=[8, 8]", "views.size=12"]
+    small = ["encoder={name: convnet, widths: [4, 8]}", "projector.dims=[8, 8]", "views.size=12"]
     small += ["views.mean=[0.5]", "views.std=[0.5]"] + (["predictor.dims=[8, 8]"] if method == "byol" else [])
     overrides = [*(each for each in SHORT if not each.startswith("encoder")), *small]
     assert run(method, overrides, tmp_path / "run", "digits")["status"] == "done"

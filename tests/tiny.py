@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import Batch, View
+from ssl_zoo import registry
+from ssl_zoo.batch import Batch, InputSpec, View, ViewSpec
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe, parse
 
@@ -14,7 +15,7 @@ from ssl_zoo.recipe.model import Recipe, parse
 class TinyEncoder(nn.Module):
     """Two convolutions with BatchNorm and a pool: (B, 3, H, W) -> (B, 6)."""
 
-    in_channels, out_dim = 3, 6
+    out_dim = 6
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +41,24 @@ def tiny_views(num: int = 2, size: int = 8, batch: int = 8, dtype: torch.dtype =
     return [torch.randn(batch, 3, size, size, generator=g, dtype=dtype) for _ in range(num)]
 
 
+def spec_of(channels: int = 3, size: int = 8, local: int | None = None, modality: str = "image") -> InputSpec:
+    """Return the spec of two square views, and of a local one."""
+    views = [ViewSpec("global", (channels, size, size))] * 2
+    if local is not None:
+        views.append(ViewSpec("local", (channels, local, local), is_target=False))
+    return InputSpec(modality, tuple(views))
+
+
+DECODING = ("value_range", "max_pixels")
+
+
+def image_source(name: str, channels: int = 3, **options: Any) -> Any:
+    """Open a source of images; options of the decoding go to the modality."""
+    decode = {key: options.pop(key) for key in DECODING if key in options}
+    modality = registry.build("modality", "image", decode, spec=spec_of(channels))
+    return registry.build("source", name, options, modality=modality)
+
+
 NARROW = {
     "simsiam": ("projector.dims=[8, 8, 8]", "predictor.dims=[4, 8]"),
     "byol": ("projector.dims=[10, 5]", "predictor.dims=[10, 5]"),
@@ -63,7 +82,7 @@ def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
     The new width is a function of the old one, so that widths which have to agree go on to do so.
     """
     raw = _narrowed(load_recipe(method, [*CONDITION.get(method, ()), *overrides]).dump())
-    raw["encoder"] = {"name": "convnet", "widths": [4, 6], "in_channels": 3}
+    raw["encoder"] = {"name": "convnet", "widths": [4, 6]}
     if "size" in raw["pairing"]:
         raw["pairing"]["size"] = 40
     return parse(raw, method)

@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ssl_zoo.bench.peers import lightly_loop
 from ssl_zoo.bench.roofline import Count, describe, measure_machine
 from ssl_zoo.bench.timing import Result, Side, alternate
+from ssl_zoo.data.memory import MemorySplit
 from ssl_zoo.distributed.launch import launch
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import choose
@@ -121,10 +121,10 @@ def _with_memory(result: Result) -> Result:
 
 def _lightly(run: Run, steps: int) -> Side:
     recipe, train = run.recipe, run.data.train
-    if recipe.method != "simsiam" or not hasattr(train, "read_batch"):
+    if recipe.method != "simsiam" or not isinstance(train, MemorySplit):
         raise UserError("bench pipeline --against lightly needs simsiam, and images of one size that fit in memory.")
     views, settings = recipe.views.options, recipe.training
-    images: Tensor = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))
+    images = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))
     hidden, out = recipe.projector.options["dims"][0], recipe.projector.options["dims"][-1]
     narrow = recipe.predictor.options["dims"][0]
     encoder = build(recipe).encoder

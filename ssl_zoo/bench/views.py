@@ -48,7 +48,7 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float 
 
 
 def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
-    policy = Augment(3, size=size, blur=blur)
+    policy = Augment(size=size, blur=blur)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     stored = images.to(device)
     source = generator(0, "views")
@@ -71,11 +71,11 @@ def colour_difference(num: int) -> str:
     x = pictures(num, 32)
     made = {}
     for colour in ("matrix", "exact"):
-        policy = Augment(3, size=32, colour=colour, jitter=1.0, grey=0.0)
+        policy = Augment(size=32, colour=colour, jitter=1.0, grey=0.0)
         views = policy(policy.collate(x, policy.draw(generator(1, "bench"), num)))
         made[colour] = torch.stack([view.data for view in views]) * policy.std * 255
     off = (made["matrix"] - made["exact"]).abs().flatten()
-    plain = Augment(3, size=32, jitter=0.0, grey=0.0)
+    plain = Augment(size=32, jitter=0.0, grey=0.0)
     without = plain(plain.collate(x, plain.draw(generator(1, "bench"), num)))
     change = (torch.stack([view.data for view in without]) * plain.std * 255 - made["exact"]).abs().mean()
     return (

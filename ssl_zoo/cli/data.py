@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ssl_zoo.cli import options
-from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.errors import shown_name
 
 SHOWN = 20
 """How many classes, sizes and bad files are printed; --json gives all."""
@@ -23,25 +23,25 @@ def data() -> None:
 @click.argument("source", metavar="SRC")
 @click.option("--channels", type=click.IntRange(min=1), default=3, show_default=True,
               help="Channels that samples are read with: 3 (RGB) or 1 (grey) for images.")  # fmt: skip
+@click.option("--modality", help="Kind of data: `ssl-zoo list modality`. Found out where only one reads SRC.")
 @click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Set an option of the source as in training, e.g. -s data.source.splits=none.")  # fmt: skip
+              help="Set an option of data.source or data.decode as training: -s data.source.splits=none.")  # fmt: skip
 @options.imports
 @options.as_json
-def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool) -> None:
+def check(source: str, channels: int, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Read every sample of SRC: splits, classes, sizes, statistics, bad files, what is left out and why.
 
     SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
     """
-    from ssl_zoo import registry
     from ssl_zoo.data import check_source
     from ssl_zoo.evaluation import labels
+    from ssl_zoo.recipe.resolve import open_source
 
-    part = _source(source, overrides)
-    opened = registry.build("source", part.pop("name"), part, channels=channels)
+    opened, kind = open_source(source, overrides, channels, modality)
     splits = {name: opened.split(name) for name in opened.splits}
-    reports: dict[str, Any] = {name: check_source(split) for name, split in splits.items()}
+    reports: dict[str, Any] = {name: check_source(split, kind) for name, split in splits.items()}
     num_bad = sum(report["num_bad"] for report in reports.values())
-    notes = [*getattr(opened, "notes", ()), *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]
+    notes = [*opened.notes, *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]
     if as_json:
         options.print_json({**reports, "notes": notes})
     else:
@@ -55,26 +55,12 @@ def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool)
         raise SystemExit(1)
 
 
-def _source(text: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Return the source that a text means, as a recipe writes it, with options turned."""
-    from ssl_zoo.recipe.overrides import put, split
-    from ssl_zoo.recipe.resolve import resolve
-
-    raw: dict[str, Any] = {"data": {"source": resolve(text)}}
-    for override in overrides:
-        key, value = split(override)
-        if not key.startswith("data.source."):
-            raise UserError(f"-s {override}: data check turns options of the source only: -s data.source.OPTION=VALUE.")
-        put(raw, key, value, "-s ")
-    return dict(raw["data"]["source"])
-
-
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     classes = report["classes"]
     yield f"  classes: {len(classes)}: {_some(classes)}" if classes else "  classes: none, the data have no labels"
     if classes and report["num_unlabelled"]:
         yield f"  no label: {report['num_unlabelled']} samples"
-    yield f"  height x width: {_some(report['sizes'])}"
+    yield f"  sizes: {_some(report['sizes'])}"
     for name in ("mean", "std"):
         yield f"  {name}, 0..1, of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
     known = sorted(report["remarks"].items(), key=lambda item: -item[1]["num"])

@@ -147,8 +147,7 @@ def views(
 
     from ssl_zoo.data.preview import picture_of_views
     from ssl_zoo.errors import UserError
-    from ssl_zoo.methods.build import build_encoder, build_views
-    from ssl_zoo.methods.contract import without_memory
+    from ssl_zoo.methods.build import build_modality, build_views
     from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.runs.atomic import check_place, replacing
     from ssl_zoo.training.train import open_data
@@ -157,9 +156,8 @@ def views(
         raise UserError(f"--out {out}: the folder {Path(out).parent} does not exist.")
     check_place(out, "--out")
     loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
-    encoder = without_memory(lambda: build_encoder(loaded))  # only its channels matter
-    policy: Any = build_views(loaded, encoder)
-    train = open_data(loaded, policy.channels).train
+    policy = build_views(loaded)
+    train = open_data(loaded, build_modality(loaded, policy.spec)).train
     picture = picture_of_views(train, policy, loaded.seed, samples)
     with replacing(Path(out)) as file:
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, format="PNG")

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data.remarks import Remarks
-from ssl_zoo.data.source import BadSample, Split
+from ssl_zoo.data.source import BadSample, Modality, Split
 
 
-def check_source(split: Split) -> dict[str, Any]:
+def check_source(split: Split, modality: Modality) -> dict[str, Any]:
     """Read every sample and count.
 
     Args:
-        split: of uint8 samples `(C, ...)`.
+        split: the samples. Statistics are of uint8 samples `(C, ...)`; of others there are none.
+        modality: of the samples, which describes their sizes.
 
     Returns:
         `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; `classes`,
@@ -35,9 +36,10 @@ def check_source(split: Split) -> dict[str, Any]:
         except BadSample as error:
             bad[error.name] = error.reason
             continue
-        sizes["x".join(map(str, sample.shape[1:]))] += 1
-        values = torch.stack([channel.flatten().bincount(minlength=256) for channel in sample])
-        histogram = values + histogram if len(histogram) else values
+        sizes[modality.describe(sample)] += 1
+        if isinstance(sample, Tensor) and sample.dtype == torch.uint8:
+            values = torch.stack([channel.flatten().bincount(minlength=256) for channel in sample])
+            histogram = values + histogram if len(histogram) else values
         del sample  # before another is read: they may be large
         remarks.look(split, i)
     mean, std = _statistics(histogram.double())

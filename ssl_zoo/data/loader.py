@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,59 +23,40 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_zoo import rng
 from ssl_zoo.data.memory import LargeSplit
-from ssl_zoo.data.source import BadSample, Budget, Split
+from ssl_zoo.data.source import BadSample, Budget, Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError
-
-
-class Policy(Protocol):
-    """What the loader needs of a view policy.
-
-    A policy may also have `cut(samples, params)`, which returns a list of what its views need of each sample of a list:
-    then samples are cut as soon as `HOLD_BYTES` of them are read, a large one at once, so that a process does not hold
-    a batch of photographs, and `collate` gets a list of what `cut` returned.
-    """
-
-    def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
-        """Return everything random of the views of `num` samples; each tensor has leading dimension `num`."""
-
-    def collate(self, samples: Any, params: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what travels to the device, from samples (one tensor or a list) and their parameters."""
-
 
 HOLD_BYTES = 8 * 2**20
 """So many bytes of whole samples are held before they are cut: small ones are cut together, which is faster."""
 
 
 class Cutter:
-    """Takes whole samples as they are read, and keeps what the views need of them: all, unless the policy has `cut`.
+    """Takes whole samples as they are read, and keeps what the policy's `cut` leaves of them.
 
     Args:
         policy: the view policy.
         drawn: what it drew for a batch.
     """
 
-    def __init__(self, policy: Policy, drawn: dict[str, Tensor]) -> None:
-        self._cut, self._drawn = getattr(policy, "cut", None), drawn
-        self._whole: list[Tensor] = []
+    def __init__(self, policy: ViewPolicy, drawn: dict[str, Tensor]) -> None:
+        self._cut, self._drawn = policy.cut, drawn
+        self._whole: list[Sample] = []
         self._rows: list[int] = []
         self._done: list[Any] = []
 
-    def add(self, sample: Tensor, row: int) -> None:
+    def add(self, sample: Sample, row: int) -> None:
         """Take a sample and its place in the batch."""
         self._whole.append(sample)
         self._rows.append(row)
-        if self._cut is not None and sum(each.nbytes for each in self._whole) > HOLD_BYTES:
+        if sum(each.nbytes for each in self._whole if isinstance(each, Tensor)) > HOLD_BYTES:
             self._cut_all()
 
     def _cut_all(self) -> None:
-        assert self._cut is not None
         self._done += self._cut(self._whole, {name: value[self._rows] for name, value in self._drawn.items()})
         self._whole, self._rows = [], []
 
     def finish(self) -> list[Any]:
         """Return what was kept of all samples, in their order."""
-        if self._cut is None:
-            return self._whole
         if self._whole:
             self._cut_all()
         return self._done
@@ -114,7 +95,7 @@ class _Reader(Dataset[RawBatch]):
     """Answers requests; this is what lives in a worker process."""
 
     split: Split
-    policy: Policy
+    policy: ViewPolicy
     seed: int
     batch_size: int
 
@@ -131,7 +112,7 @@ class _Reader(Dataset[RawBatch]):
 
     def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Any, list[tuple[str, str]]]:
         """Return the places in the request that could be read, their samples or cuts, and those that could not."""
-        if hasattr(self.split, "read_batch"):
+        if self.split.stacked:
             return list(range(len(request.indices))), self.split.read_batch(torch.tensor(request.indices)), []
         cutter, kept, bad = Cutter(self.policy, drawn), [], []
         for place, i in enumerate(request.indices):
@@ -173,7 +154,7 @@ class Loader:
     def __init__(
         self,
         split: Split,
-        policy: Policy,
+        policy: ViewPolicy,
         *,
         batch_size: int,
         seed: int,
@@ -186,7 +167,7 @@ class Loader:
         num_ranks: int = 1,
     ) -> None:
         check_divides(batch_size, accumulate, num_ranks)
-        held = hasattr(split, "read_batch") or isinstance(split, LargeSplit)
+        held = split.stacked or isinstance(split, LargeSplit)
         if num_ranks > 1 and on_error == "skip" and not held:
             raise UserError(
                 f"data.on_error: skip would leave {num_ranks} processes with batches of different size, as the samples "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ WHOLE_BYTES = 4 * 2**20
 """Samples of up to this size are given to the views whole, in batches; larger ones are cut one by one."""
 
 
-class MemorySplit:
+class MemorySplit(Split):
     """A split whose samples are one tensor; batches are indexed from it, without a loop over samples.
 
     Attributes:
@@ -34,7 +35,7 @@ class MemorySplit:
         remarks_of_some: sentences on how some of the samples were understood.
     """
 
-    remarks_of_some: tuple[str, ...] = ()
+    stacked = True
 
     def __init__(
         self,
@@ -42,18 +43,13 @@ class MemorySplit:
         labels: Tensor | None = None,
         class_names: list[str] | None = None,
         names: Sequence[str] | None = None,
-        bad: dict[str, str] | None = None,
+        bad: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.data = data
         self.labels = labels
         self.class_names = class_names
-        self.bad = bad or {}
-        self._names = names
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        """The names of all samples, or None."""
-        return self._names
+        self.bad = bad
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.data)
@@ -62,20 +58,20 @@ class MemorySplit:
         """Return sample `i`."""
         return self.data[i]
 
-    def read_batch(self, indices: Tensor) -> Tensor:
-        """Return the samples at `indices` `(B,)`, batch first."""
-        return self.data[indices.to(self.data.device, non_blocking=True)]
+    def read_batch(self, index: Tensor) -> Tensor:
+        """Return the samples at `index` `(B,)`, batch first."""
+        return self.data[index.to(self.data.device, non_blocking=True)]
 
     def to(self, device: torch.device) -> MemorySplit:
         """Return the split with its samples on a device: batches are then made there, and only indices travel."""
-        return MemorySplit(self.data.to(device), self.labels, self.class_names, self._names, self.bad)
+        return MemorySplit(self.data.to(device), self.labels, self.class_names, self.names, self.bad)
 
     def name(self, i: int) -> str:
         """Return the sample's name in the source it came from."""
-        return self._names[i] if self._names is not None else f"sample {i}"
+        return self.names[i] if self.names is not None else super().name(i)
 
 
-class LargeSplit:
+class LargeSplit(Split):
     """A split in memory whose samples are too large to be copied in batches: they are cut from one by one.
 
     Attributes:
@@ -137,6 +133,10 @@ def load(
         except BadSample as bad:
             budget.add(bad.name, bad.reason)
             continue
+        if not isinstance(sample, Tensor):
+            if cache == "auto":
+                return lazy
+            raise UserError("cache: memory needs samples that are decoded to tensors; use cache: auto or none.")
         if data is None:
             _check_room(sample, len(split))
             data = torch.empty((len(split), *sample.shape), dtype=sample.dtype)
@@ -177,7 +177,7 @@ def _fits(split: Split) -> bool:
             sample = split.read(i)
         except BadSample:
             continue  # counted, and told about, by the pass that reads them all
-        if shape is not None and sample.shape != shape:
+        if not isinstance(sample, Tensor) or (shape is not None and sample.shape != shape):
             return False
         shape, nbytes = sample.shape, sample.nbytes
         del sample  # before another is read: they may be large

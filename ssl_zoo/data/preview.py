@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ssl_zoo.batch import View
-from ssl_zoo.data import BadSample, Split
+from ssl_zoo.data.source import BadSample, Sample, Samples, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.rng import generator
 
 
-def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> Tensor:
+def picture_of_views(split: Split, policy: ViewPolicy, seed: int, samples: int = 8) -> Tensor:
     """Return a grid of samples and their views as a picture `(3, H, W)`, uint8.
 
     Args:
@@ -29,22 +28,26 @@ def picture_of_views(split: Split, policy: Any, seed: int, samples: int = 8) -> 
     for image in itertools.islice(_readable(split, seed), samples):
         row = len(rows)
         params = {name: value[row : row + 1] for name, value in drawn.items()}
-        as_read: Any = image[None] if hasattr(split, "read_batch") else [image]
-        rows.append(policy.picture(image[None], policy(policy.collate(as_read, params))))
+        as_read = _batch([image], split)
+        rows.append(policy.picture(as_read, policy(policy.collate(as_read, params))))
         del image, as_read  # before another is read: they may be large
     return torch.cat(rows, dim=1)
 
 
-def some_views(split: Split, policy: Any, seed: int, samples: int) -> tuple[Any, list[View]]:
-    """Return some samples, stacked where they are of one shape, and their views."""
-    images: Any = list(itertools.islice(_readable(split, seed), samples))
-    params = policy.draw(generator(seed, "picture", 1), len(images))
-    if len({image.shape for image in images}) == 1:
-        images = torch.stack(images)
-    return images, policy(policy.collate(images, params))
+def some_views(split: Split, policy: ViewPolicy, seed: int, samples: int) -> tuple[Samples, list[View]]:
+    """Return some samples, stacked where the split is, and their views."""
+    read = list(itertools.islice(_readable(split, seed), samples))
+    params = policy.draw(generator(seed, "picture", 1), len(read))
+    batch = _batch(read, split)
+    return batch, policy(policy.collate(batch, params))
 
 
-def _readable(split: Split, seed: int) -> Iterator[Tensor]:
+def _batch(samples: list[Sample], split: Split) -> Samples:
+    """Return samples as the loader would hand them to the policy."""
+    return torch.stack(samples) if split.stacked else samples
+
+
+def _readable(split: Split, seed: int) -> Iterator[Sample]:
     found = False
     for i in torch.randperm(len(split), generator=generator(seed, "picture")):
         try:

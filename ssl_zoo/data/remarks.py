@@ -23,7 +23,7 @@ class Remarks:
     def look(self, split: Split, i: int) -> None:
         """Count the remarks of a split on sample `i`: those of its method `remarks`, where it has one."""
         self.num += 1
-        for remark in getattr(split, "remarks", _none)(i):
+        for remark in split.remarks(i):
             count, name = self.counts.get(remark, (0, split.name(i)))
             self.counts[remark] = count + 1, name
 
@@ -36,17 +36,12 @@ class Remarks:
         ]
 
 
-def _none(i: int) -> tuple[str, ...]:
-    return ()
-
-
 def remarks_of_some(split: Split) -> list[str]:
     """Return the sentences on samples that are spread over a split; those that cannot be read are left to others."""
     remarks = Remarks()
-    if hasattr(split, "remarks"):
-        for i in probes(len(split)):
-            try:
-                remarks.look(split, i)
-            except BadSample:
-                continue
+    for i in probes(len(split)):
+        try:
+            remarks.look(split, i)
+        except BadSample:
+            continue
     return remarks.lines()

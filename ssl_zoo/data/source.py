@@ -1,20 +1,28 @@
-"""What a data source offers: named splits of samples that can be read one by one.
+"""Contracts of the data: sources offer named splits of samples, a modality decodes them, a view policy makes views.
 
-A source (kind `source` of the registry) has `splits`, a tuple of names of which the first is `train`, and
-`split(name) -> Split`. Its factory takes `channels` by position and its options by keyword; one that reads a path has a
-static method `matches(path) -> bool`, by which `resolve` recognises what a user typed.
+A sample is opaque to everything but its modality and its view policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
+from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.errors import UserError, shown_name
+
+Sample = Any
+"""A tensor, encoded bytes, a handle on a file, named tensors: only its modality and its view policy look inside."""
+
+Samples = Tensor | Sequence[Sample]
 
 
 class BadSample(UserError):
@@ -77,34 +85,57 @@ class Budget:
         return ""
 
 
-@runtime_checkable
-class Split(Protocol):
+class Split(ABC):
     """The samples of one split. It travels to worker processes, so it must pickle, and stay small when it does.
-
-    A split may also have `remarks(i) -> tuple[str, ...]`: what the user should know of how sample `i`, which can be
-    read, is understood, such as `50 pages, of which the first is used`. Equal remarks are counted.
 
     Attributes:
         labels: `(N,)` int64, numbers from 0 that mean the same in all splits of a source, -1 for a sample without one;
             or None where no sample has one. They are for evaluation and never reach a method.
         class_names: the name of each label, or None where they have none; the same list for all splits of a source.
+        stacked: whether `read_batch` returns one tensor at once, from memory, without samples that cannot be read.
+        names: the names of all samples where they are at hand, else None.
+        bad: name -> reason of the samples that were found unreadable when the split was opened, and left out.
+        remarks_of_some: sentences on how some samples were understood, where they were collected on opening.
     """
 
-    labels: Tensor | None
-    class_names: list[str] | None
+    labels: Tensor | None = None
+    class_names: list[str] | None = None
+    stacked: bool = False
+    names: Sequence[str] | None = None
+    remarks_of_some: tuple[str, ...] | None = None
+    bad: Mapping[str, str] = MappingProxyType({})
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of samples."""
 
-    def read(self, i: int) -> Tensor:
+    @abstractmethod
+    def read(self, i: int) -> Sample:
         """Return sample `i`; an image is uint8 `(C, H, W)`.
 
         Raises:
             BadSample: it cannot be read.
         """
 
+    def read_batch(self, index: Tensor) -> Samples:
+        """Return the samples at `index`, a tensor `(B, ...)` where the split is `stacked`, else a list.
+
+        Raises:
+            BadSample: one cannot be read.
+        """
+        return [self.read(i) for i in index.tolist()]
+
     def name(self, i: int) -> str:
-        """Return what the user calls sample `i`: a file name, or `row 17 of train.parquet`."""
+        """Return the name of sample `i` for its user: a file name, or `row 17 of train.parquet`."""
+        return f"sample {i}"
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return notes on how sample `i` was understood, such as `50 pages, of which the first is used`."""
+        return ()
+
+    def budget(self) -> Budget | None:
+        """Return a new list of bad samples, to which unreadable ones may be added; None where they are errors."""
+        return None
 
 
 NUM_PROBES = 16
@@ -117,27 +148,136 @@ def probes(num: int) -> range:
 
 
 class Source(Protocol):
-    """Where data come from.
-
-    It may have `notes`, a tuple of sentences for the user: what was left out, with counts and an example, and what was
-    understood otherwise than it is written.
+    """Where data come from: the registered kind `source`. Its factory may ask for `modality` by position.
 
     Attributes:
         splits: the names of its splits, `train` first.
+        notes: sentences for the user: what was left out, with counts and an example, and what was understood otherwise
+            than it is written.
     """
 
     splits: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def split(self, name: str) -> Split:
         """Return the split of that name."""
 
 
 class PathSource(Source, Protocol):
-    """A source that reads a file or a folder of the user's."""
+    """A source that reads a file or a folder of the user's. One for a single modality has the attribute `modality`."""
 
     @staticmethod
-    def matches(path: Path) -> bool:
-        """Return whether this source reads what lies at `path`."""
+    def matches(path: Path, modality: type[Modality]) -> bool:
+        """Return whether this source reads what lies at `path`, as data of a modality."""
+
+
+class Modality:
+    """One kind of data: the registered kind `modality`, whose name is its folder's. This one is of plain tensors.
+
+    Byte sources (a folder, an archive, parquet files) find files by `extensions` and hand their bytes to `decode`.
+    Its options are those of `data.decode`.
+
+    Args:
+        spec: of the views.
+
+    Attributes:
+        extensions: endings of its files, lower case, with the dot; none where there are no files.
+        columns: names that a column of encoded samples may have, the first choice first.
+        max_bytes: the largest encoded sample.
+    """
+
+    extensions: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+    max_bytes: int = 2**31
+
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
+
+    def decode(self, data: bytes | BinaryIO, name: str) -> Sample:
+        """Return an encoded sample, decoded.
+
+        Args:
+            data: the bytes, or a file opened for reading.
+            name: of the sample, for messages.
+
+        Raises:
+            BadSample: it cannot be decoded.
+        """
+        raise BadSample(name, f"samples of the modality {self.spec.modality!r} are not read from files")
+
+    def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
+        """Return notes on how an encoded sample is understood."""
+        return ()
+
+    def describe(self, sample: Sample) -> str:
+        """Return the size of a sample, such as `32x32`: equal ones are counted."""
+        return "x".join(map(str, sample.shape[1:]))
+
+    def raw(self, view: View, max_dim: int = 4096) -> Tensor:
+        """Return plain samples as features `(B, D)`: the baseline that an encoder has to beat.
+
+        Args:
+            view: of plain samples.
+            max_dim: largest D. Longer samples are averaged over areas, all sides by the same factor.
+        """
+        x = view.tensor
+        if x[0].numel() <= max_dim:
+            return x.flatten(1)
+        x = x[:, None] if x.ndim == 2 else x
+        scale = (max_dim / x[0].numel()) ** (1 / (x.ndim - 2))
+        size = [max(1, int(side * scale)) for side in x.shape[2:]]
+        return interpolate(x.float(), size=size, mode="area").flatten(1)
+
+
+class ViewPolicy(nn.Module):
+    """What makes the views of samples: the registered kind `views`. A subclass has the class attribute `modality`.
+
+    `draw` and `collate` run in the loader, perhaps in a worker process; `forward` runs on the device.
+
+    Attributes:
+        modality: registered name of the modality.
+        spec: shapes of the views.
+    """
+
+    modality: str
+    spec: InputSpec
+
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        """Return everything random of the views of `num` samples; each tensor has leading dimension `num`."""
+        raise NotImplementedError
+
+    def cut(self, samples: Sequence[Sample], params: dict[str, Tensor]) -> Sequence[Any]:
+        """Return what the views need of each sample; by default all of it.
+
+        The loader calls it as soon as a few MiB of samples are read, so that a process does not hold a batch of large
+        ones.
+
+        Args:
+            samples: some of a batch.
+            params: what was drawn for them.
+        """
+        return samples
+
+    def collate(self, samples: Samples | Sequence[Any], params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the payload for `forward`, which travels to the device.
+
+        Args:
+            samples: a tensor `(B, ...)`, a list of samples, or of what `cut` returned.
+            params: what was drawn for them.
+        """
+        raise NotImplementedError
+
+    def forward(self, payload: dict[str, Tensor]) -> list[View]:
+        """Return the views, on the payload's device."""
+        raise NotImplementedError
+
+    def plain(self, samples: Samples) -> View:
+        """Return samples without augmentation: what the evaluation sees."""
+        raise NotImplementedError
+
+    def picture(self, samples: Samples, views: Sequence[View]) -> Tensor:
+        """Return a picture `(3, H, W)`, uint8: a row per sample, first the plain one, then its views."""
+        raise NotImplementedError
 
 
 class Strings(Sequence[str]):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from ssl_zoo.data.source import Budget, Split
+from ssl_zoo.data.source import Budget, Sample, Split
 
 
-class Tolerant:
+class Tolerant(Split):
     """A split with the word that samples which cannot be read are left out, up to a budget.
 
     Reading one still raises `BadSample`: who reads asks `budget` for a list of his own and leaves the sample out.
@@ -20,12 +18,12 @@ class Tolerant:
     def __init__(self, split: Split, bad_budget: float) -> None:
         self._split, self._bad_budget = split, bad_budget
         self.labels, self.class_names = split.labels, split.class_names
-        self.names = getattr(split, "names", None)
+        self.names = split.names
 
     def __len__(self) -> int:
         return len(self._split)
 
-    def read(self, i: int) -> Tensor:
+    def read(self, i: int) -> Sample:
         """Return sample `i`."""
         return self._split.read(i)
 
@@ -35,7 +33,7 @@ class Tolerant:
 
     def remarks(self, i: int) -> tuple[str, ...]:
         """Return what a user should know of how sample `i` is understood, where the split says so."""
-        return self._split.remarks(i) if hasattr(self._split, "remarks") else ()
+        return self._split.remarks(i)
 
     def budget(self) -> Budget:
         """Return a new, empty list of bad samples with the split's limit."""

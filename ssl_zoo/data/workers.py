@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ssl_zoo import rng
-from ssl_zoo.data.loader import HOLD_BYTES, Cutter, Policy
+from ssl_zoo.data.loader import HOLD_BYTES, Cutter
 from ssl_zoo.data.memory import LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.source import BadSample, Split, probes
+from ssl_zoo.data.source import BadSample, Split, ViewPolicy, probes
 
 CHEAP = 5e-5
 """Seconds: what is read faster than this is read in the training process, since the way from another costs as much."""
@@ -62,7 +62,7 @@ class _Probe:
 
 
 def choose_reading(
-    split: Split, policy: Policy, asked: int | Literal["auto"], batch_size: int | None = None
+    split: Split, policy: ViewPolicy, asked: int | Literal["auto"], batch_size: int | None = None
 ) -> Reading:
     """Choose the number of workers.
 
@@ -75,7 +75,7 @@ def choose_reading(
         batch_size: samples that a worker reads for a batch, to tell the memory that reading takes.
     """
     workers, capped = (0, "") if asked == "auto" else _bounded(asked)
-    if hasattr(split, "read_batch"):
+    if split.stacked:
         size = f"{split.data.nbytes / 2**20:.0f} MiB in memory" if isinstance(split, MemorySplit) else "whole batches"
         return _reading(workers, f"data: {size}; {_by(workers)}{capped}", split)
     probe = _look(split, policy)
@@ -91,8 +91,7 @@ def choose_reading(
 
 
 def _reading(workers: int, note: str, split: Split) -> Reading:
-    remarks = getattr(split, "remarks_of_some", None)
-    remarks = remarks_of_some(split) if remarks is None else remarks
+    remarks = remarks_of_some(split) if split.remarks_of_some is None else split.remarks_of_some
     more = "`ssl-zoo data check` counts all"
     return Reading(workers, "\n".join([note, *(f"data: {remark} ({more})" for remark in remarks)]))
 
@@ -129,7 +128,7 @@ def _size(num: float) -> str:
     return f"{num / 2**30:.1f} GiB" if num >= 2**30 else f"{max(1, num / 2**20):.0f} MiB"
 
 
-def _look(split: Split, policy: Policy) -> _Probe:
+def _look(split: Split, policy: ViewPolicy) -> _Probe:
     """Read and cut some samples."""
     taken, largest, cut = [], 0, 0
     threads = torch.get_num_threads()
@@ -141,7 +140,7 @@ def _look(split: Split, policy: Policy) -> _Probe:
                 sample = split.read(i)
             except BadSample:
                 continue  # counted, and told about, where it is met in training
-            size = sample.nbytes
+            size = sample.nbytes if isinstance(sample, Tensor) else 0
             payload = _collated(sample, policy)
             del sample
             taken.append(time.perf_counter() - started)
@@ -151,7 +150,7 @@ def _look(split: Split, policy: Policy) -> _Probe:
     return _Probe(sorted(taken)[len(taken) // 2], largest, cut) if taken else _Probe()
 
 
-def _collated(sample: Any, policy: Policy) -> dict[str, Tensor]:
+def _collated(sample: Any, policy: ViewPolicy) -> dict[str, Tensor]:
     drawn = policy.draw(rng.generator(0, "probe"), 1)
     cutter = Cutter(policy, drawn)
     cutter.add(sample, 0)

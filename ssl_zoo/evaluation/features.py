@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_zoo.batch import View, encode
-from ssl_zoo.data.source import BadSample, Budget
+from ssl_zoo.batch import View, encode, stack_alike
+from ssl_zoo.data.source import BadSample, Budget, Modality, Split, ViewPolicy
 from ssl_zoo.rng import generator
 
 
@@ -76,49 +74,50 @@ def chosen(num: int, limit: int | None) -> Tensor:
 
 
 def plain(
-    policy: Any, split: Any, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
-) -> tuple[Tensor | None, Tensor]:
+    policy: ViewPolicy, split: Split, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
+) -> tuple[View | None, Tensor]:
     """Return plain samples of a split and their indices: those asked for, less those that `budget` lets be left out.
 
     Samples that the split does not keep as one tensor are made plain one by one, as soon as they are read: a batch of
     whole photographs would take gigabytes. None stands for no samples.
     """
-    if hasattr(split, "read_batch"):
-        return policy.plain(split.read_batch(index).to(device)), index
-    samples, kept = [], []
+    if split.stacked:
+        samples = split.read_batch(index)
+        return policy.plain(samples.to(device) if isinstance(samples, Tensor) else samples), index
+    views, kept = [], []
     for i in index.tolist():
         try:
-            samples.append(policy.plain(split.read(i)[None]))
+            views.append(policy.plain([split.read(i)]))
         except BadSample as error:
             if budget is None:
                 raise
             budget.add(error.name, error.reason)
             continue
         kept.append(i)
-    return torch.cat(samples) if samples else None, torch.tensor(kept, dtype=torch.int64)
+    return stack_alike(views) if views else None, torch.tensor(kept, dtype=torch.int64)
 
 
 def _collect(
-    policy: Any,
-    split: Any,
-    embed: Callable[[Tensor], Tensor],
+    policy: ViewPolicy,
+    split: Split,
+    embed: Callable[[View], Tensor],
     *,
     batch_size: int,
     limit: int | None,
     device: torch.device | str,
 ) -> Features:
     """Apply `embed` to the plain samples of a split, in batches on `device`; the result lies in main memory."""
-    budget = split.budget() if hasattr(split, "budget") else None
+    budget = split.budget()
     x: Tensor | None = None
     used = []
     num = 0
     index = chosen(len(split), limit)
     with torch.no_grad():
         for part in index.split(batch_size):
-            samples, kept = plain(policy, split, part, device, budget)
-            if samples is None:
+            view, kept = plain(policy, split, part, device, budget)
+            if view is None:
                 continue
-            h = embed(samples.to(device)).float().cpu()
+            h = embed(view.map(lambda x: x.to(device))).float().cpu()
             if x is None:
                 x = torch.empty(len(index), h.shape[1])
             x[num : num + len(kept)] = h
@@ -131,8 +130,8 @@ def _collect(
 
 def extract(
     encoder: nn.Module,
-    policy: Any,
-    split: Any,
+    policy: ViewPolicy,
+    split: Split,
     *,
     batch_size: int = 512,
     device: torch.device | str,
@@ -146,7 +145,7 @@ def extract(
     Args:
         encoder: view -> h `(B, D)`; moved to `device`.
         policy: the view policy; its `plain` says how samples look without augmentation.
-        split: the samples; read in batches if it has `read_batch`.
+        split: the samples; read in batches if it is `stacked`.
         batch_size: how many samples are encoded at a time.
         device: where the encoder runs.
         limit: at most so many samples, drawn with a fixed seed, see `chosen`.
@@ -154,39 +153,24 @@ def extract(
     """
     encoder.to(device)
 
-    def embed(plain: Tensor) -> Tensor:
+    def embed(view: View) -> Tensor:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-            return encode(encoder, View(plain, policy.modality))
+            return encode(encoder, view)
 
     with evaluating(encoder):
         return _collect(policy, split, embed, batch_size=batch_size, limit=limit, device=device)
 
 
-def _flat(plain: Tensor, max_dim: int) -> Tensor:
-    if plain[0].numel() <= max_dim:
-        return plain.flatten(1)
-    if plain.ndim == 2:
-        plain = plain[:, None]
-    scale = (max_dim / plain[0].numel()) ** (1 / (plain.ndim - 2))
-    size = [max(1, int(side * scale)) for side in plain.shape[2:]]
-    return F.interpolate(plain.float(), size=size, mode="area").flatten(1)
-
-
-def pixels(
-    policy: Any, split: Any, limit: int | None = None, *, batch_size: int = 512, max_dim: int = 4096
+def raw(
+    modality: Modality, policy: ViewPolicy, split: Split, limit: int | None = None, *, batch_size: int = 512
 ) -> Features:
-    """Return the samples themselves as features: what any encoder has to beat.
+    """Return the samples themselves as features: the baseline that any encoder has to beat.
 
     Args:
-        policy: the view policy; `plain` gives `(B, C, ...)`, which is flattened.
+        modality: its `raw` makes features of plain samples.
+        policy: the view policy, whose `plain` samples they are.
         split: the samples.
         limit: as in `extract`; the same samples are taken.
         batch_size: how many samples are read at a time.
-        max_dim: a sample of more numbers than this is first averaged over areas, all sides by the same factor, so that
-            large images stay affordable: 224 x 224 colour becomes 36 x 36.
     """
-
-    def flatten(plain: Tensor) -> Tensor:
-        return _flat(plain, max_dim)
-
-    return _collect(policy, split, flatten, batch_size=batch_size, limit=limit, device="cpu")
+    return _collect(policy, split, modality.raw, batch_size=batch_size, limit=limit, device="cpu")

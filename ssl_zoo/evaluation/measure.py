@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from ssl_zoo import registry
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
@@ -22,7 +23,7 @@ from ssl_zoo.evaluation.representations import (
     usable,
 )
 from ssl_zoo.hardware import choose
-from ssl_zoo.methods.build import build_encoder, build_views
+from ssl_zoo.methods.build import build_encoder, build_modality, build_views
 from ssl_zoo.methods.contract import try_encoder, views_of
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Part, Recipe
@@ -41,7 +42,7 @@ def silent(line: str) -> None:
 def measure(
     recipe: Recipe,
     encoder: nn.Module,
-    policy: nn.Module,
+    policy: ViewPolicy,
     data: OpenData,
     device: torch.device,
     insist: bool = False,
@@ -75,6 +76,7 @@ def measure(
         encoder,
         build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None,
         policy,
+        data.modality,
         data.train,
         data.test,
         kept,
@@ -161,13 +163,13 @@ def evaluate(
     if not recipe.evaluation.protocols:
         raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
     encoder = load_encoder(run)
-    policy = build_views(recipe, encoder)
-    size = read_card(folder.card).input.size
-    hint = f"; it was built for views.size={size}" if size != recipe.views.options.get("size") else ""
-    try_encoder(encoder, recipe.encoder.name, views_of(policy)[:1], hint)
+    policy = build_views(recipe)
+    built_for = read_card(folder.card).spec.sides
+    hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
+    try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
     device = choose(recipe.training, for_training=False).fabric().device
-    opened = open_data(recipe, cast(int, policy.channels))
-    check_views(str(folder.recipe), overrides, encoder, policy, opened.train)
+    opened = open_data(recipe, build_modality(recipe, policy.spec))
+    check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
     return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)

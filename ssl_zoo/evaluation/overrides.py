@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.batch import Data
+from ssl_zoo.data.source import BadSample, Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build_views
 from ssl_zoo.recipe.load import load_recipe
@@ -56,13 +57,12 @@ def check_sections(run: str | Path, own: Recipe, changed: Recipe, overrides: Seq
         )
 
 
-def check_views(recipe: str, overrides: Sequence[str], encoder: nn.Module, policy: Any, split: Any) -> None:
+def check_views(recipe: str, overrides: Sequence[str], policy: ViewPolicy, split: Split) -> None:
     """Make sure that overrides of the views change what an evaluation sees.
 
     Args:
         recipe: the path of the run's recipe.
         overrides: KEY=VALUE, all of them.
-        encoder: of the run.
         policy: its views, overrides applied.
         split: samples, of which the first is looked at.
 
@@ -73,20 +73,20 @@ def check_views(recipe: str, overrides: Sequence[str], encoder: nn.Module, polic
     sample = _first(split) if of_views else None
     if sample is None:
         return
-    plain = policy.plain(sample)
+    plain = policy.plain([sample]).data
     for override in of_views:
         other = _without(recipe, overrides, override)
-        if other is not None and _same(plain, build_views(other, encoder).plain(sample)):  # type: ignore[operator]
+        if other is not None and _same(plain, build_views(other).plain([sample]).data):
             raise UserError(
                 f"-s {override}: has no effect on an evaluation, which sees samples without augmentation; leave it out."
             )
 
 
-def _first(split: Any) -> Tensor | None:
-    """Return the first sample that can be read, as a batch of one."""
+def _first(split: Split) -> Sample | None:
+    """Return the first sample that can be read."""
     for i in range(len(split)):
         try:
-            return split.read(i)[None]
+            return split.read(i)
         except BadSample:
             continue  # the evaluation counts them
     return None
@@ -101,5 +101,8 @@ def _without(recipe: str, overrides: Sequence[str], override: str) -> Recipe | N
     return None if other.views == load_recipe(recipe, overrides).views else other
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a, b)
+def _same(a: Data, b: Data) -> bool:
+    first, second = ({"": each} if isinstance(each, Tensor) else each for each in (a, b))
+    return first.keys() == second.keys() and all(
+        value.shape == second[name].shape and torch.equal(value, second[name]) for name, value in first.items()
+    )

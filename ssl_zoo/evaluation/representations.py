@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
+from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.features import Features, extract, pixels
+from ssl_zoo.evaluation.features import Features, extract, raw
 from ssl_zoo.evaluation.labels import Labels, divide
 
 Results = dict[str, dict[str, float]]
@@ -110,7 +111,7 @@ def not_finite(train: Features, test: Features | None) -> str:
     return ""
 
 
-def _looked_at(test: Any | None, protocols: Protocols) -> bool:
+def _looked_at(test: Split | None, protocols: Protocols) -> bool:
     """Return whether any protocol looks at a test split: an empty one and labels that are not there are no test."""
     if test is None or not len(test):
         return False
@@ -120,9 +121,10 @@ def _looked_at(test: Any | None, protocols: Protocols) -> bool:
 
 def evaluate_encoder(
     encoder: nn.Module,
-    policy: Any,
-    train_split: Any,
-    test_split: Any | None,
+    policy: ViewPolicy,
+    modality: Modality,
+    train_split: Split,
+    test_split: Split | None,
     protocols: Protocols,
     *,
     device: torch.device | str,
@@ -137,6 +139,7 @@ def evaluate_encoder(
     Args:
         encoder: view -> h `(B, D)`; unchanged, see `features.extract`.
         policy: the view policy, for its `plain` samples.
+        modality: of the samples.
         train_split: samples to learn from.
         test_split: samples to test on, or None.
         protocols: (name, options) of each; with none, nothing is read.
@@ -148,16 +151,17 @@ def evaluate_encoder(
         UserError: as `evaluate_features`.
     """
     return compare_representations(
-        encoder, None, policy, train_split, test_split, protocols, device=device, limit=limit, half=half
+        encoder, None, policy, modality, train_split, test_split, protocols, device=device, limit=limit, half=half
     )["encoder"]
 
 
 def compare_representations(
     encoder: nn.Module,
     untrained: nn.Module | None,
-    policy: Any,
-    train_split: Any,
-    test_split: Any | None,
+    policy: ViewPolicy,
+    modality: Modality,
+    train_split: Split,
+    test_split: Split | None,
     protocols: Protocols,
     *,
     device: torch.device | str,
@@ -174,6 +178,7 @@ def compare_representations(
         encoder: the trained encoder.
         untrained: the same architecture as initialised; None leaves out both baselines.
         policy: as in `evaluate_encoder`, and so are the other arguments.
+        modality: of the samples, for the raw baseline.
         train_split: samples to learn from.
         test_split: samples to test on, or None.
         protocols: (name, options) of each; with none, nothing is read.
@@ -196,12 +201,15 @@ def compare_representations(
     if not _looked_at(test_split, protocols):
         test_split = None
 
-    def encoded(module: nn.Module) -> Callable[[Any], Features]:
+    def encoded(module: nn.Module) -> Callable[[Split], Features]:
         return lambda split: extract(module, policy, split, device=device, limit=limit, half=half).to(device)
 
-    makers = {"encoder": encoded(encoder)}
+    makers: dict[str, Callable[[Split], Features]] = {"encoder": encoded(encoder)}
     if untrained is not None:
-        makers |= {"untrained": encoded(untrained), "pixels": lambda split: pixels(policy, split, limit).to(device)}
+        makers |= {
+            "untrained": encoded(untrained),
+            "pixels": lambda split: raw(modality, policy, split, limit).to(device),
+        }
     results: dict[str, Results] = {}
     for name, features in makers.items():
         if not protocols:

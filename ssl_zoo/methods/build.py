@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
+from ssl_zoo.batch import InputSpec
+from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.distributed.collectives import num_processes
 from ssl_zoo.errors import UserError
@@ -31,58 +33,66 @@ def part_names(recipe: Recipe) -> dict[str, str]:
     return {part: getattr(recipe, part).name for part in PARTS}
 
 
-def build_encoder(recipe: Recipe) -> nn.Module:
-    """Return the encoder, initialised from the recipe's seed: what a run of the recipe starts from."""
+def build_encoder(recipe: Recipe, spec: InputSpec | None = None) -> nn.Module:
+    """Return the encoder, initialised from the recipe's seed: what a run of the recipe starts from.
+
+    Args:
+        recipe: a validated recipe.
+        spec: of its views; None builds them to know.
+    """
+    spec = build_views(recipe).spec if spec is None else spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 0))
-        sizes = {key: recipe.views.options.get(key) for key in ("size", "local_size")}
-        encoder = _part("encoder", recipe.encoder, **sizes)
-    check_widths(encoder, "encoder", recipe.encoder.name, ("out_dim", "in_channels"))
+        encoder = _part("encoder", recipe.encoder, spec=spec)
+    check_width(encoder, "encoder", recipe.encoder.name)
     return encoder
 
 
-_MEANING = {"out_dim": "the width of what it returns", "in_channels": "the channels of the views that it takes"}
-
-
-def check_widths(module: Any, kind: str, name: str, attributes: Sequence[str] = ("out_dim",)) -> None:
-    """Make sure that a part is a module that states its widths.
+def check_width(module: Any, kind: str, name: str) -> None:
+    """Make sure that a part is a module that states the width of what it returns.
 
     Raises:
         PartFailed: it is none, or states none.
     """
     if not isinstance(module, nn.Module):
         raise registry.PartFailed(f"{kind} {name!r}: is a {type(module).__name__}, and must be a torch.nn.Module.")
-    for attribute in attributes:
-        value = getattr(module, attribute, None)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            says = "" if value is None else f", not {short(value)}"
-            raise registry.PartFailed(
-                f"{kind} {name!r}: its module must have an integer attribute {attribute}, {_MEANING[attribute]}{says}; "
-                f"set it in __init__: self.{attribute} = ..."
-            )
+    value = getattr(module, "out_dim", None)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        states = "" if value is None else f", not {short(value)}"
+        raise registry.PartFailed(
+            f"{kind} {name!r}: its module must have an integer attribute out_dim, the width of its output{states}; "
+            "set it in __init__: self.out_dim = ..."
+        )
 
 
-def build_views(recipe: Recipe, encoder: nn.Module) -> nn.Module:
-    """Return the view policy for the channels that the encoder takes.
+def build_views(recipe: Recipe) -> ViewPolicy:
+    """Return the view policy of a recipe.
 
     Raises:
         PartFailed: it lacks what training and evaluation call.
     """
-    policy = _part("views", recipe.views, channels=encoder.in_channels)
-    for method in ("draw", "collate", "__call__", "plain", "picture"):
-        if not callable(getattr(policy, method, None)):
-            raise registry.PartFailed(f"views {recipe.views.name!r}: a policy must have the method {method}.")
-    if getattr(policy, "channels", None) != encoder.in_channels or not isinstance(policy.modality, str):
-        raise registry.PartFailed(
-            f"views {recipe.views.name!r}: a policy must have the attributes channels, those that it is built with, "
-            "and modality, a word."
-        )
+    policy = _part("views", recipe.views)
+    name = recipe.views.name
+    if not isinstance(policy, ViewPolicy):
+        raise registry.PartFailed(f"views {name!r}: a policy must be a subclass of ssl_zoo.data.source.ViewPolicy.")
+    for method in ("draw", "collate", "forward", "plain", "picture"):
+        if getattr(type(policy), method) is getattr(ViewPolicy, method):
+            raise registry.PartFailed(f"views {name!r}: a policy must have the method {method}.")
+    if not isinstance(getattr(policy, "spec", None), InputSpec):
+        raise registry.PartFailed(f"views {name!r}: a policy must have the attribute spec, an ssl_zoo.batch.InputSpec.")
     return policy
+
+
+def build_modality(recipe: Recipe, spec: InputSpec) -> Modality:
+    """Return the modality of a recipe's views, with the options of `data.decode`."""
+    if spec.modality not in registry.names("modality"):
+        return Modality(spec)
+    return registry.build("modality", spec.modality, recipe.data.decode, spec=spec)
 
 
 def _head(part: Part, before: Any) -> Any:
     head = _part("head", part, in_dim=before.out_dim)
-    check_widths(head, "head", part.name)
+    check_width(head, "head", part.name)
     return head
 
 
@@ -108,20 +118,20 @@ def build(
 
     Args:
         recipe: a validated recipe.
-        encoder: a module to use instead of the recipe's encoder; it needs the integer attributes `out_dim` and
-            `in_channels`.
+        encoder: a module to use instead of the recipe's encoder; it needs the integer attribute `out_dim`.
         weights: {component: {name: tensor}} to start from; what does not match keeps its first values.
 
     Raises:
         UserError: parts that do not join, that return another width than they state, or an option that a part refuses.
     """
     given = encoder is not None
+    spec = build_views(recipe).spec
     if encoder is None:
-        encoder = build_encoder(recipe)
+        encoder = build_encoder(recipe, spec)
     names = part_names(recipe)
     if given:
         names["encoder"] = type(encoder).__name__
-        check_widths(encoder, "encoder", names["encoder"], ("out_dim", "in_channels"))
+        check_width(encoder, "encoder", names["encoder"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 1))
         projector = _head(recipe.projector, encoder)
@@ -142,9 +152,8 @@ def build(
     method = Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)
     if recipe.local is not None:
         method = _with_places(recipe, recipe.local, method)
-    views = views_of(build_views(recipe, encoder))
-    if views and num_processes() == 1:  # several were preceded by a check, and a trial must not wait for the others
-        try_method(method, names, views, lenient=given)
+    if num_processes() == 1:  # several were preceded by a check, and a trial must not wait for the others
+        try_method(method, names, views_of(spec), lenient=given)
     if recipe.norm == "global" and num_processes() > 1:
         to_global(method)
     return method

@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ssl_zoo.batch import View, encode
+from ssl_zoo.batch import InputSpec, View, encode
 from ssl_zoo.blame import told
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.joint_embedding import Method
-from ssl_zoo.methods.returned import check_features, check_maps
+from ssl_zoo.methods.returned import check_features, check_tokens
+from ssl_zoo.modalities.patches import patches_left_over
 from ssl_zoo.registry import PartFailed
 
 T = TypeVar("T")
@@ -39,12 +40,37 @@ def without_memory(make: Callable[[], T]) -> T:
         return make()
 
 
-def views_of(policy: Any) -> list[View]:
-    """Return views of two samples as a policy makes them, on the meta device; none where it does not say how."""
-    shapes = getattr(policy, "shapes", None)
-    if shapes is None:
-        return []
-    return [View(torch.empty(SAMPLES, *shape, device="meta"), policy.modality, role) for role, shape in shapes()]
+def views_of(spec: InputSpec) -> list[View]:
+    """Return views of two samples, on the meta device."""
+    return [
+        View(torch.empty(SAMPLES, *view.shape, device="meta"), spec.modality, view.role, view.is_target)
+        for view in spec.views
+    ]
+
+
+def check_views(name: str, spec: InputSpec, views: Any) -> None:
+    """Make sure that a policy makes the views that its `spec` states.
+
+    Args:
+        name: of the policy, for messages.
+        spec: of the policy.
+        views: the views of some samples.
+
+    Raises:
+        PartFailed: it does not.
+    """
+    if not isinstance(views, list) or not all(isinstance(view, View) for view in views):
+        raise PartFailed(f"views {name}: must return a list of ssl_zoo.View.")
+    stated = [(spec.modality, view.role, view.is_target) for view in spec.views]
+    made = [(view.modality, view.role, view.is_target) for view in views]
+    if made != stated:
+        raise PartFailed(f"views {name}: its spec states (modality, role, is_target) {stated}, but it made {made}.")
+    for view, each in zip(views, spec.views, strict=True):
+        if isinstance(view.data, Tensor) and tuple(view.data.shape[1:]) != each.shape:
+            raise PartFailed(
+                f"views {name}: its spec states a {view.role} view of shape {each.shape}, but it made one of "
+                f"{tuple(view.data.shape[1:])}; correct self.spec."
+            )
 
 
 def try_encoder(encoder: nn.Module, name: str, views: Sequence[View], hint: str = "") -> None:
@@ -83,7 +109,7 @@ def try_method(method: Method, names: Mapping[str, str], views: Sequence[View], 
                 return
             raise
         if hasattr(method, "local_projector"):
-            trial.maps(names["encoder"], views)
+            trial.tokens(names["encoder"], views)
         for part in ("projector", "predictor"):
             trial.head(part, names[part])
         trial.pairs(names, views)
@@ -155,7 +181,7 @@ class _Trial:
         self.parts, self.device = parts, device
 
     def _on(self, view: View) -> View:
-        return View(torch.zeros(view.data.shape, device=self.device), view.modality, view.role)
+        return view.map(lambda x: torch.zeros(x.shape, device=self.device))
 
     def _run(self, what: str, call: Callable[[], T], hint: str = "") -> T:
         try:
@@ -170,7 +196,7 @@ class _Trial:
         encoder = self.parts["encoder"]
         convolutions = [module for module in encoder.modules() if isinstance(module, _CONVOLUTIONS)]
         for number, view in enumerate(_of_different_shapes(views)):
-            shape = tuple(view.data.shape)
+            shape = tuple(view.tensor.shape)
             hooks = [module.register_forward_pre_hook(_whole_patches(name, view)) for module in convolutions]
             for training in (True, False) if number == 0 else (True,):
                 call = partial(encode, encoder.train(training), self._on(view))
@@ -179,12 +205,12 @@ class _Trial:
             for hook in hooks:
                 hook.remove()
 
-    def maps(self, name: str, views: Sequence[View]) -> None:
-        """Try the encoder's feature maps."""
+    def tokens(self, name: str, views: Sequence[View]) -> None:
+        """Try the encoder's features of places."""
         encoder = self.parts["encoder"]
         for view in _of_different_shapes(views):
-            maps = self._run(f"encoder {name}: maps", partial(encoder.maps, self._on(view).data))
-            check_maps(f"encoder {name}", maps, SAMPLES, encoder.out_dim)
+            tokens = self._run(f"encoder {name}: tokens", partial(encoder.tokens, self._on(view)))
+            check_tokens(f"encoder {name}", tokens, SAMPLES, encoder.out_dim)
 
     def head(self, part: str, name: str) -> None:
         """Try a head on input of the width that the part before it states."""
@@ -215,13 +241,13 @@ class _Trial:
 
 
 def _of_different_shapes(views: Sequence[View]) -> list[View]:
-    return list({(tuple(view.data.shape), view.modality): view for view in reversed(views)}.values())[::-1]
+    return list({view.layout: view for view in reversed(views)}.values())[::-1]
 
 
 def _whole_patches(name: str, view: View) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     """Return a hook that makes sure that a convolution which cuts a view into patches leaves no border."""
     key = "views.local_size" if view.role == "local" else "views.size"
-    sides = view.data.shape[2:]
+    sides = view.tensor.shape[2:]
 
     def hook(module: Any, inputs: tuple[Tensor, ...]) -> None:
         padded = module.padding != "valid" and set(module.padding) != {0}
@@ -233,12 +259,3 @@ def _whole_patches(name: str, view: View) -> Callable[[nn.Module, tuple[Tensor, 
                 raise PartFailed(patches_left_over(key, side, patch, name))
 
     return hook
-
-
-def patches_left_over(key: str, side: int, patch: int, name: str) -> str:
-    """Return the sentence for views whose border an encoder of patches would not see."""
-    near = [str(size) for size in (side // patch * patch, (side // patch + 1) * patch) if size]
-    return (
-        f"{key}: {side} is no multiple of the patch size {patch}; use {' or '.join(near)} "
-        f"(encoder {name} would not see the border)."
-    )

@@ -7,41 +7,24 @@ train it, `method.after_step(progress)` being called once per optimizer step. `m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import Batch, View, encode
+from ssl_zoo.batch import Batch, StepOutput, View, encode, stack_alike
 from ssl_zoo.objectives.objective import Objective
 
 
-@dataclass
-class StepOutput:
-    """What a step gives.
-
-    Attributes:
-        loss: the scalar to minimise, the sum of `terms`.
-        terms: {name: weighted scalar}.
-        embeddings: z of every view, `(B, D)`, detached: what the collapse guard looks at.
-    """
-
-    loss: Tensor
-    terms: dict[str, Tensor]
-    embeddings: list[Tensor]
-
-
 def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
-    """Return z `(B, D_z)` of each view: one pass a view, or neighbouring views of one shape stacked in one pass.
+    """Return z `(B, D_z)` of each view: one pass per view, or neighbouring views of one layout stacked in one pass.
 
-    The projector then sees the views of all shapes in one pass, as in the code of SwAV and DINO.
+    The projector then sees the views of all layouts in one pass, as in the code of SwAV and DINO.
     """
     if not stack:
         return [projector(encode(encoder, view)) for view in views]
-    alike = [list(group) for _, group in groupby(views, key=lambda view: view.data.shape)]
-    stacked = [View(torch.cat([v.data for v in group]), group[0].modality, group[0].role) for group in alike]
-    return list(projector(torch.cat([encode(encoder, view) for view in stacked])).chunk(len(views)))
+    alike = [list(group) for _, group in groupby(views, key=lambda view: view.layout)]
+    return list(projector(torch.cat([encode(encoder, stack_alike(group)) for group in alike])).chunk(len(views)))
 
 
 class Branch(nn.Module):

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import Batch, View
+from ssl_zoo.batch import Batch, StepOutput, View
 from ssl_zoo.errors import UserError
-from ssl_zoo.methods.joint_embedding import Method, StepOutput
+from ssl_zoo.methods.joint_embedding import Method
 from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.pairing.view_pairs import Pairs
 
 Matched = list[tuple[Tensor, Tensor]]
+Tokens = tuple[Tensor, tuple[int, ...]]
 
 
 class LocalMethod(Method):
@@ -26,14 +27,14 @@ class LocalMethod(Method):
     embeddings of each place over the batch. Terms of both matchings are added.
 
     Args:
-        method: the comparison of whole views; its encoder has `maps(x) -> (B, D_h, H, W)`, whose mean is h.
+        method: the comparison of whole views; its encoder has `tokens(view)`, whose mean is h.
         local_projector: one place of a map, `(N, D_h)` -> `(N, D)`.
         local_objective: weighted terms over matched places.
         location_matches: pairs that are kept of those by location, in each direction; None for all, 0 for none.
         feature_matches: the same of those by embedding.
 
     Raises:
-        UserError: an encoder without maps.
+        UserError: an encoder without tokens.
     """
 
     def __init__(
@@ -47,30 +48,30 @@ class LocalMethod(Method):
         super().__init__(
             method.encoder, method.projector, method.predictor, method.target, method.pairing, method.objective
         )
-        if not callable(getattr(self.encoder, "maps", None)):
+        if not callable(getattr(self.encoder, "tokens", None)):
             raise UserError(
-                f"local: the encoder {type(self.encoder).__name__} gives no feature maps; "
-                "use resnet18, resnet34, resnet50, resnet101 or convnet."
+                f"local: the encoder {type(self.encoder).__name__} gives no features of places; use one with the "
+                "method tokens(view), such as resnet50."
             )
         self.local_projector, self.local_objective = local_projector, local_objective
         self.num_matches = {"location": location_matches, "feature": feature_matches}
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
-        maps = [self.encoder.maps(view.data) for view in batch.views]  # type: ignore[operator]
-        z = [self.projector(x.mean(dim=(2, 3))) for x in maps]
+        tokens = [self.encoder.tokens(view) for view in batch.views]  # type: ignore[operator]
+        z = [self.projector(x.mean(dim=1)) for x, _ in tokens]
         p = [self.predictor(x) for x in z]
         t = self.target(batch.views, z)
         terms = self.objective(self.pairing(p, t), z, batch.views)
-        terms |= self._local_terms(maps, batch.views)
+        terms |= self._local_terms(tokens, batch.views)
         return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z])
 
-    def _local_terms(self, maps: Sequence[Tensor], views: Sequence[View]) -> dict[str, Tensor]:
-        chosen = [i for i, view in enumerate(views) if view.role == "global"][:2]
-        if len(chosen) < 2 or any(views[i].geometry is None for i in chosen):
+    def _local_terms(self, tokens: Sequence[Tokens], views: Sequence[View]) -> dict[str, Tensor]:
+        chosen = [i for i, view in enumerate(views) if view.is_target][:2]
+        if len(chosen) < 2 or any("box" not in views[i].aux for i in chosen):
             raise UserError("local: places are matched between two global views that know where they were cut from.")
-        embedded = [self._embed(maps[i]) for i in chosen]
-        where = [centres(views[i].geometry, *maps[i].shape[2:]) for i in chosen]  # type: ignore[arg-type]
+        embedded = [self._embed(tokens[i][0]) for i in chosen]
+        where = [centres(views[i].aux["box"], tokens[i][1]) for i in chosen]
         terms: dict[str, Tensor] = {}
         for name, points in (("location", where), ("feature", [x.detach().float() for x in embedded])):
             if self.num_matches[name] != 0:
@@ -79,9 +80,8 @@ class LocalMethod(Method):
                     terms[f"{name}_{term}"] = value
         return terms
 
-    def _embed(self, maps: Tensor) -> Tensor:
-        """Return the local embeddings `(B, H * W, D)` of feature maps `(B, D_h, H, W)`."""
-        places = maps.flatten(2).transpose(1, 2)
+    def _embed(self, places: Tensor) -> Tensor:
+        """Return the local embeddings `(B, N, D)` of places `(B, N, D_h)`."""
         return self.local_projector(places.flatten(0, 1)).unflatten(0, places.shape[:2])
 
     def _compare(self, matched: Matched, view: View) -> dict[str, Tensor]:

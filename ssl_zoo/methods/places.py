@@ -1,30 +1,32 @@
-"""Places of a feature map: where they lie in the sample, and which place of one view matches which of another."""
+"""Places of a view: where they lie in the sample, and which place of one view matches which of another."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def centres(geometry: Tensor, height: int, width: int) -> Tensor:
-    """Return where the cells of a view's feature map lie in the sample.
+def centres(box: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return where the cells of a view's grid lie in the sample.
 
     Args:
-        geometry: of the view, `(B, 5)`: see `View`.
-        height: of the feature map, in cells.
-        width: of the feature map, in cells.
+        box: of the view, `(B, 3, d)`: see `View.aux`.
+        grid: cells along each of the d axes.
 
     Returns:
-        Vertical and horizontal position of the centre of each cell, row by row, as fractions of the sample,
-        `(B, height * width, 2)`; the mirror image of a flipped view is undone.
+        Positions of the centres along each axis, as fractions of the sample, in the order of the flattened grid,
+        `(B, N, d)`; mirrored axes are undone.
     """
-    top, left, tall, wide, flipped = (x[:, None] for x in geometry.float().unbind(dim=1))
-    down = (torch.arange(height, device=geometry.device) + 0.5) / height
-    right = (torch.arange(width, device=geometry.device) + 0.5) / width
-    right = torch.where(flipped > 0.5, 1 - right, right)  # (B, width)
-    y = (top + tall * down)[:, :, None].expand(-1, -1, width)
-    x = (left + wide * right)[:, None, :].expand(-1, height, -1)
-    return torch.stack([y, x], dim=-1).flatten(1, 2)
+    along = []
+    for axis, num in enumerate(grid):
+        start, extent, mirrored = (x[:, None] for x in box[:, :, axis].float().unbind(dim=1))
+        centre = (torch.arange(num, device=box.device) + 0.5) / num
+        centre = torch.where(mirrored > 0.5, 1 - centre, centre)  # (B, num)
+        shape = [-1, *(num if other == axis else 1 for other in range(len(grid)))]
+        along.append((start + extent * centre).view(shape).expand(-1, *grid))
+    return torch.stack(along, dim=-1).flatten(1, -2)
 
 
 def match(ours: Tensor, theirs: Tensor, num: int | None = None) -> tuple[Tensor, Tensor]:

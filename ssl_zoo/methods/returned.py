@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,15 +40,18 @@ def check_features(who: str, value: Any, batch: int, width: int, given: str = ""
     raise PartFailed(f"{who}: returned {_sides(shape)}{given}, {wanted}; {_advice_on_shape(shape, batch, width)}.")
 
 
-def check_maps(who: str, value: Any, batch: int, width: int) -> None:
-    """Make sure that an encoder's `maps` returned feature maps `(B, width, H, W)`.
+def check_tokens(who: str, value: Any, batch: int, width: int) -> None:
+    """Make sure that an encoder's `tokens` returned features of places `(B, N, width)` and their grid.
 
     Raises:
         PartFailed: it returned something else.
     """
-    got = _sides(tuple(value.shape)) if isinstance(value, Tensor) else _kind(value)
-    if not isinstance(value, Tensor) or value.ndim != 4 or tuple(value.shape[:2]) != (batch, width):
-        raise PartFailed(f"{who}: its maps returned {got}, not feature maps (B, {width}, H, W).")
+    wanted = f"not features of places (B, N, {width}) with their grid, whose product is N"
+    if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[0], Tensor):
+        raise PartFailed(f"{who}: its tokens returned {_kind(value)}, {wanted}.")
+    shape, grid = tuple(value[0].shape), tuple(value[1])
+    if shape != (batch, math.prod(grid), width):
+        raise PartFailed(f"{who}: its tokens returned {_sides(shape)} with the grid {grid}, {wanted}.")
 
 
 def _sides(shape: tuple[int, ...]) -> str:

@@ -76,7 +76,7 @@ class Objective(nn.Module):
                 if term.takes == "pair":
                     value = pairs.scale * sum(term(see(p), see(t)) for p, t in pairs.pairs)
                 else:
-                    chosen = [x for x, v in zip(z, views, strict=True) if term.takes == "set" or v.role == "global"]
+                    chosen = [x for x, v in zip(z, views, strict=True) if term.takes == "set" or v.is_target]
                     value = term([see(x) for x in chosen])
                 values[name] = self.weights[name] * value
             return values

@@ -18,6 +18,7 @@ from ssl_zoo.recipe import plain_yaml
 from ssl_zoo.recipe.explain import explain, short
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.overrides import put, split
+from ssl_zoo.recipe.resolve import modality_of, resolve
 
 
 class Experiment(BaseModel):
@@ -203,6 +204,7 @@ def _find_source(raw: dict[str, Any]) -> None:
         raw["data"] = {"source": raw["data"]}
     data = raw.get("data")
     if isinstance(data, dict) and isinstance(data.get("source"), str):
-        from ssl_zoo.recipe.resolve import resolve
-
-        data["source"] = resolve(data["source"])
+        views = raw.get("views")
+        name = views.get("name") if isinstance(views, dict) else views
+        if isinstance(name, str):  # else the validation says what is wrong
+            data["source"] = resolve(data["source"], modality_of(name))

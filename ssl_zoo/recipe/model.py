@@ -28,6 +28,7 @@ from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.recipe.explain import explain, explain_option, short
+from ssl_zoo.recipe.resolve import modality_of
 
 DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
 
@@ -133,9 +134,10 @@ def _off(value: Any) -> Any:
 
 
 class Data(Frozen):
-    """Where the samples come from and how they are read."""
+    """Where the samples come from and how they are read; `decode` has the options of the views' modality."""
 
     source: Source | None = None
+    decode: dict[str, Any] = Field(default_factory=dict)
     cache: Literal["auto", "memory", "none"] = "auto"
     on_error: Literal["raise", "skip"] = "raise"
     bad_budget: Annotated[float, Field(ge=0, le=1)] = 0.001
@@ -244,6 +246,22 @@ class Recipe(Frozen):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     guard: Guard = Guard()
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _decodes(self) -> Recipe:
+        """Check the options of the modality and fill in their defaults."""
+        name = modality_of(self.views.name)
+        if name not in registry.names("modality"):
+            if self.data.decode:
+                raise ValueError(f"data.decode: the modality {name!r} has no options; leave it out.")
+            return self
+        try:
+            options = registry.validate("modality", name, self.data.decode).model_dump(mode="json")
+        except ValidationError as error:
+            raise ValueError(f"data.decode.{explain_option(error, 'modality', name)}") from None
+        if options == self.data.decode:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"decode": options})})
 
     def dump(self) -> dict[str, Any]:
         """Return the recipe as plain data: what YAML and JSON can hold."""

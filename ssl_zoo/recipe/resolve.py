@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ssl_zoo import registry
+from ssl_zoo.batch import InputSpec, ViewSpec
+from ssl_zoo.data.source import Modality, Source
 from ssl_zoo.errors import UserError, suggest
 
 
-def resolve(text: str) -> dict[str, str]:
+def resolve(text: str, modality: str) -> dict[str, str]:
     """Return the source that a text means, as a recipe writes it.
 
     Args:
         text: a registered name (`digits`, `torchvision/CIFAR10`), or the path of a file or folder, for which the source
             that recognises it is found. A name wins over a path; `./digits` is the path.
+        modality: of the recipe's views. Sources of another one are not asked.
 
     Returns:
         `{"name": ...}`, with `"path"` for a path.
@@ -29,9 +34,84 @@ def resolve(text: str) -> dict[str, str]:
         return {"name": text}
     if not path.exists():
         raise UserError(f"--data {text}: no such file or folder, and no source of that name{suggest(text, names)}")
-    readers = {entry.name: getattr(entry.factory, "matches", None) for entry in registry.entries("source")}
-    for name, matches in readers.items():
-        if matches is not None and matches(path):
+    readers: dict[str, Any] = {
+        entry.name: entry.factory for entry in registry.entries("source") if _reads_paths(entry, modality)
+    }
+    kind = modality_class(modality)
+    for name, source in readers.items():
+        if source.matches(path, kind):
             return {"name": name, "path": str(path)}
-    known = ", ".join(name for name, matches in readers.items() if matches is not None)
-    raise UserError(f"--data {text}: no source reads such a file; those that read paths are: {known}.")
+    raise UserError(
+        f"--data {text}: no source reads it as data of the modality {modality!r}; those that read paths are: "
+        f"{', '.join(readers)}."
+    )
+
+
+def _reads_paths(entry: registry.Entry, modality: str) -> bool:
+    """Return whether a source reads paths, and is of the modality or of any."""
+    return hasattr(entry.factory, "matches") and getattr(entry.factory, "modality", modality) == modality
+
+
+def modality_class(name: str) -> type[Modality]:
+    """Return the registered modality of a name; views of an unregistered one are of plain tensors."""
+    if name not in registry.names("modality"):
+        return Modality
+    found: Any = registry.find("modality", name)[0].factory
+    return found
+
+
+def modality_of(views: str) -> str:
+    """Return the modality that a registered view policy makes views of.
+
+    Raises:
+        UserError: there is no such policy, or it does not state its modality.
+    """
+    stated = getattr(registry.find("views", views)[0].factory, "modality", None)
+    if not isinstance(stated, str):
+        raise registry.PartFailed(f"views {views!r}: must have the class attribute modality, a word.")
+    return stated
+
+
+def open_source(
+    text: str, overrides: Sequence[str], channels: int, modality: str | None = None
+) -> tuple[Source, Modality]:
+    """Open a source without a recipe: what `ssl-zoo data check` calls.
+
+    Args:
+        text: as in `resolve`.
+        overrides: KEY=VALUE on `data.source` and `data.decode`.
+        channels: that samples are read with.
+        modality: of the data; None takes the one modality that reads files, or the one of the source.
+
+    Raises:
+        UserError: another override, data that cannot be read, or a modality that is not clear.
+    """
+    from ssl_zoo.recipe.overrides import split
+
+    name = modality if modality is not None else _only_modality(text)
+    options: dict[str, dict[str, Any]] = {"source": {**resolve(text, name)}, "decode": {}}
+    for override in overrides:
+        key, value = split(override)
+        section, _, option = key.removeprefix("data.").partition(".")
+        if not key.startswith("data.") or section not in options or not option or "." in option:
+            raise UserError(
+                f"-s {override}: data check takes options of data.source and data.decode only: "
+                "-s data.source.OPTION=VALUE."
+            )
+        options[section][option] = value
+    spec = InputSpec(name, (ViewSpec("global", (channels,)),))
+    kind = registry.build("modality", name, options["decode"], spec=spec)
+    source = options["source"]
+    return registry.build("source", source.pop("name"), source, modality=kind), kind
+
+
+def _only_modality(text: str) -> str:
+    """Return the modality of a source, or of files."""
+    if text in registry.names("source"):
+        stated = getattr(registry.find("source", text)[0].factory, "modality", None)
+        if stated is not None:
+            return stated
+    reads = [name for name in registry.names("modality") if modality_class(name).extensions]
+    if len(reads) != 1:
+        raise UserError(f"data check: several modalities read files ({', '.join(reads)}); give --modality.")
+    return reads[0]

@@ -8,16 +8,17 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from ssl_zoo import registry
+from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build_views
 from ssl_zoo.methods.contract import without_memory
@@ -30,20 +31,39 @@ LARGEST_CARD = 2**16
 """Bytes; a card has about a thousand."""
 
 
-class Input(BaseModel):
-    """What an encoder takes, as its card says it."""
+class ViewInput(BaseModel):
+    """One view in a card."""
 
     model_config = ConfigDict(strict=True)
-    size: Annotated[int, Field(ge=1)] | None
+    role: str
+    shape: list[Annotated[int, Field(ge=1)]]
+    is_target: bool
+
+
+class Input(BaseModel):
+    """Input of an encoder in a card: an `InputSpec`."""
+
+    model_config = ConfigDict(strict=True)
+    modality: str
+    views: Annotated[list[ViewInput], Field(min_length=1)]
+    mean: list[float] | None
+    std: list[float] | None
 
 
 class Card(BaseModel):
-    """What is read of a card; the rest is for people."""
+    """The part of a card that is read; the rest is for people."""
 
     model_config = ConfigDict(strict=True)
     encoder: dict[str, Any]
     input: Input
     sha256: str | None = None  # cards had none at first
+
+    @property
+    def spec(self) -> InputSpec:
+        """The views that the encoder was built for."""
+        views = tuple(ViewSpec(view.role, tuple(view.shape), view.is_target) for view in self.input.views)
+        mean, std = (None if each is None else tuple(each) for each in (self.input.mean, self.input.std))
+        return InputSpec(self.input.modality, views, mean, std)
 
 
 def save_encoder(
@@ -110,17 +130,10 @@ def _write(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def _card(encoder: Any, recipe: Recipe, steps: int, environment: dict[str, Any]) -> dict[str, Any]:
-    policy: Any = build_views(recipe, encoder)
     return {
         "encoder": recipe.encoder.plain(),
         "views": recipe.views.plain(),
-        "input": {
-            "modality": policy.modality,
-            "channels": encoder.in_channels,
-            "size": recipe.views.options.get("size"),
-            "mean": _each_channel(getattr(policy, "mean", None)),
-            "std": _each_channel(getattr(policy, "std", None)),
-        },
+        "input": asdict(build_views(recipe).spec),
         "out_dim": encoder.out_dim,
         "branch": "online",
         "method": recipe.method,
@@ -129,13 +142,6 @@ def _card(encoder: Any, recipe: Recipe, steps: int, environment: dict[str, Any])
         "steps": steps,
         "environment": environment,
     }
-
-
-def _each_channel(statistic: Any) -> list[float] | None:
-    """Return what the views subtract from or divide by, a number a channel: the shortest that are these float32."""
-    if not isinstance(statistic, Tensor):
-        return None
-    return [float(str(value)) for value in statistic.detach().cpu().float().flatten().numpy().astype(np.float32)]
 
 
 def _checksum(path: Path) -> str:
@@ -198,7 +204,8 @@ def load_encoder(run: str | Path) -> nn.Module:
         run: a run folder that has finished, or any folder with `encoder.safetensors` and `encoder.json`.
 
     Returns:
-        A module that maps `(B, C, H, W)` floats, normalised as the card says, to `(B, out_dim)`.
+        A module that maps plain samples, such as `(B, C, H, W)` floats, normalised as the card states, to
+        `(B, out_dim)`.
 
     Raises:
         UserError: the folder holds no encoder, or weights that do not belong to the card, were damaged, or are not
@@ -224,7 +231,7 @@ def load_encoder(run: str | Path) -> nn.Module:
         raise
 
     def build() -> nn.Module:
-        return registry.build("encoder", name, part, size=card.input.size)
+        return registry.build("encoder", name, part, spec=card.spec)
 
     _check_fit(folder.encoder, without_memory(build), shapes)  # before memory is asked for
     encoder, weights = build(), read_tensors(folder.encoder)

@@ -58,10 +58,10 @@ class EMA(nn.Module):
 
     def forward(self, views: Sequence[View], z: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the target network's embeddings `(B, D)` of the global views."""
-        seen = [view for view in views if view.role == "global"]
+        seen = [view for view in views if view.is_target]
         with torch.no_grad():
             targets = iter(self.network(seen))
-        return [next(targets) if view.role == "global" else None for view in views]
+        return [next(targets) if view.is_target else None for view in views]
 
     def tau(self, progress: float) -> float:
         """Return the rate at a progress in [0, 1]."""

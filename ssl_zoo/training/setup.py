@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
-from ssl_zoo.batch import Batch, View
+from ssl_zoo.batch import Batch
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
-from ssl_zoo.data.loader import Policy
 from ssl_zoo.data.preview import some_views
+from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed import collectives
 from ssl_zoo.distributed.launch import Crew
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
-from ssl_zoo.methods.build import build, build_views, part_names
-from ssl_zoo.methods.contract import SAMPLES, try_method, views_of
+from ssl_zoo.methods.build import build, build_modality, build_views
+from ssl_zoo.methods.contract import SAMPLES, check_views
 from ssl_zoo.methods.joint_embedding import Method
 from ssl_zoo.optim.over_time import plan
 from ssl_zoo.optim.param_groups import parameter_groups
@@ -37,28 +37,34 @@ class OpenData:
         train: the split to train on.
         test: the split to evaluate on, if the source has one.
         bad: what could not be read, name -> reason.
+        modality: of the samples.
         notes: sentences of the source about what was left out, and how the data were understood.
     """
 
     train: Split
     test: Split | None
     bad: dict[str, str]
+    modality: Modality
     notes: tuple[str, ...] = ()
 
 
-def open_data(recipe: Recipe, channels: int) -> OpenData:
+def open_data(recipe: Recipe, modality: Modality) -> OpenData:
     """Open the data of a recipe, decoded into memory where it fits.
+
+    Args:
+        recipe: a validated recipe.
+        modality: of its views.
 
     Raises:
         UserError: the recipe names no data, or they cannot be read.
     """
     if recipe.data.source is None:
         raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
-    source = registry.build("source", recipe.data.source.name, recipe.data.source.options, channels=channels)
+    source = registry.build("source", recipe.data.source.name, recipe.data.source.options, modality=modality)
     options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
     splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
-    bad = {name: reason for split in splits.values() for name, reason in getattr(split, "bad", {}).items()}
-    return OpenData(splits["train"], splits.get("test"), bad, tuple(getattr(source, "notes", ())))
+    bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
+    return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(source.notes))
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Run:
     crew: Crew
     data: OpenData
     reading: Reading
-    policy: nn.Module
+    policy: ViewPolicy
     loader: Loader
     trainer: Trainer
 
@@ -102,16 +108,17 @@ def assemble(
     _check_batch(recipe, method)
     _prepare(recipe, method.encoder)
     groups = parameter_groups(method, recipe.training.groups)
-    policy = build_views(recipe, method.encoder)
-    data = open_data(recipe, cast(int, policy.channels))
-    try_on_data(recipe, method, policy, data.train)
+    policy = build_views(recipe)
+    data = open_data(recipe, build_modality(recipe, policy.spec))
+    if crew.size == 1:
+        check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     settings, device = recipe.training, crew.fabric.device
     share = settings.batch_size // settings.accumulate // crew.size
-    reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers, share)
+    reading = choose_reading(data.train, policy, recipe.data.num_workers, share)
     samples = _near(data.train, device, reading.num_workers)
     loader = Loader(
         samples,
-        cast(Policy, policy),
+        policy,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         seed=recipe.seed,
@@ -124,21 +131,6 @@ def assemble(
     )
     trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
     return Run(recipe, folder, hardware, crew, data, reading, policy, loader, trainer)
-
-
-def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split) -> None:
-    """Try the parts on views of real samples, where the policy did not say what views it makes before there were any.
-
-    Raises:
-        PartFailed: a part does not keep its contract.
-    """
-    if views_of(policy) or collectives.num_processes() > 1:
-        return
-    views = some_views(split, policy, recipe.seed, SAMPLES)[1]
-    if not isinstance(views, list) or not all(isinstance(view, View) for view in views):
-        raise registry.PartFailed(f"views {recipe.views.name}: must return a list of ssl_zoo.View.")
-    alike = [View(torch.empty(SAMPLES, *v.data.shape[1:], device="meta"), v.modality, v.role) for v in views]
-    try_method(method, part_names(recipe), alike)
 
 
 def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
@@ -180,7 +172,7 @@ def _trainer(
     crew: Crew,
     method: Method,
     groups: list[Any],
-    policy: nn.Module,
+    policy: ViewPolicy,
     steps_per_epoch: int,
 ) -> Trainer:
     settings, fabric = recipe.training, crew.fabric

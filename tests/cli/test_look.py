@@ -100,7 +100,7 @@ def test_views_of_colour_images_show_their_colours(cli, tiny, tmp_path):
     (tmp_path / "images").mkdir()
     for i, colour in enumerate([(250, 10, 10), (10, 250, 10), (10, 10, 250)]):
         Image.new("RGB", (20 + i, 16), colour).save(tmp_path / "images" / f"{i}.png")
-    plain = ("-s", "encoder.in_channels=3", "-s", "views.jitter=0")
+    plain = ("-s", "views.channels=3", "-s", "views.jitter=0")
     result = cli("views", tiny, "--data", "images", *plain)
     assert result.exit_code == 0, result.output
     picture = grid(tmp_path / "views.png")

@@ -12,7 +12,7 @@ from ssl_zoo.report.table import summary_table
 
 SMALL = (
     "data={source: {name: digits, placements: 1}, num_workers: 0}",
-    "encoder={name: convnet, widths: [4, 8], in_channels: 1}",
+    "encoder={name: convnet, widths: [4, 8]}",
     "projector.dims=[16, 16]",
     "views={name: augment, size: 12, flip: 0, jitter: 0, grey: 0, blur: 0, solarise: 0, mean: [0.5], std: [0.5]}",
     "training={batch_size: 64, base_lr: 0.02, lr_scaling: none, optimizer: sgd, groups: []}",

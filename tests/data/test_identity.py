@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.data import MemorySplit, Split, Strings, load
 from ssl_zoo.data.identity import check_identity, identity
 from ssl_zoo.errors import UserError
+from tests.tiny import image_source
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_split(path: Path) -> Split:
-    return registry.build("source", "folder", {"path": str(path)}, channels=1).split("train")
+    return image_source("folder", 1, path=str(path)).split("train")
 
 
 def test_a_moved_folder_is_the_same_in_memory_or_not(folder: Path) -> None:

@@ -47,7 +47,7 @@ class Photos:
 
 
 def policy(name: str = "augment", **options) -> nn.Module:
-    return registry.build("views", name, {"size": 16, **options}, channels=3)
+    return registry.build("views", name, {"size": 16, **options})
 
 
 class Flat(nn.Module):

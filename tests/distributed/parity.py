@@ -34,7 +34,7 @@ Found = dict[str, Any]
 class SmoothEncoder(nn.Module):
     """Convolutions with BatchNorm, `(B, 3, H, W)` -> `(B, 6)`, without kinks, at which rounding decides a gradient."""
 
-    in_channels, out_dim = 3, 6
+    out_dim = 6
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,15 +67,17 @@ def whole_batch(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
     for role, size in shapes:
         data = samples[:, :, :size, :size] + 0.5 * torch.randn(BATCH, 3, size, size, generator=g, dtype=torch.float64)
         geometry = torch.rand(BATCH, 5, generator=g) * 0.4 + torch.tensor([0.0, 0.0, 0.4, 0.4, 0.0])
-        geometry[:, 4] = (geometry[:, 4] > 0.2).float()
-        views.append(View(data.to(dtype), role=role, geometry=geometry))
+        flipped = (geometry[:, 4] > 0.2).float()
+        mirrored = torch.stack([torch.zeros(BATCH), flipped], dim=1)
+        box = torch.stack([geometry[:, :2], geometry[:, 2:4], mirrored], dim=1)
+        views.append(View(data.to(dtype), role=role, is_target=role == "global", aux={"box": box}))
     return Batch(views)
 
 
 def shard(batch: Batch, rank: int, size: int) -> Batch:
     """Return one process's part of a batch."""
     rows = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
-    return Batch([View(v.data[rows], v.modality, v.role, v.geometry[rows]) for v in batch.views])
+    return Batch([view.map(lambda x: x[rows]) for view in batch.views])
 
 
 def train_a_little(recipe: Recipe, dtype: torch.dtype, rank: int, size: int) -> Found:

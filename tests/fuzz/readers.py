@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.fuzz.mutate import damaged, exchanged
+from tests.tiny import image_source
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,9 @@ _FORMATS = {"png": "PNG", "jpg": "JPEG", "tif": "TIFF", "gif": "GIF", "bmp": "BM
 
 def _source(name: str) -> Callable[[Path], None]:
     def read(path: Path) -> None:
-        from ssl_zoo import registry
         from ssl_zoo.data import check_source
 
-        source = registry.build("source", name, {"path": str(path)}, channels=3)
+        source = image_source(name, path=str(path))
         for split in source.splits:
             check_source(source.split(split))
 

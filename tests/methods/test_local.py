@@ -11,7 +11,7 @@ from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.recipe.load import load_recipe
 
 SMALL = (
-    "encoder={name: convnet, widths: [4, 6], in_channels: 3}", "projector.dims=[8, 8]", "local.projector.dims=[5, 5]",
+    "encoder={name: convnet, widths: [4, 6]}", "projector.dims=[8, 8]", "local.projector.dims=[5, 5]",
     "local.location_matches=3",
 )  # fmt: skip
 

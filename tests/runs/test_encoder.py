@@ -20,8 +20,8 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.trainer import TrainingFailed
 
 ENCODERS = {
-    "convnet": "encoder={name: convnet, widths: [4, 8], in_channels: 2}",
-    "resnet18": "encoder={name: resnet18, stem: small, width: 0.05, in_channels: 2}",
+    "convnet": "encoder={name: convnet, widths: [4, 8]}",
+    "resnet18": "encoder={name: resnet18, stem: small, width: 0.05}",
 }
 
 GREY = ("views.grey=0", "views.saturation=0", "views.hue=0")
@@ -247,7 +247,7 @@ def test_numbers_out_of_range_ask_for_no_memory(tmp_path, key, value, words):
 
 def test_the_card_of_grey_images_states_what_the_views_subtract(tmp_path):
     for views, size in (("augment", "views.size=12"), ("multi_crop", "views.local_size=8")):
-        options = ["encoder={name: convnet, widths: [4, 8], in_channels: 1}", f"views={views}", "views.size=12", size]
+        options = ["encoder={name: convnet, widths: [4, 8]}", f"views={views}", "views.size=12", size]
         recipe = load_recipe("simsiam", [*options, *GREY])
         folder = RunFolder(tmp_path / views)
         folder.path.mkdir()

@@ -22,7 +22,7 @@ def short_run(**training: Any) -> Recipe:
 
     raw = small("simsiam").dump()
     views = {"name": "augment", "size": 8, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "mean": [0.5], "std": [0.5]}
-    raw |= {"encoder": {"name": "convnet", "widths": [4], "in_channels": 1}, "views": views}
+    raw |= {"encoder": {"name": "convnet", "widths": [4]}, "views": views}
     raw["data"] = {"source": {"name": "digits", "placements": 1}, "num_workers": 0}
     raw["evaluation"] = {"protocols": ["label_free"], "limit": 20, "baselines": False}
     raw["training"] |= {"batch_size": 16, "max_steps": 3, "log_every": 1, "checkpoint_minutes": 1e-9, **training}

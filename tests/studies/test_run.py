@@ -18,7 +18,7 @@ EXPERIMENT = {
     "method": "simsiam",
     "data": "digits",
     "set": {
-        "encoder": {"name": "convnet", "widths": [4, 8], "in_channels": 1},
+        "encoder": {"name": "convnet", "widths": [4, 8]},
         "projector.dims": [8, 8],
         "predictor.dims": [4, 8],
         "views": {"name": "augment", "size": 12, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "mean": [0.5], "std": [0.5]},

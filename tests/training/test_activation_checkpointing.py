@@ -73,7 +73,7 @@ def test_an_encoder_without_blocks_is_refused():
 
 
 def test_a_run_is_the_same_with_and_without(tmp_path):
-    sets = ["encoder=resnet18", "encoder.width=0.125", "encoder.stem=small", "encoder.in_channels=1", "views.size=16",
+    sets = ["encoder=resnet18", "encoder.width=0.125", "encoder.stem=small", "views.channels=1", "views.size=16",
             "views.grey=0", "training.batch_size=16", "training.max_steps=3", "projector.dims=[8, 8]",
             "predictor.dims=[4, 8]", "evaluation.protocols=[]"]  # fmt: skip
     states = []

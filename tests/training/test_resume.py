@@ -63,7 +63,7 @@ def recipe_of(method: str, workers: int) -> Recipe:
     """A short run of a small version, on few digits, so that an epoch is 3 steps."""
     raw = small(method).dump()
     views = {"name": "augment", "size": 12, "mean": [0.5], "std": [0.5], "blur": 0.2, "solarise": 0.1}
-    raw |= {"encoder": {"name": "convnet", "widths": [4, 6], "in_channels": 1}, "views": views}
+    raw |= {"encoder": {"name": "convnet", "widths": [4, 6]}, "views": views}
     raw["data"] = {"source": {"name": "digits", "placements": 1}, "num_workers": workers}
     raw["evaluation"] = {"protocols": ["label_free"], "limit": 50, "baselines": False}
     raw["training"] |= {"batch_size": 400, "max_steps": 2 * HALF, "log_every": 1, "accumulate": 2}

@@ -121,6 +121,6 @@ class Sieve:
             )
         if self._num_hidden:
             yield (
-                f"{where}: hidden files are left out although they end as images do: {self._num_hidden}, "
+                f"{where}: hidden files are left out although they end like the others: {self._num_hidden}, "
                 f"for example {shown_name(self._hidden)}."
             )

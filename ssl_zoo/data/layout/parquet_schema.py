@@ -77,9 +77,7 @@ def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None) 
             _check_claims(path, file.metadata, found[0])
     if not found:
         shown = short(", ".join(f"{field.name} ({field.type})" for field in schema))
-        raise UserError(
-            f"{path} has no column {' or '.join(samples)} with the bytes of images; its columns are {shown}."
-        )
+        raise UserError(f"{path} has no column {' or '.join(samples)} with encoded samples; its columns are {shown}.")
     features = _features(schema.metadata)
     others: tuple[str, ...] = ()
     if label == "auto":

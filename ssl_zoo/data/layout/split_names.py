@@ -161,7 +161,7 @@ def _asked(
                     break
             else:
                 known = {"/".join(each[: len(root) + 1]) for each in parted}
-                raise UserError(f"data.source.splits: {where} has no images in {name!r}{suggest(name, known)}")
+                raise UserError(f"data.source.splits: {where} has no files in {name!r}{suggest(name, known)}")
             if part.pattern in taken:
                 raise UserError(f"data.source.splits: {name!r} is named for {taken[part.pattern]} and for {split}.")
             taken[part.pattern] = split
@@ -260,7 +260,7 @@ def _read_as(found: Mapping[str, str], where: str) -> str | None:
 
 
 def _spare(tops: Mapping[str, int], found: Mapping[str, str], where: str) -> str | None:
-    """Return a sentence about the images in none of the splits."""
+    """Return a sentence about the files in none of the splits."""
     outside = Counter(
         {f"{top}/" if top else "no folder": num for top, num in tops.items() if top not in found.values()}
     )
@@ -272,7 +272,7 @@ def _spare(tops: Mapping[str, int], found: Mapping[str, str], where: str) -> str
     if spare:
         rest = {role: top for role, top in found.items() if role != "train"}
         advice = f"; to train on all: {option({'train': [found['train'], *spare], **rest})}"
-    return f"{where}: {files(outside.total(), 'image')} outside {used} are not used: {some(outside)}{advice}."
+    return f"{where}: {files(outside.total())} outside {used} are not used: {some(outside)}{advice}."
 
 
 def _names(tops: Sequence[str]) -> str:

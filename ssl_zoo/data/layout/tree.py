@@ -138,7 +138,7 @@ def _groups(paths: list[str], splits: Splits, where: str) -> tuple[dict[str, _Gr
     outside = sum(num for folder, num in folders.items() if place[folder] is None)
     if outside and not any(" outside " in note for note in notes):
         example = next(path for path in paths if place[path.rpartition("/")[0]] is None)
-        notes.append(f"{where}: {files(outside, 'image')} in no split, not used; for example {shown_name(example)}.")
+        notes.append(f"{where}: {files(outside)} in no split, not used; for example {shown_name(example)}.")
     if "test" not in groups and "val" in groups:
         groups["test"] = groups.pop("val")
         notes.append(f"{where}: there is no test split, so val is used for it.")
@@ -184,7 +184,7 @@ def _nearly(name: str, group: _Group, labelled: set[Part], where: str) -> Iterat
             continue
         stray = np.flatnonzero(np.frombuffer(group.place, np.int64) == group.folders[part, ""])
         yield (
-            f"{where}: {name} has no labels, since {len(stray)} of {files(len(group.files), 'image')} "
+            f"{where}: {name} has no labels, since {len(stray)} of {files(len(group.files))} "
             f"{'lies' if len(stray) == 1 else 'lie'} in no folder of a class; for example "
             f"{shown_name(group.files[int(stray[0])])}."
         )

@@ -12,12 +12,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
+from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.registry import register
 
 Block = type[BasicBlock] | type[Bottleneck]
 Stem = Literal["imagenet", "small"]
 Width = Annotated[float, Field(gt=0)]
-Channels = Annotated[int, Field(ge=1)]
 
 
 class ResNet(nn.Module):
@@ -60,7 +60,7 @@ class ResNet(nn.Module):
             self.add_module(f"layer{number + 1}", stage)
             inputs = channels * block.expansion
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.in_channels, self.out_dim = in_channels, inputs
+        self.out_dim = inputs
         self._initialise(zero_init_residual)
 
     def _initialise(self, zero_init_residual: bool) -> None:
@@ -71,14 +71,19 @@ class ResNet(nn.Module):
             elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
 
-    def maps(self, x: Tensor) -> Tensor:
-        """Return the feature maps `(B, out_dim, H', W')` of images; their mean over the places is the features."""
+    def _maps(self, x: Tensor) -> Tensor:
+        """Return the feature maps `(B, out_dim, H', W')`."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
+    def tokens(self, view: View) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the features of places `(B, N, out_dim)` and their grid (H', W'); their mean is the features."""
+        maps = self._maps(view.tensor)
+        return maps.flatten(2).transpose(1, 2), tuple(maps.shape[2:])
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the features `(B, out_dim)` of images `(B, C, H, W)`."""
-        return self.avgpool(self.maps(x)).flatten(1)
+        return self.avgpool(self._maps(x)).flatten(1)
 
 
 def _stage(block: Block, inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
@@ -92,37 +97,52 @@ def _stage(block: Block, inputs: int, planes: int, depth: int, stride: int) -> n
 
 @register("encoder", "resnet18")
 def resnet18(
-    *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
+    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
 ) -> ResNet:
     """ResNet-18, 512 features: see `ResNet` for the options."""
     return ResNet(
-        BasicBlock, (2, 2, 2, 2), stem=stem, width=width, in_channels=in_channels, zero_init_residual=zero_init_residual
+        BasicBlock,
+        (2, 2, 2, 2),
+        stem=stem,
+        width=width,
+        in_channels=spec.channels,
+        zero_init_residual=zero_init_residual,
     )
 
 
 @register("encoder", "resnet34")
 def resnet34(
-    *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
+    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
 ) -> ResNet:
     """ResNet-34, 512 features: see `ResNet` for the options."""
     return ResNet(
-        BasicBlock, (3, 4, 6, 3), stem=stem, width=width, in_channels=in_channels, zero_init_residual=zero_init_residual
+        BasicBlock,
+        (3, 4, 6, 3),
+        stem=stem,
+        width=width,
+        in_channels=spec.channels,
+        zero_init_residual=zero_init_residual,
     )
 
 
 @register("encoder", "resnet50")
 def resnet50(
-    *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
+    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
 ) -> ResNet:
     """ResNet-50, 2048 features: see `ResNet` for the options."""
     return ResNet(
-        Bottleneck, (3, 4, 6, 3), stem=stem, width=width, in_channels=in_channels, zero_init_residual=zero_init_residual
+        Bottleneck,
+        (3, 4, 6, 3),
+        stem=stem,
+        width=width,
+        in_channels=spec.channels,
+        zero_init_residual=zero_init_residual,
     )
 
 
 @register("encoder", "resnet101")
 def resnet101(
-    *, stem: Stem = "imagenet", width: Width = 1.0, in_channels: Channels = 3, zero_init_residual: bool = False
+    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
 ) -> ResNet:
     """ResNet-101, 2048 features: see `ResNet` for the options."""
     return ResNet(
@@ -130,6 +150,6 @@ def resnet101(
         (3, 4, 23, 3),
         stem=stem,
         width=width,
-        in_channels=in_channels,
+        in_channels=spec.channels,
         zero_init_residual=zero_init_residual,
     )

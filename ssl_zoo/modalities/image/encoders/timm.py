@@ -9,19 +9,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ssl_zoo.batch import InputSpec
 from ssl_zoo.blame import told
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.methods.contract import patches_left_over
+from ssl_zoo.modalities.patches import patches_left_over
 from ssl_zoo.registry import PartFailed, register
 
 
 @register("encoder", "timm/*")
 def timm_encoder(
     model: str,
-    size: int | None = None,
-    local_size: int | None = None,
+    spec: InputSpec,
     *,
-    in_channels: Annotated[int, Field(ge=1)] = 3,
     drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None,
 ) -> nn.Module:
     """A timm model without its classifier, untrained: `(B, C, H, W)` -> its pooled features `(B, out_dim)`.
@@ -30,9 +29,7 @@ def timm_encoder(
 
     Args:
         model: timm's name of it.
-        size: height and width of the views; models of a fixed input size are built for it. None: timm's own.
-        local_size: height and width of local views, where there are any; such models must then take both sizes.
-        in_channels: of the images.
+        spec: of the views. Models of a fixed input size are built for theirs, and to take those of local views too.
         drop_path: rate of stochastic depth, for models that have it; None keeps timm's default.
 
     Raises:
@@ -40,29 +37,34 @@ def timm_encoder(
     """
     import timm
 
+    size, local = (_side(spec.sides_of(role)) for role in ("global", "local"))
     if not timm.is_model(model):
         raise UserError(f"encoder 'timm/{model}': timm has no such model{_nearest(model, timm.list_models())}")
     options: dict[str, Any] = {} if drop_path is None else {"drop_path_rate": drop_path}
     config = timm.get_pretrained_cfg(model)
     if size is not None and config is not None and config.fixed_input_size:
         options["img_size"] = size
-        if local_size not in (None, size):
+        if local not in (None, size):
             options["dynamic_img_size"] = True
     try:
-        made: Any = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_channels, **options)
+        made: Any = timm.create_model(model, pretrained=False, num_classes=0, in_chans=spec.channels, **options)
     except Exception as error:
         if "img_size" in options:
             _check_patches(_at_its_own_size(model), f"timm/{model}", "views.size", size)
         where = "" if size is None else f" for views of {size} pixels"
         if "dynamic_img_size" in options:
-            where += f" and local views of {local_size}"
+            where += f" and local views of {local}"
         raise PartFailed(f"encoder 'timm/{model}': timm cannot make it{where}: {told(error)}.") from error
-    for key, side in (("views.size", size), ("views.local_size", local_size)):
+    for key, side in (("views.size", size), ("views.local_size", local)):
         _check_patches(made, f"timm/{model}", key, side)
-    made.in_channels, made.out_dim = in_channels, getattr(made, "head_hidden_size", made.num_features)
+    made.out_dim = getattr(made, "head_hidden_size", made.num_features)
     made.own_names = own_names
     made.register_load_state_dict_pre_hook(_take_old_names)
     return made
+
+
+def _side(sides: tuple[int, ...] | None) -> int | None:
+    return None if sides is None else sides[0]
 
 
 def _check_patches(made: Any, name: str, key: str, side: int | None) -> None:

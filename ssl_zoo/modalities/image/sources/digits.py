@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data.memory import MemorySplit
-from ssl_zoo.data.source import Strings
+from ssl_zoo.data.source import Modality, Strings
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.decode import check_channels
 from ssl_zoo.registry import register
@@ -33,7 +33,7 @@ class Digits:
     Whole digits are held out: no digit is in both splits.
 
     Args:
-        channels: 1 (grey) or 3 (the same grey three times).
+        modality: of images: 1 channel (grey) or 3 (the same grey three times).
         canvas: height and width of the images, in pixels.
         placements: images made of each digit.
         min_size: smallest height and width of a placed digit, in pixels.
@@ -44,11 +44,13 @@ class Digits:
         UserError: other channels, or sizes that do not fit the canvas.
     """
 
+    modality = "image"
     splits = ("train", "test")
+    notes = ()
 
     def __init__(
         self,
-        channels: int,
+        modality: Modality,
         *,
         canvas: Annotated[int, Field(ge=8)] = 20,
         placements: Annotated[int, Field(ge=1)] = 4,
@@ -56,6 +58,7 @@ class Digits:
         max_size: Annotated[float, Field(ge=8)] = 16.0,
         min_contrast: Annotated[float, Field(gt=0, le=1)] = 0.6,
     ) -> None:
+        channels = modality.spec.channels
         check_channels(channels)
         if not min_size <= max_size <= canvas:
             raise UserError(

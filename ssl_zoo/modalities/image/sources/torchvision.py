@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from PIL import Image
 from torch import Tensor
 
 from ssl_zoo.data.layout.classes import dense
+from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.modalities.image.decode import MAX_PIXELS, Decoding, MaxPixels
-from ssl_zoo.modalities.image.stored import ValueRange
+from ssl_zoo.modalities.image.decode import Decoding
+from ssl_zoo.modalities.image.modality import ImageModality
 from ssl_zoo.registry import register
 
 
@@ -24,28 +24,26 @@ class Torchvision:
     """A data set of torchvision, such as `torchvision/CIFAR10`: any that takes `train=` or `split=` and nothing else.
 
     Args:
-        channels: 1 (grey) or 3 (RGB); images are converted.
+        modality: of images; they are converted to its channels.
         model: the name of the class in `torchvision.datasets`.
         root: the folder of torchvision's downloads.
         download: fetch the data if they are not there.
-        value_range: as in `folder`.
-        max_pixels: as in `folder`.
 
     Raises:
         UserError: no such data set, not downloaded, or not made of images.
     """
 
+    modality = "image"
+
     def __init__(
         self,
-        channels: int,
+        modality: ImageModality,
         model: str,
         *,
         root: str = "data",
         download: bool = False,
-        value_range: ValueRange | None = None,
-        max_pixels: MaxPixels = MAX_PIXELS,
     ) -> None:
-        self._decoding, self._name = Decoding(channels, value_range, max_pixels), f"torchvision/{model}"
+        self._decoding, self._name = modality.decoding, f"torchvision/{model}"
         if model not in _known():
             raise UserError(f"no data set {model!r} of torchvision can be used here{suggest(model, _known())}")
         cls = _known()[model]
@@ -95,8 +93,8 @@ class Torchvision:
         return TorchvisionSplit(self._data[name], title, self._decoding, labels, class_names)
 
 
-class TorchvisionSplit:
-    """Samples of a torchvision data set, read one by one; see `ssl_zoo.data.Split`."""
+class TorchvisionSplit(Split):
+    """Samples of a torchvision data set, read one by one."""
 
     def __init__(
         self, data: Any, title: str, decoding: Decoding, labels: Tensor | None, class_names: list[str] | None
@@ -124,6 +122,8 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
 @cache
 def _known() -> dict[str, type]:
     """Return the data sets that need to be told their folder and their split, and no more."""
+    import torchvision  # here, since it imports all of its models
+
     found = {}
     for name in torchvision.datasets.__all__:
         cls = getattr(torchvision.datasets, name)

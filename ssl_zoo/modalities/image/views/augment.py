@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import torchvision.transforms.v2.functional as TF
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.batch import Role, View
+from ssl_zoo.batch import InputSpec, View, ViewSpec
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views import geometry
 from ssl_zoo.modalities.image.views.constants import constant
@@ -33,12 +35,12 @@ Samples = Tensor | Sequence[Tensor]
 
 
 @register("views", "augment")
-class Augment(nn.Module):
+class Augment(ViewPolicy):
     """Random resized crop, flip, colour jitter in random order, grey, blur, solarise, normalise.
 
     Args:
-        channels: of the images.
-        num_views: views a sample.
+        num_views: views per sample.
+        channels: of the images, 1 (grey) or 3 (RGB) from files.
         size: height and width of a view in pixels.
         scale: least and largest area of the crop, as fractions of the image.
         ratio: least and largest width / height of the crop.
@@ -70,9 +72,9 @@ class Augment(nn.Module):
 
     def __init__(
         self,
-        channels: int,
         *,
         num_views: Annotated[int, Field(ge=1)] = 2,
+        channels: Annotated[int, Field(ge=1)] = 3,
         size: Annotated[int, Field(ge=1)] = 224,
         scale: tuple[Fraction, Fraction] = (0.2, 1.0),
         ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3),
@@ -108,8 +110,11 @@ class Augment(nn.Module):
                 f"views: images of {channels} channels have no hue or saturation; set views.grey=0, views.saturation=0 "
                 "and views.hue=0."
             )
-        self.register_buffer("mean", self._each_channel("mean", mean), persistent=False)
-        self.register_buffer("std", self._each_channel("std", std), persistent=False)
+        means, stds = self._each_channel("mean", mean), self._each_channel("std", std)
+        self.register_buffer("mean", torch.tensor(means).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(stds).reshape(1, -1, 1, 1), persistent=False)
+        views = (ViewSpec("global", (channels, size, size)),) * num_views
+        self.spec = InputSpec(self.modality, views, means, stds)
 
     def _each_view(self, name: str, value: float | list[float]) -> list[float]:
         values = value if isinstance(value, list) else [value] * self.num_views
@@ -117,18 +122,16 @@ class Augment(nn.Module):
             raise UserError(f"views.{name}: {len(values)} numbers for {self.num_views} views; give one, or one a view.")
         return values
 
-    def _each_channel(self, name: str, values: list[float]) -> Tensor:
+    def _each_channel(self, name: str, values: list[float]) -> tuple[float, ...]:
         if len(values) == 3 and self.channels == 1:
             values = [sum(values) / 3]  # grey images: the mean of the colours' statistics
         if len(values) not in (1, self.channels):
             raise UserError(
                 f"views.{name}: {len(values)} numbers for {self.channels} channels; give one, or one a channel."
             )
-        return torch.tensor(values, dtype=torch.float32).expand(self.channels).reshape(1, -1, 1, 1).clone()
-
-    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
-        """Return the role and the shape `(C, S, S)` of each view."""
-        return [("global", (self.channels, self.size, self.size))] * self.num_views
+        # The shortest decimals that are these float32: what the card of the encoder states.
+        each = values if len(values) == self.channels else values * self.channels
+        return tuple(float(str(np.float32(value))) for value in each)
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, num_views, ...)`.
@@ -184,7 +187,7 @@ class Augment(nn.Module):
             if sample.dtype != torch.uint8 or sample.shape[-3] != self.channels:
                 raise UserError(
                     f"views: made for uint8 images of {self.channels} channels, but got {sample.dtype} of shape "
-                    f"{tuple(sample.shape)}; convert the data, or set encoder.in_channels."
+                    f"{tuple(sample.shape)}; convert the data, or set views.channels."
                 )
 
     def _boxes(self, drawn: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
@@ -199,9 +202,10 @@ class Augment(nn.Module):
         with torch.autocast(device.type, enabled=False):
             plan, places = self._plan(payload)
             made = render(image, cut, plan, self._look())
-        mirrored = torch.zeros_like(plan.sigma) if plan.flip is None else plan.flip.float()
-        seen = torch.cat([places.float(), mirrored[..., None]], dim=2)
-        return [View(x, self.modality, "global", place) for x, place in zip(made, seen, strict=True)]
+        flipped = torch.zeros_like(plan.sigma) if plan.flip is None else plan.flip.float()
+        mirrored = torch.stack([torch.zeros_like(flipped), flipped], dim=-1)
+        boxes = torch.stack([*places.float().chunk(2, dim=-1), mirrored], dim=2)  # (V, B, 3, 2)
+        return [View(x, self.modality, aux={"box": box}) for x, box in zip(made, boxes, strict=True)]
 
     def _plan(self, payload: dict[str, Tensor]) -> tuple[Plan, Tensor]:
         """Return what is done to each sample, and the place of each crop in its image `(V, B, 4)`."""
@@ -240,8 +244,8 @@ class Augment(nn.Module):
         return torch.lerp(constant(low, uniform.device), constant(high, uniform.device), uniform)
 
     @torch.no_grad()
-    def plain(self, samples: Samples) -> Tensor:
-        """Return samples without augmentation: short side resized to `size`, centre cropped, normalised, float32.
+    def plain(self, samples: Samples) -> View:
+        """Return a view without augmentation: short side resized to `size`, centre cropped, normalised, float32.
 
         Raises:
             UserError: as `collate`.
@@ -252,7 +256,7 @@ class Augment(nn.Module):
         else:
             x = torch.stack([self._centre(sample) for sample in samples])
         self.to(x.device)
-        return (x.float() / 255 - self.mean) / self.std
+        return View((x.float() / 255 - self.mean) / self.std, self.modality)
 
     def _centre(self, image: Tensor) -> Tensor:
         if tuple(image.shape[-2:]) == (self.size, self.size):
@@ -269,7 +273,7 @@ class Augment(nn.Module):
             least: small images are enlarged to at least this many pixels.
             gap: pixels between the images.
         """
-        columns = [x.cpu() for x in (self.plain(samples), *(view.data for view in views))]
+        columns = [view.tensor.cpu() for view in (self.plain(samples), *views)]
         zoom = max(1, -(-least // self.size))
         self.to("cpu")
         tiles = [((x * self.std + self.mean).clamp(0, 1) * 255).round().to(torch.uint8) for x in columns]

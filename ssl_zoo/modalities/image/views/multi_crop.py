@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ssl_zoo.batch import Role, View
+from ssl_zoo.batch import InputSpec, View, ViewSpec
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views.augment import Augment, Fraction, PerView, Positive, Probability, Samples, Strength
 from ssl_zoo.modalities.image.views.cuts import Cut
@@ -21,15 +22,15 @@ ROLES = ("global", "local")
 
 
 @register("views", "multi_crop")
-class MultiCrop(nn.Module):
+class MultiCrop(ViewPolicy):
     """Global views of most of the image and local views of small parts of it, each augmented as by `augment`.
 
     The global views come first. A local view predicts and is no target.
 
     Args:
-        channels: of the images.
-        num_views: global views a sample.
-        num_local: local views a sample.
+        num_views: global views per sample.
+        num_local: local views per sample.
+        channels: of the images, 1 (grey) or 3 (RGB) from files.
         size: height and width of a global view in pixels; evaluation sees images of this size.
         local_size: height and width of a local view in pixels.
         scale: least and largest area of a global crop, as fractions of the image.
@@ -60,10 +61,10 @@ class MultiCrop(nn.Module):
 
     def __init__(
         self,
-        channels: int,
         *,
         num_views: Annotated[int, Field(ge=1)] = 2,
         num_local: Annotated[int, Field(ge=1)] = 6,
+        channels: Annotated[int, Field(ge=1)] = 3,
         size: Annotated[int, Field(ge=1)] = 224,
         local_size: Annotated[int, Field(ge=1)] = 96,
         scale: tuple[Fraction, Fraction] = (0.14, 1.0),
@@ -90,18 +91,21 @@ class MultiCrop(nn.Module):
         chances = {"flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise}
         split = {name: self._split(name, value) for name, value in chances.items()}
         shared: dict[str, Any] = {
-            "ratio": ratio, "interpolation": interpolation, "brightness": brightness, "contrast": contrast,
-            "saturation": saturation, "hue": hue, "colour": colour, "sigma": sigma, "threshold": threshold,
-            "mean": mean, "std": std,
+            "channels": channels, "ratio": ratio, "interpolation": interpolation, "brightness": brightness,
+            "contrast": contrast, "saturation": saturation, "hue": hue, "colour": colour, "sigma": sigma,
+            "threshold": threshold, "mean": mean, "std": std,
         }  # fmt: skip
         wide = shared | {name: pair[0] for name, pair in split.items()}
         small = shared | {name: pair[1] for name, pair in split.items()}
         self.policies = nn.ModuleDict(
             {
-                "global": Augment(channels, num_views=num_views, size=size, scale=scale, **wide),
-                "local": Augment(channels, num_views=num_local, size=local_size, scale=local_scale, **small),
+                "global": Augment(num_views=num_views, size=size, scale=scale, **wide),
+                "local": Augment(num_views=num_local, size=local_size, scale=local_scale, **small),
             }
         )
+        first, other = self._policy("global").spec, self._policy("local").spec
+        local = tuple(ViewSpec("local", view.shape, is_target=False) for view in other.views)
+        self.spec = InputSpec(self.modality, first.views + local, first.mean, first.std)
 
     def _split(self, name: str, value: PerView) -> tuple[PerView, float]:
         """Return the probabilities for the global views, and the one for the local views."""
@@ -118,21 +122,6 @@ class MultiCrop(nn.Module):
         policy = self.policies[role]
         assert isinstance(policy, Augment)
         return policy
-
-    @property
-    def mean(self) -> Tensor:
-        """What the views subtract, `(1, C, 1, 1)`."""
-        return self._policy("global").mean
-
-    @property
-    def std(self) -> Tensor:
-        """What the views divide by, `(1, C, 1, 1)`."""
-        return self._policy("global").std
-
-    def shapes(self) -> list[tuple[Role, tuple[int, ...]]]:
-        """Return the role and the shape `(C, S, S)` of each view, global ones first."""
-        local: list[tuple[Role, tuple[int, ...]]] = [("local", shape) for _, shape in self._policy("local").shapes()]
-        return self._policy("global").shapes() + local
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, views of its role, ...)`."""
@@ -172,18 +161,18 @@ class MultiCrop(nn.Module):
             if "image" in payload:
                 part["image"] = payload["image"]
             for view in self._policy(role)(part):
-                view.role = "local" if role == "local" else "global"
+                view.role, view.is_target = role, role == "global"
                 views.append(view)
         return views
 
-    def plain(self, samples: Samples) -> Tensor:
-        """Return samples without augmentation, at the size of the global views; see `Augment.plain`."""
+    def plain(self, samples: Samples) -> View:
+        """Return a view without augmentation, at the size of the global views; see `Augment.plain`."""
         return self._policy("global").plain(samples)
 
     def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
         """Return a grid `(3, H, W)`, uint8: a row a sample, first the plain one, then its views, all at one size."""
         side = (self.size, self.size)
-        shown = [View(interpolate(view.data, size=side), view.modality, view.role, view.geometry) for view in views]
+        shown = [View(interpolate(view.tensor, size=side), view.modality) for view in views]
         return self._policy("global").picture(samples, shown, least, gap)
 
 

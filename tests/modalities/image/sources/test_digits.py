@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from ssl_zoo import registry
 from ssl_zoo.errors import UserError
+from tests.tiny import image_source
 
 
 def digits(channels: int = 1, **options):
-    return registry.build("source", "digits", options, channels=channels)
+    return image_source("digits", channels, **options)
 
 
 @pytest.fixture(scope="module")

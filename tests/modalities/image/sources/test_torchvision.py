@@ -6,13 +6,13 @@ import torch
 import torchvision
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.sources import torchvision as module
+from tests.tiny import image_source
 
 
 def source(name: str, channels: int = 1, **options):
-    return registry.build("source", f"torchvision/{name}", options, channels=channels)
+    return image_source(f"torchvision/{name}", channels, **options)
 
 
 def write_mnist(folder, part: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -49,7 +49,7 @@ def by_torchvision(policy: Augment, image: Tensor, draws: dict[str, Tensor], vie
 
 
 def test_each_view_of_each_sample_is_torchvisions_for_the_same_parameters() -> None:
-    policy = Augment(3, **EXACT, blur=[1.0, 0.3], solarise=[0.0, 0.5], grey=0.3)
+    policy = Augment(**EXACT, blur=[1.0, 0.3], solarise=[0.0, 0.5], grey=0.3)
     x = images()
     params = policy.draw(generator(0, "views"), len(x))
     made = policy(policy.collate(x, params))
@@ -66,7 +66,7 @@ def test_each_view_of_each_sample_is_torchvisions_for_the_same_parameters() -> N
 
 
 def test_images_of_several_sizes_make_the_same_views_as_alone() -> None:
-    policy = Augment(3, **EXACT, blur=0.0)
+    policy = Augment(**EXACT, blur=0.0)
     x = images(4)
     params = policy.draw(generator(0, "views"), 4)
     batch = policy(policy.collate(x, params))
@@ -78,7 +78,7 @@ def test_images_of_several_sizes_make_the_same_views_as_alone() -> None:
 
 
 def test_views_differ_between_views_samples_and_seeds_and_repeat_by_seed() -> None:  # T34, T35
-    policy = Augment(3, size=24)
+    policy = Augment(size=24)
     same = images(1).expand(6, -1, -1, -1)
     one, two = views_of(policy, same)
     assert not torch.equal(one, two)
@@ -89,10 +89,10 @@ def test_views_differ_between_views_samples_and_seeds_and_repeat_by_seed() -> No
 
 def test_turning_one_option_leaves_the_other_draws_as_they_are() -> None:
     x = images()
-    plain = views_of(Augment(3, size=24, grey=0.0, solarise=0.0, blur=0.0), x)
-    other = views_of(Augment(3, size=24, grey=0.0, solarise=1.0, blur=0.0), x)
+    plain = views_of(Augment(size=24, grey=0.0, solarise=0.0, blur=0.0), x)
+    other = views_of(Augment(size=24, grey=0.0, solarise=1.0, blur=0.0), x)
     assert not torch.equal(plain[0], other[0])
-    narrow = Augment(3, size=24, grey=0.0, blur=0.0, solarise=[0.0, 1.0])
+    narrow = Augment(size=24, grey=0.0, blur=0.0, solarise=[0.0, 1.0])
     assert torch.equal(views_of(narrow, x)[0], plain[0]) and torch.equal(views_of(narrow, x)[1], other[1])
 
 
@@ -112,31 +112,31 @@ def test_crops_have_the_distribution_of_torchvisions_parameters() -> None:
 
 def test_views_of_other_channels_than_the_policys_are_refused() -> None:
     with pytest.raises(UserError, match="made for uint8 images of 3 channels"):
-        views_of(Augment(3, size=8), images(2, channels=1))
+        views_of(Augment(size=8), images(2, channels=1))
     with pytest.raises(UserError, match="made for uint8"):
-        views_of(Augment(3, size=8), images(2).float())
+        views_of(Augment(size=8), images(2).float())
     with pytest.raises(UserError, match="no hue or saturation"):
-        Augment(4, size=8, mean=[0.5], std=[0.5])
+        Augment(channels=4, size=8, mean=[0.5], std=[0.5])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 13])
 def test_any_number_of_channels_has_views(channels: int) -> None:  # T36
-    policy = Augment(channels, size=8, grey=0.0, saturation=0.0, hue=0.0, mean=[0.5], std=[0.5])
+    policy = Augment(channels=channels, size=8, grey=0.0, saturation=0.0, hue=0.0, mean=[0.5], std=[0.5])
     for view in views_of(policy, images(3, channels=channels)):
         assert view.shape == (3, channels, 8, 8) and view.isfinite().all()
 
 
 def test_options_of_another_length_and_backward_ranges_are_refused() -> None:
     with pytest.raises(UserError, match=r"views.blur: 3 numbers for 2 views"):
-        Augment(3, blur=[0.1, 0.2, 0.3])
+        Augment(blur=[0.1, 0.2, 0.3])
     with pytest.raises(UserError, match=r"views.mean: 2 numbers for 3 channels"):
-        Augment(3, mean=[0.1, 0.2])
+        Augment(mean=[0.1, 0.2])
     with pytest.raises(UserError, match=r"views.scale: .* runs backwards"):
-        Augment(3, scale=(1.0, 0.2))
+        Augment(scale=(1.0, 0.2))
 
 
 def test_plain_is_resize_centre_crop_and_normalise() -> None:
-    policy = Augment(3, size=16)
+    policy = Augment(size=16)
     image = images(1, height=40, width=24)[0]
     expected = TF.center_crop(TF.resize(image, [16], antialias=True), [16, 16]).float() / 255
     expected = TF.normalize(expected, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -144,7 +144,7 @@ def test_plain_is_resize_centre_crop_and_normalise() -> None:
 
 
 def test_the_picture_has_a_row_a_sample_and_a_column_a_view() -> None:
-    policy = Augment(3, size=24)
+    policy = Augment(size=24)
     x = images(5)
     made = policy(policy.collate(x, policy.draw(generator(0, "views"), 5)))
     picture = policy.picture(x, made)

@@ -43,7 +43,7 @@ def test_bands_blur_as_whole_matrices_do(height, width, sigma, radius):
 @pytest.mark.parametrize("colour", ["matrix", "exact"])
 def test_large_views_are_those_of_matrices_within_a_level(monkeypatch, interpolation, colour):
     """The jitter is left out: it may enlarge what rounding to whole levels changes."""
-    policy = Augment(3, size=72, interpolation=interpolation, colour=colour, jitter=0.0, blur=0.5)
+    policy = Augment(size=72, interpolation=interpolation, colour=colour, jitter=0.0, blur=0.5)
     x = images(6, 90, 80)
     payload = policy.collate(x, policy.draw(generator(0, "views"), 6))
     large = policy(payload)
@@ -56,7 +56,7 @@ def test_large_views_are_those_of_matrices_within_a_level(monkeypatch, interpola
 @pytest.mark.parametrize("size", [24, 72])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_views_are_the_same_whatever_the_blocks_and_threads(monkeypatch, threads, size):
-    policy = Augment(3, size=size, solarise=[0.0, 0.5])
+    policy = Augment(size=size, solarise=[0.0, 0.5])
     x = images(20, size + 8, size + 8)
     payload = policy.collate(x, policy.draw(generator(0, "views"), 20))
     whole = policy(payload)
@@ -78,6 +78,6 @@ def test_views_are_the_same_whatever_the_blocks_and_threads(monkeypatch, threads
 def test_an_error_in_a_block_reaches_the_caller(monkeypatch, size):
     monkeypatch.setattr(rendering, "BLOCK", 1)
     monkeypatch.setattr(rendering._Maps, "apply", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
-    policy = Augment(3, size=size)
+    policy = Augment(size=size)
     with pytest.raises(ValueError, match="broken"):
         policy(policy.collate(images(4, size, size), policy.draw(generator(0, "views"), 4)))

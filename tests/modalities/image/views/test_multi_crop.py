@@ -13,7 +13,7 @@ PLAIN = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
 
 
 def policy(**options: object) -> MultiCrop:
-    return MultiCrop(3, **{"num_local": 3, "size": 16, "local_size": 8, **options})
+    return MultiCrop(**{"num_local": 3, "size": 16, "local_size": 8, **options})
 
 
 def images(num: int = 4, side: int = 20) -> Tensor:
@@ -41,7 +41,7 @@ def test_areas_are_those_asked_for() -> None:
 
 
 def test_global_views_are_those_of_augment() -> None:
-    made, augment = policy(), Augment(3, size=16, scale=(0.14, 1.0))
+    made, augment = policy(), Augment(size=16, scale=(0.14, 1.0))
     samples = images()
     params = augment.draw(torch.Generator().manual_seed(0), 4)
     expected = augment(augment.collate(samples, params))

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ssl_zoo import registry
 from ssl_zoo.errors import UserError
+from tests.tiny import image_source
 
 
 def write(path: Path, labels, names=None, column="label", num=None) -> None:
@@ -24,7 +24,7 @@ def write(path: Path, labels, names=None, column="label", num=None) -> None:
 
 
 def source(path: Path, **options):
-    return registry.build("source", "parquet", {"path": str(path), **options}, channels=1)
+    return image_source("parquet", 1, path=str(path), **options)
 
 
 def labels(found) -> dict[str, list[int] | None]:

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.data import BadSample, Split, check_source
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.decode import Decoding, decode
+from tests.tiny import image_source
 
 
 def png(size: tuple[int, int] = (8, 6), mode: str = "L") -> bytes:
@@ -40,7 +40,7 @@ def split_of(kind: str, folder: Path, files: dict[str, bytes], **options) -> Spl
     if kind == "parquet":
         path = folder / "all.parquet"
         pq.write_table(pa.table({"image": [{"bytes": data} for data in files.values()]}), path)
-    return registry.build("source", kind, {"path": str(path), **options}, channels=1).split("train")
+    return image_source(kind, 1, path=str(path), **options).split("train")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and sockets with a place among the files")
@@ -96,7 +96,7 @@ def test_pillows_own_limit_neither_warns_nor_forbids(monkeypatch):
     with pytest.raises(BadSample, match="200 pixels, more than max_pixels: 99"):
         Decoding(1, max_pixels=99).decode(png((20, 10)), "x")
     with pytest.raises(UserError, match="max_pixels"):
-        registry.build("source", "folder", {"path": ".", "max_pixels": 0}, channels=1)
+        image_source("folder", 1, path=".", max_pixels=0)
 
 
 def test_a_large_image_takes_little_more_than_itself_to_decode_and_to_check(tmp_path):
@@ -141,7 +141,7 @@ def test_an_archive_that_cannot_be_unpacked_in_pieces_is_refused(tmp_path, metho
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.png", png())
     with pytest.raises(UserError, match="1 image is packed otherwise than by deflate, for example a.png"):
-        registry.build("source", "zip", {"path": str(path)}, channels=1)
+        image_source("zip", 1, path=str(path))
 
 
 def test_other_formats_under_an_images_name_are_not_opened():

@@ -1,4 +1,4 @@
-"""A zip archive of a folder of images, read without unpacking it."""
+"""A zip archive of a folder of files, read without unpacking it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ssl_zoo.data.files import check_size
 from ssl_zoo.data.layout.left_out import files
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.tree import Labels, Listing, arrange
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.source import BadSample, Modality, Sample, Split
 from ssl_zoo.errors import UserError, shown_name
-from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
-from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -29,35 +25,32 @@ _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @register("source", "zip")
 class Zip:
-    """Images in a zip archive; splits and labels by the same rules as `folder`.
+    """Files of the modality in a zip archive; splits and labels by the same rules as `folder`.
 
     Args:
-        channels: 1 (grey) or 3 (RGB); images are converted.
+        modality: of the files.
         path: the archive.
         labels: as in `folder`.
         splits: as in `folder`.
-        value_range: as in `folder`.
-        max_pixels: as in `folder`.
+
 
     Attributes:
         notes: sentences about what was left out, and how the archive was understood.
 
     Raises:
-        UserError: no such archive, no image in it, images that are encrypted or packed otherwise than by deflate, or
-            folders that look like splits and are not clear.
+        UserError: no such archive, no file of the modality in it, files that are encrypted or packed otherwise than by
+            deflate, or folders that look like splits and are not clear.
     """
 
     def __init__(
         self,
-        channels: int,
+        modality: Modality,
         *,
         path: str,
         labels: Labels = "auto",
         splits: Splits = "auto",
-        value_range: ValueRange | None = None,
-        max_pixels: MaxPixels = MAX_PIXELS,
     ) -> None:
-        self._decoding = Decoding(channels, value_range, max_pixels)
+        self._modality = modality
         self._path = Path(path).expanduser()
         if not self._path.exists():
             raise UserError(f"the data path {path} does not exist.")
@@ -71,7 +64,7 @@ class Zip:
         links = {name for name, info in members.items() if not _is_regular(info)}
         found = arrange(
             (name for name in members if name not in links),
-            extensions=EXTENSIONS, labels=labels, where=where, splits=splits,
+            extensions=modality.extensions, labels=labels, where=where, splits=splits,
         )  # fmt: skip
         for listing in found.splits.values():
             _check_packing([members[name] for name in listing.paths], where)
@@ -80,40 +73,40 @@ class Zip:
         self.splits = tuple(self._listings)
 
     @staticmethod
-    def matches(path: Path) -> bool:
+    def matches(path: Path, modality: type[Modality]) -> bool:
         """Return whether `path` is a file named `*.zip`."""
-        return path.is_file() and path.suffix.lower() == ".zip"
+        return path.is_file() and path.suffix.lower() == ".zip" and bool(modality.extensions)
 
     def split(self, name: str) -> ZipSplit:
         """Return the split of that name."""
-        return ZipSplit(self._path, self._listings[name], self._decoding)
+        return ZipSplit(self._path, self._listings[name], self._modality)
 
 
-class ZipSplit:
-    """Members of an archive, read one by one; see `ssl_zoo.data.Split`."""
+class ZipSplit(Split):
+    """Members of an archive, read one by one."""
 
-    def __init__(self, path: Path, listing: Listing, decoding: Decoding) -> None:
+    def __init__(self, path: Path, listing: Listing, modality: Modality) -> None:
         self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
-        self._path, self._members, self._decoding = path, listing.paths, decoding
+        self._path, self._members, self._modality = path, listing.paths, modality
         self._opened: tuple[int, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def read(self, i: int) -> Tensor:
-        """Return image `i`, uint8 `(C, H, W)`."""
-        return self._decoding.decode(self._unpacked(i), self.name(i))
+    def read(self, i: int) -> Sample:
+        """Return sample `i`, decoded."""
+        return self._modality.decode(self._unpacked(i), self.name(i))
 
     def remarks(self, i: int) -> tuple[str, ...]:
-        """Return what a user should know of how image `i` is understood."""
-        return self._decoding.remarks(self._unpacked(i), self.name(i))
+        """Return notes on how sample `i` is understood."""
+        return self._modality.remarks(self._unpacked(i), self.name(i))
 
     def _unpacked(self, i: int) -> io.BytesIO:
         """Return member `i`. No more is unpacked than its header says, and that is checked before."""
         name, data = self.name(i), io.BytesIO()
         archive, members = self._archive()
         info = members[self._members[i]]
-        check_size(info.file_size, name, self._decoding.max_bytes)
+        check_size(info.file_size, name, self._modality.max_bytes)
         try:
             with archive.open(info) as member:
                 shutil.copyfileobj(member, data, 2**20)
@@ -172,7 +165,7 @@ def _check_packing(members: list[zipfile.ZipInfo], where: str) -> None:
     ):
         if names:
             raise UserError(
-                f"{where}: {files(len(names), 'image')} {'is' if len(names) == 1 else 'are'} {fault}, for example "
+                f"{where}: {files(len(names))} {'is' if len(names) == 1 else 'are'} {fault}, for example "
                 f"{names[0]}; {advice}."
             )
 

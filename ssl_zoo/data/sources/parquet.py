@@ -1,4 +1,4 @@
-"""Images in parquet files, in the layout of Hugging Face data sets."""
+"""Encoded samples in parquet files, in the layout of Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -15,59 +15,50 @@ from ssl_zoo.data.layout.parquet_files import below, find
 from ssl_zoo.data.layout.parquet_labels import read_labels
 from ssl_zoo.data.layout.parquet_schema import File, inspect, reading
 from ssl_zoo.data.layout.split_names import Splits
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.source import BadSample, Modality, Sample, Split
 from ssl_zoo.errors import UserError, shown_name
-from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
-from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.registry import register
 
-_COLUMNS = ("image", "img")
 _LOOKED_AT = 10_000
 """So many files of a folder are looked at to tell whether it is one of parquet files."""
 
 
 @register("source", "parquet")
 class Parquet:
-    """Images in a parquet file, or in a folder of them whose names tell the split, such as `train-00000.parquet`.
+    """Encoded samples in a parquet file, or in a folder of them whose names tell the split: `train-00000.parquet`.
 
     The files may lie in the folder or below it, as on the Hugging Face hub (`data/train-*.parquet`,
     `default/train/0000.parquet`); `val` stands in for `test` where there is none. A folder whose files are named
-    otherwise is one train split. Images are encoded files in a column `image` or `img`, either bytes or a struct with a
-    field `bytes`. A split is read into memory, still encoded.
+    otherwise is one train split. Samples are encoded files in a column that the modality names (`image` or `img` for
+    images), either bytes or a struct with a field `bytes`. A split is read into memory, still encoded.
 
     Args:
-        channels: 1 (grey) or 3 (RGB); images are converted.
+        modality: of the files.
         path: the file or folder.
         label: the column of labels; `auto` takes `label` where there is one, None leaves labels out. They are numbers
             (below 0: none), with names where the files carry them, or words.
         splits: `auto` as above; `none` takes all files for train; or the files or folders of each split,
             `{train: "a-*.parquet", test: b}`.
-        value_range: as in `folder`.
-        max_pixels: as in `folder`.
+
 
     Attributes:
         notes: sentences about what was left out, and how the files were understood.
 
     Raises:
-        UserError: no such file, a damaged one, no column of images, no such column of labels, or files that do not
+        UserError: no such file, a damaged one, no column of samples, no such column of labels, or files that do not
             agree about it.
     """
 
     def __init__(
         self,
-        channels: int,
+        modality: Modality,
         *,
         path: str,
         label: str | None = "auto",
         splits: Splits = "auto",
-        value_range: ValueRange | None = None,
-        max_pixels: MaxPixels = MAX_PIXELS,
     ) -> None:
-        self._decoding = Decoding(channels, value_range, max_pixels)
-        self._origin = (
-            channels,
-            {"path": path, "label": label, "splits": splits, "value_range": value_range, "max_pixels": max_pixels},
-        )
+        self._modality = modality
+        self._origin = modality, {"path": path, "label": label, "splits": splits}
         root = Path(path).expanduser()
         if not root.exists():
             raise UserError(f"the data path {path} does not exist.")
@@ -76,7 +67,8 @@ class Parquet:
         paths, notes = ({"train": [root.name]}, []) if root.is_file() else find(root, splits)
         folder = root.parent if root.is_file() else root
         self._files = {
-            split: [inspect(folder / name, name, _COLUMNS, label) for name in names] for split, names in paths.items()
+            split: [inspect(folder / name, name, modality.columns, label) for name in names]
+            for split, names in paths.items()
         }
         self._labels, self._class_names, of_labels = read_labels(self._files, path)
         others = self._files["train"][0].others
@@ -89,66 +81,68 @@ class Parquet:
         self.splits = tuple(self._files)
 
     @staticmethod
-    def matches(path: Path) -> bool:
-        """Return whether `path` is a file `*.parquet`, or a folder of them that hold images, or without images."""
+    def matches(path: Path, modality: type[Modality]) -> bool:
+        """Return whether `path` is a file `*.parquet`, or a folder of them that hold samples, or of nothing else."""
+        if not modality.columns:
+            return False
         if path.is_file():
             return path.suffix.lower() == ".parquet"
         found = list(islice(below(path), _LOOKED_AT)) if path.is_dir() else []
         tables = [path / name for name, is_parquet in found if is_parquet]
-        if any(_holds_images(table) for table in tables[:10]):
+        if any(_holds_samples(table, modality.columns) for table in tables[:10]):
             return True
-        return bool(tables) and not any(Path(name).suffix.lower() in EXTENSIONS for name, _ in found)
+        return bool(tables) and not any(Path(name).suffix.lower() in modality.extensions for name, _ in found)
 
     def split(self, name: str) -> ParquetSplit:
         """Return the split of that name, read into memory."""
         labels = self._labels[name]
         class_names = None if labels is None else self._class_names
-        return ParquetSplit(self._files[name], self._decoding, labels, class_names, (*self._origin, name))
+        return ParquetSplit(self._files[name], self._modality, labels, class_names, (*self._origin, name))
 
 
-class ParquetSplit:
-    """Rows of parquet files; see `ssl_zoo.data.Split`.
+class ParquetSplit(Split):
+    """Rows of parquet files.
 
-    The encoded images stay in the buffers that arrow read, which forked workers share. A pickled copy holds the names
+    The encoded samples stay in the buffers that arrow read, which forked workers share. A pickled copy holds the names
     of the files only, and reads them again.
     """
 
     def __init__(
         self,
         files: Sequence[File],
-        decoding: Decoding,
+        modality: Modality,
         labels: Tensor | None,
         class_names: list[str] | None,
-        origin: tuple[int, dict[str, Any], str],
+        origin: tuple[Modality, dict[str, Any], str],
     ) -> None:
         import pyarrow as pa
 
-        self._names, self._decoding, self._origin = [file.name for file in files], decoding, origin
+        self._names, self._modality, self._origin = [file.name for file in files], modality, origin
         columns = [_read(file) for file in files]
         self._images = pa.chunked_array([chunk for images in columns for chunk in images.chunks], pa.large_binary())
         self._ends = np.cumsum([len(images) for images in columns])
         self.labels, self.class_names = labels, class_names
         if labels is not None and len(labels) != len(self):
             raise UserError(
-                f"{files[0].path} and the files beside it hold {len(self)} images and {len(labels)} labels."
+                f"{files[0].path} and the files next to it hold {len(self)} samples and {len(labels)} labels."
             )
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def read(self, i: int) -> Tensor:
-        """Return image `i`, uint8 `(C, H, W)`."""
-        return self._decoding.decode(self._encoded(i), self.name(i))
+    def read(self, i: int) -> Sample:
+        """Return sample `i`, decoded."""
+        return self._modality.decode(self._encoded(i), self.name(i))
 
     def remarks(self, i: int) -> tuple[str, ...]:
-        """Return what a user should know of how image `i` is understood."""
-        return self._decoding.remarks(self._encoded(i), self.name(i))
+        """Return notes on how sample `i` is understood."""
+        return self._modality.remarks(self._encoded(i), self.name(i))
 
     def _encoded(self, i: int) -> bytes:
         value = self._images[i]
         if not value.is_valid:
-            raise BadSample(self.name(i), "the row holds no image bytes")
-        check_size(value.as_buffer().size, self.name(i), self._decoding.max_bytes)
+            raise BadSample(self.name(i), "the row holds no bytes")
+        check_size(value.as_buffer().size, self.name(i), self._modality.max_bytes)
         return value.as_py()
 
     def name(self, i: int) -> str:
@@ -160,20 +154,20 @@ class ParquetSplit:
         return _reopened, self._origin
 
 
-def _reopened(channels: int, options: dict[str, Any], name: str) -> ParquetSplit:
-    return Parquet(channels, **options).split(name)
+def _reopened(modality: Modality, options: dict[str, Any], name: str) -> ParquetSplit:
+    return Parquet(modality, **options).split(name)
 
 
-def _holds_images(path: Path) -> bool:
+def _holds_samples(path: Path, columns: tuple[str, ...]) -> bool:
     try:
-        inspect(path, path.name, _COLUMNS, None)
+        inspect(path, path.name, columns, None)
     except UserError:  # told where the file is opened to be read
         return False
     return True
 
 
 def _read(file: File) -> Any:
-    """Return the encoded images of a file as a chunked array of bytes."""
+    """Return the encoded samples of a file as a chunked array of bytes."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

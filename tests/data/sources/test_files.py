@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.data import BadSample, Loader, MemorySplit, Split, check_source, load
 from ssl_zoo.errors import UserError
+from tests.tiny import image_source
 
 KINDS = {"grey": ("L", ".png"), "colour": ("RGB", ".JPG"), "clear": ("RGBA", ".png"), "deep": ("I;16", ".tif")}
 
@@ -57,7 +57,7 @@ def zipped(root: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
 
 
 def source(name: str, path: Path, channels: int = 3, **options):
-    return registry.build("source", name, {"path": str(path), **options}, channels=channels)
+    return image_source(name, channels, path=str(path), **options)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

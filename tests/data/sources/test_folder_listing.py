@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.data import check_source
+from tests.tiny import image_source
 
 
 def draw(path: Path, value: int = 9, **options) -> None:
@@ -16,7 +16,7 @@ def draw(path: Path, value: int = 9, **options) -> None:
 
 
 def source(path: Path):
-    return registry.build("source", "folder", {"path": str(path)}, channels=3)
+    return image_source("folder", path=str(path))
 
 
 def test_usual_endings_are_read_and_others_told(tmp_path):

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.resolve import resolve
+from tests.tiny import image_source
 
 
 def write(*paths: Path, table: pa.Table | None = None) -> None:
@@ -20,7 +20,7 @@ def write(*paths: Path, table: pa.Table | None = None) -> None:
 
 def source(path: Path, **options):
     part = resolve(str(path))
-    return registry.build("source", part.pop("name"), {**part, **options}, channels=1)
+    return image_source(part.pop("name"), 1, **{**part, **options})
 
 
 def lengths(found) -> dict[str, int]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.errors import UserError
+from tests.tiny import image_source
 
 
 def png(value: int) -> bytes:
@@ -27,7 +27,7 @@ def archive(path: Path, *names: str | zipfile.ZipInfo) -> Path:
 
 
 def source(path: Path):
-    return registry.build("source", "zip", {"path": str(path)}, channels=1)
+    return image_source("zip", 1, path=str(path))
 
 
 def test_backslashes_leading_slashes_and_dots(tmp_path):

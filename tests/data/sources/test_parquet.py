@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo import registry
 from ssl_zoo.data import BadSample, Split
 from ssl_zoo.errors import UserError
+from tests.tiny import image_source
 
 
 def pixels(i: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def write(path: Path, rows: range, *, image="image", struct=True, labels=None, n
 
 
 def source(path: Path, channels: int = 3, **options):
-    return registry.build("source", "parquet", {"path": str(path), **options}, channels=channels)
+    return image_source("parquet", channels, path=str(path), **options)
 
 
 @pytest.mark.parametrize("image, struct", [("image", True), ("img", True), ("image", False)])

@@ -1,0 +1,91 @@
+"""A folder of files, of any depth, with or without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_zoo.data.files import read_regular
+from ssl_zoo.data.layout.split_names import Splits
+from ssl_zoo.data.layout.tree import Labels, Listing, arrange
+from ssl_zoo.data.layout.walk import Walk
+from ssl_zoo.data.source import Modality, Sample, Split
+from ssl_zoo.data.sources.parquet import Parquet
+from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.registry import register
+
+
+@register("source", "folder")
+class Folder:
+    """Files of the modality in a folder, of any depth; sub-folders `train` and `test` (or `val`) are its splits.
+
+    Labelled if each file lies in a first-level folder, its class, and there are at least two; else unlabelled.
+
+    Args:
+        modality: of the files.
+        path: the folder.
+        labels: `auto` as above; `folder` insists on labels, `none` leaves them out.
+        splits: `auto` as above, also under names like `Training` and `val2017`; `none` takes all folders for classes;
+            or the folders of each split, `{train: [a, b], test: c}`, `*` for any one folder.
+
+
+    Attributes:
+        notes: sentences about what was left out, and how the folder was understood.
+
+    Raises:
+        UserError: no such folder, no file of the modality in it, or folders that look like splits and are not clear.
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        *,
+        path: str,
+        labels: Labels = "auto",
+        splits: Splits = "auto",
+    ) -> None:
+        self._modality = modality
+        self._root = Path(path).expanduser()
+        if not self._root.exists():
+            raise UserError(f"the data path {path} does not exist.")
+        if not self._root.is_dir():
+            raise UserError(f"the data path {path} is a file, not a folder.")
+        where = f"the folder {path}"
+        walk = Walk(self._root, modality.extensions)
+        found = arrange(walk, extensions=modality.extensions, labels=labels, where=where, splits=splits)
+        self._listings = found.splits
+        self.notes = tuple(map(shown_name, (*walk.notes(where), *found.notes)))
+        self.splits = tuple(self._listings)
+
+    @staticmethod
+    def matches(path: Path, modality: type[Modality]) -> bool:
+        """Return whether `path` is a folder, and not one of parquet files."""
+        return path.is_dir() and bool(modality.extensions) and not Parquet.matches(path, modality)
+
+    def split(self, name: str) -> FolderSplit:
+        """Return the split of that name."""
+        return FolderSplit(self._root, self._listings[name], self._modality)
+
+
+class FolderSplit(Split):
+    """Files, read one by one."""
+
+    def __init__(self, root: Path, listing: Listing, modality: Modality) -> None:
+        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
+        self._root, self._paths, self._modality = root, listing.paths, modality
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, i: int) -> Sample:
+        """Return sample `i`, decoded."""
+        name = self.name(i)
+        return self._modality.decode(read_regular(name, self._modality.max_bytes), name)
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return notes on how sample `i` is understood."""
+        name = self.name(i)
+        return self._modality.remarks(read_regular(name, self._modality.max_bytes), name)
+
+    def name(self, i: int) -> str:
+        """Return the path of sample `i`."""
+        return str(self._root / self._paths[i])
