@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.blame import told
-from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.errors import UserError, describe_error, suggest
 from ssl_zoo.methods.contract import patches_left_over
 from ssl_zoo.registry import PartFailed, register
 
@@ -56,7 +55,7 @@ def timm_encoder(
         where = "" if size is None else f" for views of {size} pixels"
         if "dynamic_img_size" in options:
             where += f" and local views of {local_size}"
-        raise PartFailed(f"encoder 'timm/{model}': timm cannot make it{where}: {told(error)}.") from error
+        raise PartFailed(f"encoder 'timm/{model}': timm cannot make it{where}: {describe_error(error)}.") from error
     for key, side in (("views.size", size), ("views.local_size", local_size)):
         _check_patches(made, f"timm/{model}", key, side)
     made.in_channels, made.out_dim = in_channels, getattr(made, "head_hidden_size", made.num_features)
