@@ -29,7 +29,7 @@ def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str)
     Args:
         groups: the runs, by setting.
         path: the file.
-        metric: of `label_free.health`, drawn on the right.
+        metric: of `metrics.embedding_metrics`, drawn on the right.
         label: what the right panel is called.
     """
     from matplotlib.figure import Figure

@@ -13,9 +13,9 @@ import torch
 from tqdm import tqdm
 
 from ssl_zoo.collapse.guard import CollapseGuard, check_every
+from ssl_zoo.collapse.metrics import embedding_metrics
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
-from ssl_zoo.evaluation.protocols.label_free import health
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.event_file import Board
@@ -48,7 +48,7 @@ class Monitor:
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
             shrinks=trainer.method.objective.shrinks,
-            facts=facts(recipe),
+            recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
         self.problems: list[str] = []
@@ -77,7 +77,7 @@ class Monitor:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
             # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
             z = [collectives.gather(x) for x in step.output.embeddings]
-            self.health = health(z)
+            self.health = embedding_metrics(z)
             alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
@@ -173,7 +173,7 @@ class Monitor:
             self._board = None
 
 
-def facts(recipe: Recipe) -> dict[str, Any]:
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """Return what the guard's remedies depend on."""
     training = recipe.training
     return {
