@@ -40,13 +40,13 @@ def quiet() -> Iterator[None]:
 
 
 def series(run: Path, key: str) -> list[tuple[int, float]]:
-    """Return (step, value) of what a run logged of the loss or of a health metric, where it is a number."""
+    """Return (step, value) of what a run logged of the loss or of an embedding metric, where it is a number."""
     found = [(r["step"], _value(r, key)) for r in RunFolder(run).read_metrics()]
     return [(step, y) for step, y in found if y is not None and math.isfinite(y)]
 
 
 def _value(record: dict[str, Any], key: str) -> float | None:
-    return record.get("loss") if key == "loss" else (record.get("health") or {}).get(key)
+    return record.get("loss") if key == "loss" else (record.get("embedding") or {}).get(key)
 
 
 def alarm(run: Path, summary: Mapping[str, Any], key: str) -> tuple[int, float] | None:

@@ -24,7 +24,7 @@ def _bars(groups: Sequence[Group]) -> list[tuple[str, str, list[Mapping[str, Any
 
 
 def write_overview(groups: Sequence[Group], path: Path, metric: str, label: str) -> None:
-    """Write a PNG: left the accuracies with their spread over seeds, right a health metric over the steps.
+    """Write a PNG: left the accuracies with their spread over seeds, right an embedding metric over the steps.
 
     Args:
         groups: the runs, by setting.

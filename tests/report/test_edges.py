@@ -57,7 +57,8 @@ def group(root: Path, name: str, *summaries: dict[str, Any], size: int = 20, wid
         "evaluation": {"limit": None},
     }
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    records = [{"step": 1, "loss": None, "health": {"std": None}}, {"step": 5, "loss": 0.5, "health": {"std": 0.2}}]
+    logged = [(1, None, None), (5, 0.5, 0.2)]
+    records = [{"step": step, "loss": loss, "embedding": {"std": std}} for step, loss, std in logged]
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return Group(name, (run,) * len(summaries), summaries)
 

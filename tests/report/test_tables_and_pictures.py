@@ -36,7 +36,7 @@ def group(root: Path, name: str, *summaries: dict[str, Any]) -> Group:
         run = root / f"{name}-{number}"
         run.mkdir()
         records = [
-            {"step": s, "loss": 1 / s, "health": {"std": 0.1 * s, "similarity_gap": 0.05 * s}} for s in (1, 5, 10)
+            {"step": s, "loss": 1 / s, "embedding": {"std": 0.1 * s, "similarity_gap": 0.05 * s}} for s in (1, 5, 10)
         ]
         (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
         runs.append(run)

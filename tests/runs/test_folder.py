@@ -156,7 +156,7 @@ def test_a_damaged_summary_is_one_sentence(started, text, words):
 @pytest.mark.parametrize(
     "line",
     ["", "{", "[]", '{"step": 1}', '{"loss": 0}', '{"step": "1", "loss": 0}', '{"step": 1, "loss": "x"}',
-     '{"step": 1, "loss": 0, "health": {"std": "x"}}'],
+     '{"step": 1, "loss": 0, "embedding": {"std": "x"}}'],
 )  # fmt: skip
 def test_a_damaged_log_is_one_sentence(started, line):
     started.append_metrics({"step": 1, "loss": 0.5})
