@@ -109,7 +109,7 @@ def train(
 @options.imports
 @options.as_json
 def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Measure the encoder of RUN, beside raw pixels and the untrained encoder."""
+    """Measure the encoder of RUN, next to the raw input and the untrained encoder."""
     from ssl_zoo.report.table import results_table
     from ssl_zoo.training.train import evaluate as run_evaluation
 

@@ -22,7 +22,7 @@ Protocols = Sequence[tuple[str, Mapping[str, Any]]]
 
 Log = Callable[[str], None]
 
-NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "pixels": "raw pixels"}
+NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "raw": "the raw input"}
 """What sentences call the representations."""
 
 
@@ -165,7 +165,7 @@ def compare_representations(
     half: bool = False,
     log: Log | None = None,
 ) -> dict[str, Results]:
-    """Run the same protocols on the encoder, on an untrained one and on the raw pixels.
+    """Run the same protocols on the encoder, on an untrained one and on the raw input.
 
     A number says little without the other two: nearest neighbours in pixel space can be good on easy data, and random
     convolutions are no bad features.
@@ -184,7 +184,7 @@ def compare_representations(
             makes that an error.
 
     Returns:
-        {"encoder", "untrained", "pixels"}, each {protocol: {metric: value}}.
+        {"encoder", "untrained", "raw"}, each {protocol: {metric: value}}.
 
     Raises:
         UserError: as `evaluate_features`.
@@ -201,7 +201,7 @@ def compare_representations(
 
     makers = {"encoder": encoded(encoder)}
     if untrained is not None:
-        makers |= {"untrained": encoded(untrained), "pixels": lambda split: pixels(policy, split, limit).to(device)}
+        makers |= {"untrained": encoded(untrained), "raw": lambda split: pixels(policy, split, limit).to(device)}
     results: dict[str, Results] = {}
     for name, features in makers.items():
         if not protocols:

@@ -55,7 +55,7 @@ def _values(results: Sequence[Mapping[str, Any]], column: tuple[str, str]) -> li
 
 
 def comparison(groups: Sequence[Group]) -> Table:
-    """Return one table: raw pixels and the untrained encoder first, then a row a group, mean +- spread over seeds."""
+    """Return one table: the raw input and the untrained encoder first, then a row a group, mean +- spread over seeds."""
     rows: list[tuple[str, list[Mapping[str, Any]], str]] = [(*row, "") for row in baseline_rows(groups)]
     rows += [(group.name, group.results(), group.status) for group in groups]
     shown = columns([each for _, results, _ in rows for each in results])

@@ -1,4 +1,4 @@
-"""Which runs share their baselines: raw pixels depend on the data and the size, the untrained encoder on more."""
+"""Which runs share their baselines: the raw input depends on the data and the size, the untrained encoder on more."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def baseline_rows(groups: Sequence[Group]) -> list[tuple[str, list[Mapping[str, 
     there are several, their names say which groups they belong to.
     """
     rows = []
-    for name in ("pixels", "untrained"):
+    for name in ("raw", "untrained"):
         shared: dict[str, list[Group]] = {}
         for group in groups:
             if any(group.results(name)):

@@ -1,7 +1,7 @@
 """Expectations: what an experiment says its runs must show, checked on each run's summary.
 
-One is a line such as `knn.top1 > pixels.knn.top1`, `few_shot.top1 > untrained.few_shot.top1 + 0.2` or
-`status == collapsed`. A side is a number, a word, `status`, `collapse.METRIC`, or PROTOCOL.METRIC, with `pixels.` or
+One is a line such as `knn.top1 > raw.knn.top1`, `few_shot.top1 > untrained.few_shot.top1 + 0.2` or
+`status == collapsed`. A side is a number, a word, `status`, `collapse.METRIC`, or PROTOCOL.METRIC, with `raw.` or
 `untrained.` before it for the baselines.
 """
 
@@ -56,7 +56,7 @@ def _side(text: str, summary: Mapping[str, Any]) -> Any:
         return summary.get("status", "not finished")
     head, _, rest = text.partition(".")
     tree: Any = summary.get("metrics")
-    if head in ("pixels", "untrained"):
+    if head in ("raw", "untrained"):
         tree, text = (summary.get("baselines") or {}).get(head), rest
     elif head == "collapse":
         tree, text = (summary.get("collapse") or {}).get("metrics"), rest

@@ -27,7 +27,7 @@ def _value(group: Group | None) -> float | None:
 
 def _baselines(groups: Sequence[Group]) -> dict[str, float]:
     """Return the baselines that all cells share, by their short name."""
-    short = {NAMES["pixels"]: "raw", NAMES["untrained"]: "untrained"}
+    short = {NAMES["raw"]: "raw", NAMES["untrained"]: "untrained"}
     rows = {short[name]: _mean(results) for name, results in baseline_rows(groups) if name in short}
     return {name: level for name, level in rows.items() if level is not None}
 

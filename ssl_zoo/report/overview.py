@@ -13,7 +13,7 @@ from ssl_zoo.report.table import NAMES, mean
 
 ACCURACIES = (("few_shot", "10 labels a class"), ("knn", "kNN"), ("linear", "linear"))
 GREYS = ("#c9ced4", "#8b949e")
-"""Of raw pixels and of the untrained encoder."""
+"""Of the raw input and of the untrained encoder."""
 
 
 def _bars(groups: Sequence[Group]) -> list[tuple[str, str, list[Mapping[str, Any]]]]:

@@ -23,7 +23,7 @@ COLUMNS = {
 }
 """The metrics that have a short name, in the order of the columns; others follow as `protocol metric`."""
 
-NAMES = {"pixels": "raw pixels", "untrained": "untrained encoder", "encoder": "trained encoder"}
+NAMES = {"raw": "raw input", "untrained": "untrained encoder", "encoder": "trained encoder"}
 """What tables call the representations, in the order of their rows."""
 
 _MARKUP = re.compile(r"([\\|<>$`*\[\]])")

@@ -35,7 +35,7 @@ def summary(top1: float | None, status: str = "done", seed: int = 0, k: int = 5,
         "status": status,
         "seed": seed,
         "metrics": {"knn": {"top1": top1, "k": k}},
-        "baselines": {"pixels": {"knn": {"top1": raw, "k": 1}}, "untrained": {"knn": {"top1": raw / 2, "k": 1}}},
+        "baselines": {"raw": {"knn": {"top1": raw, "k": 1}}, "untrained": {"knn": {"top1": raw / 2, "k": 1}}},
         "collapse": {"status": "ok", "reason": "", "step": 5 if status == "collapsed" else None, "metrics": {}},
         "data": {"source": {"name": "digits"}},
     }
@@ -74,7 +74,7 @@ def test_the_k_that_were_chosen_stand_beside_the_accuracy(tmp_path: Path) -> Non
     seeds = [summary(0.8, k=20), summary(0.9, seed=1, k=5), summary(0.9, seed=2, k=20)]
     table = comparison([group(tmp_path, "mine", *seeds)])
     assert table.header == ["representation", "kNN", "k", "status", "n"]
-    assert table.rows[0] == ["raw pixels", "30.0 +- 0.0", "1", "", "3"]
+    assert table.rows[0] == ["raw input", "30.0 +- 0.0", "1", "", "3"]
     assert table.rows[2] == ["mine", "86.7 +- 5.8", "5, 20", "done", "3"]
     one = {"encoder": {"knn": {"top1": 0.8, "k": 20}, "knn_2": {"top1": 0.5, "k": 1}}}
     header = results_table(one).splitlines()[0]
@@ -88,7 +88,7 @@ def test_runs_on_the_same_data_share_their_baselines_once_a_seed(tmp_path: Path)
     groups = [group(tmp_path, name, summary(0.8), summary(0.9, seed=1)) for name in "ab"]
     found = comparison([*groups, group(tmp_path, "augmented", summary(0.7), flip=0.5)]).rows
     assert [(row[0], row[-1]) for row in found] == [
-        ("raw pixels", "2"), ("untrained encoder", "2"), ("a", "2"), ("b", "2"), ("augmented", "1"),
+        ("raw input", "2"), ("untrained encoder", "2"), ("a", "2"), ("b", "2"), ("augmented", "1"),
     ]  # fmt: skip
 
 
@@ -99,15 +99,15 @@ def test_other_data_and_another_encoder_have_baselines_of_their_own(tmp_path: Pa
         group(tmp_path, "large", summary(0.8, raw=0.4), size=28),
     ]
     assert [row[:2] for row in comparison(groups).rows[:5]] == [
-        ["raw pixels of a, wide", "30.0"],
-        ["raw pixels of large", "40.0"],
+        ["raw input of a, wide", "30.0"],
+        ["raw input of large", "40.0"],
         ["untrained encoder of a", "15.0"],
         ["untrained encoder of wide", "15.0"],
         ["untrained encoder of large", "20.0"],
     ]
     many = [group(tmp_path, f"m{i}", summary(0.8)) for i in range(4)]
     assert [row[0] for row in comparison([*many, groups[2]]).rows[:2]] == [
-        "raw pixels of the others", "raw pixels of large",
+        "raw input of the others", "raw input of large",
     ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def summary(top1: float, status: str = "done", seed: int = 0, step: int | None =
     measured = {"knn": {"top1": top1}, "label_free": {"std": 0.5, "effective_rank": 20.0}}
     return {
         "status": status, "seed": seed, "steps": 10, "epochs": 2.0, "train_s": 4.0, "images_per_s": 100.0,
-        "metrics": measured, "baselines": {"pixels": {"knn": {"top1": 0.3}}, "untrained": {"knn": {"top1": 0.2}}},
+        "metrics": measured, "baselines": {"raw": {"knn": {"top1": 0.3}}, "untrained": {"knn": {"top1": 0.2}}},
         "collapse": {"status": status, "reason": "it fell" if step else None, "step": step, "metrics": {}},
         "environment": ENVIRONMENT,
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_markdown_table_is_aligned() -> None:
 def test_a_runs_table_has_a_row_a_representation() -> None:
     text = summary_table(summary(0.9))
     assert [line.split("|")[1].strip() for line in text.splitlines()[2:5]] == [
-        "raw pixels", "untrained encoder", "trained encoder",
+        "raw input", "untrained encoder", "trained encoder",
     ]  # fmt: skip
     assert "90.0" in text and text.endswith("collapse: done")
     assert "untrained" not in results_table({"encoder": {"knn": {"top1": 0.5}}})

@@ -20,7 +20,7 @@ SUMMARY = {
     "images_per_s": 10,
     "collapse": {"status": "ok", "reason": None, "step": None, "metrics": {"std": 1.0, "similarity_gap": None}},
     "metrics": {"knn": {"top1": 0.1, "k": 5}},
-    "baselines": {"pixels": {"knn": {"top1": None}}},
+    "baselines": {"raw": {"knn": {"top1": None}}},
     "environment": {
         key: "x" for key in ("hardware", "precision", "memory_format", "python", "ssl_zoo", "torch", "torchvision")
     },

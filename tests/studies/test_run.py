@@ -141,9 +141,9 @@ def test_a_comparison_writes_one_page_that_loads_nothing(experiment: Path, tmp_p
     page.feed((out / "report.html").read_text())
     assert page.tags.count("svg") == 1 and page.tags.count("table") == 2 and "script" not in page.tags
     assert page.loads and all(load.startswith("data:image/png;base64,") for load in page.loads)
-    assert "raw pixels" in page.text and "untrained encoder" in page.text
+    assert "raw input" in page.text and "untrained encoder" in page.text
     results = (out / "RESULTS.md").read_text()
-    assert "raw pixels" in results and "changed by: `-s 'objective=[negative_cosine, variance]'`." in results
+    assert "raw input" in results and "changed by: `-s 'objective=[negative_cosine, variance]'`." in results
 
 
 def test_the_commands_print_a_table_and_write_the_report(experiment: Path, tmp_path: Path) -> None:
