@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.test_killed import same_end
+from tests.runs.test_killed import same_end
 
 from ssl_zoo.training.monitor import Monitor
 from tests.cli.conftest import TINY, run
@@ -95,7 +95,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(cli, tiny, train
 
 
 def test_a_page_of_bench_that_cannot_be_written_is_told_before_any_work(cli, tmp_path, monkeypatch):
-    (tmp_path / "page.md").write_text("<!-- bench: begin -->\n<!-- bench: end -->\n")
+    (tmp_path / "page.md").write_text("<!-- bench:begin -->\n<!-- bench:end -->\n")
     monkeypatch.setattr("ssl_zoo.runs.atomic.tempfile.TemporaryDirectory", _read_only)
     assert refused(cli("bench", "views", "--quick", "--write", "page.md")) == (
         "--write page.md: cannot be written: Read-only file system."

@@ -143,7 +143,7 @@ def test_a_failed_run_fails_and_what_was_not_measured_is_no_mistake(tmp_path: Pa
     "line", ["status == done + 1", "done + 1 == status", "status > 3", "status == 3", "status > done"]
 )
 def test_a_status_is_no_number(line: str) -> None:
-    with pytest.raises(UserError, match="LEFT > RIGHT|for a number"):
+    with pytest.raises(UserError, match="LEFT > RIGHT|as a number"):
         holds(line, summary(0.8))
 
 
@@ -177,7 +177,9 @@ def test_a_page_and_pictures_show_names_as_they_are_and_runs_that_are_not_finish
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         page = write_report(groups, tmp_path / "report.html", "<b>").read_text(encoding="utf-8")
-        write_overview(groups, tmp_path / "overview.png", "nothing", "none")
+        write_overview(
+            groups, tmp_path / "overview.png", protocols={"knn": "$k"}, title="t", metric="nothing", metric_title="none"
+        )
         write_heatmap(tmp_path / "map.png", {"$a": NASTY[:2], "b": ["$y"], "c_$": ["<r>"]}, groups, "$t")
     assert [str(each.message) for each in found] == []
     assert page.startswith("<!doctype html>") and "<script>" not in page and "<title>&lt;b&gt;</title>" in page

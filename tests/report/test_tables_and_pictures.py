@@ -93,7 +93,8 @@ def test_pictures_are_drawn_also_where_cells_are_missing(tmp_path: Path) -> None
     groups = [group(tmp_path, name, summary(0.1 + i / 4, "collapsed" if i else "done")) for i, name in enumerate(names)]
     axes = {"first": ["a", "b"], "second": ["x", "y"], "third": ["r", "s"]}
     write_heatmap(tmp_path / "new" / "heatmap.png", axes, groups, "title")
-    write_overview(groups, tmp_path / "overview.png", "similarity_gap", "gap")
+    panels = {"title": "accuracy", "metric": "similarity_gap", "metric_title": "gap"}
+    write_overview(groups, tmp_path / "overview.png", protocols={"knn": "kNN"}, **panels)
     for path in (tmp_path / "new" / "heatmap.png", tmp_path / "overview.png"):
         picture = Image.open(path).convert("L")
         assert min(picture.size) > 300 and len(picture.getcolors(256) or []) > 20

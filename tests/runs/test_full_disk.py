@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.test_files import full_disk
-from tests.test_killed import same_end, short_run
+from tests.runs.test_killed import same_end, short_run
 
 from ssl_zoo.errors import CannotWrite, TrainingFailed
 from ssl_zoo.runs import checkpoint

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.test_killed import same_end, short_run
+from tests.runs.test_killed import same_end, short_run
 
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.runs import checkpoint
