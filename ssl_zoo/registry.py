@@ -14,7 +14,7 @@ import logging
 import os
 import pkgutil
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -22,8 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from ssl_zoo.blame import told
-from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.errors import NO_KEY, UserError, describe_error, first_problem, known_keys, suggest
 
 _LOG = logging.getLogger("ssl_zoo")
 
@@ -112,7 +111,7 @@ def import_user_module(module: str) -> None:
             raise UserError(
                 f"--import {module}: no module of that name on the Python path; run from its folder, or install it."
             ) from None
-        raise UserError(f"--import {module}: cannot be imported: {told(error)}.") from error
+        raise UserError(f"--import {module}: cannot be imported: {describe_error(error)}.") from error
 
 
 @cache
@@ -133,7 +132,7 @@ def _load_plugins() -> None:
             if os.environ.get("LOCAL_RANK", "0") == "0":
                 _LOG.warning(
                     f"plug-in {point.name!r} ({point.value}) cannot be imported, and its parts are missing: "
-                    f"{told(error)}; mend or uninstall it."
+                    f"{describe_error(error)}; fix or uninstall it."
                 )
 
 
@@ -184,7 +183,9 @@ def options(entry: Entry) -> type[BaseModel]:
     try:
         return _model_of_options(entry)
     except Exception as error:
-        raise PartFailed(f"{entry.kind} {entry.name!r}: its options cannot be read: {told(error)}.") from error
+        raise PartFailed(
+            f"{entry.kind} {entry.name!r}: its options cannot be read: {describe_error(error)}."
+        ) from error
 
 
 def _model_of_options(entry: Entry) -> type[BaseModel]:
@@ -222,9 +223,26 @@ def _chosen(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
     try:
         return validate(kind, name, values)
     except ValidationError as error:
-        from ssl_zoo.recipe.explain import explain_option
-
         raise UserError(f"{kind} {name!r}: {explain_option(error, kind, name)}") from None
+
+
+def explain_option(error: ValidationError, kind: str, name: str, also: Iterable[str] = ()) -> str:
+    """Return the first problem of a part's options as `option: what is wrong`.
+
+    Args:
+        error: of pydantic.
+        kind: of the part.
+        name: of the part.
+        also: keys of the part in a recipe that are not options, for suggestions.
+    """
+    mine = options(find(kind, name)[0])
+    problem = error.errors()[0]
+    text = first_problem(error, lambda path: [*known_keys(mine, path), *(() if path else also)])
+    if problem["type"] not in NO_KEY or len(problem["loc"]) > 1:
+        return text
+    text = text.replace("unknown key", f"unknown key of {kind} {name!r}", 1)
+    others = [e.name for e in entries(kind) if problem["loc"][0] in options(e).model_fields]
+    return f"{text}; {', '.join(others)} would have it" if others else text
 
 
 def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **context: Any) -> Any:
@@ -261,4 +279,4 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
     except (UserError, OSError):
         raise
     except Exception as error:
-        raise PartFailed(f"{kind} {name!r}: cannot be built: {told(error)}.") from error
+        raise PartFailed(f"{kind} {name!r}: cannot be built: {describe_error(error)}.") from error

@@ -24,3 +24,16 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the real data sets of {path.parent.name}/{path.name} beside the checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Train and test `Features`: the 64 pixels of scikit-learn's digits, the first 1,200 and the other 597."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    from ssl_zoo.evaluation.features import Features
+
+    bunch = load_digits()
+    x, y = torch.tensor(bunch.data, dtype=torch.float32), torch.tensor(bunch.target)
+    return Features(x[:1200], y[:1200]), Features(x[1200:], y[1200:])

@@ -18,7 +18,6 @@ from ssl_zoo.hardware import choose, environment
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.report.table import markdown
-from ssl_zoo.runs.atomic import check_place, write_atomically
 
 Part = Literal["views", "step", "pipeline", "folder", "data", "eval"]
 PARTS: tuple[Part, ...] = ("views", "step", "pipeline", "folder", "data", "eval")
@@ -28,7 +27,8 @@ _QUICK = ("training.batch_size=8", "encoder.width=0.125", "projector.dims=[8, 8]
 _FOLDER = ("encoder=resnet18", "training.batch_size=32")
 """What `folder` trains: SimSiam's recipe, views of 224 px, a small ResNet."""
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+BLOCK = "bench"
+"""The block of a page that `--write` fills, see `ssl_zoo.report.markers`."""
 
 
 @contextmanager
@@ -119,26 +119,3 @@ def table(results: Sequence[Result]) -> str:
     header = ["work", "side", "median", "least to most", "n", "unit", "first is faster by"]
     notes = [f"- {result.name}: {note}" for result in results for note in result.notes]
     return "\n".join([markdown(header, rows), "", *notes])
-
-
-def check_page(page: Path) -> str:
-    """Make sure that a page can be written, and return its text.
-
-    Raises:
-        UserError: there is no such page, no markers in it, or it cannot be written.
-    """
-    old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if BEGIN not in old or END not in old:
-        raise UserError(f"--write {page}: there is no file with the lines {BEGIN} and {END}.")
-    check_place(page, "--write")
-    return old
-
-
-def write(page: Path, text: str) -> None:
-    """Put text between the markers of a page.
-
-    Raises:
-        UserError: as `check_page`.
-    """
-    before, _, rest = check_page(page).partition(BEGIN)
-    write_atomically(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")

@@ -45,9 +45,10 @@ def bench(
     """
     from ssl_zoo.bench import suite, training
     from ssl_zoo.recipe.load import load_recipe
+    from ssl_zoo.report import markers
 
     if write is not None:
-        suite.check_page(Path(write))
+        markers.check_page(Path(write), suite.BLOCK, "--write")
     if profiled:
         with suite.recipe_for(recipe, data, overrides, quick) as loaded:
             costs = training.profile(loaded)
@@ -61,7 +62,7 @@ def bench(
     machine = suite.machine(load_recipe(recipe, overrides))
     text = suite.table(results) + "\n\n" + ", ".join(f"{key} {value}" for key, value in machine.items())
     if write is not None:
-        suite.write(Path(write), text)
+        markers.write_block(Path(write), suite.BLOCK, text)
     if as_json:
         options.print_json({"machine": machine, "results": [result.plain() for result in results]})
     else:

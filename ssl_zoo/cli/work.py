@@ -13,7 +13,7 @@ from ssl_zoo.runs.atomic import check_place
 
 EXIT_CODES = {"done": 0, "failed": 1, "collapsed": 3, "interrupted": 75}
 
-GO_ON = "interrupted; the same command goes on"
+RESUME = "interrupted; run the same command again to resume"
 
 
 def _leave(status: str) -> NoReturn:
@@ -109,7 +109,7 @@ def train(
 @options.imports
 @options.as_json
 def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Measure the encoder of RUN, beside raw pixels and the untrained encoder."""
+    """Measure the encoder of RUN, next to the raw input and the untrained encoder."""
     from ssl_zoo.report.table import results_table
     from ssl_zoo.training.train import evaluate as run_evaluation
 
@@ -127,7 +127,7 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 @options.imports
 @click.option("--out", default="runs", show_default=True, type=click.Path(file_okay=False), help="Where the runs go.")
 @click.option("--results", type=click.Path(dir_okay=False), help="File of the tables; default OUT/STUDY/RESULTS.md.")
-@options.interruptible(GO_ON)
+@options.interruptible(RESUME)
 def run(
     experiment: str,
     variants: tuple[str, ...],
@@ -158,7 +158,7 @@ def run(
 @options.imports
 @click.option("--out", default="runs/compare", show_default=True, type=click.Path(file_okay=False))
 @options.as_json
-@options.interruptible(GO_ON)
+@options.interruptible(RESUME)
 def compare(
     recipes: tuple[str, ...],
     seeds: tuple[int, ...],
@@ -201,7 +201,7 @@ def report(runs: tuple[str, ...], out: str, title: str) -> None:
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=(0,), show_default=True)
 @options.overrides
 @options.as_json
-@options.interruptible(GO_ON)
+@options.interruptible(RESUME)
 def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Train SimSiam on handwritten digits, with and without stop-gradient; minutes, offline, two CPU cores."""
     from ssl_zoo.studies.demo import run_demo

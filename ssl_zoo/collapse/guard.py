@@ -1,20 +1,20 @@
-"""The collapse guard: judges a run by the embeddings, against the run's own start, and never by the loss.
+"""The collapse guard: judges a run by its embeddings, compared with the run's own start, and never by the loss.
 
-It is fed the metrics of `label_free.health` every few steps and looks at their means over the last few checks, because
-a single batch is noisy and healthy runs dip in their first steps. Four rules, each with its own blind spot:
+It takes `embedding_metrics` every few steps and judges their means over the last few checks, because a single batch is
+noisy and healthy runs dip in their first steps. Four rules, each with its own blind spot:
 
 - `std`, complete collapse: all embeddings point the same way (Chen & He 2021, section 4.1).
-- `scale`, loss of scale: the embeddings shrink to one point with their directions untouched, which none of the others
-  sees. A collapse only where that solves the objective (VICReg without its variance term): where the loss looks at
-  directions alone, the length of z is free and drifts in healthy runs.
-- `effective_rank`, dimensional collapse: the embeddings lie on a few lines, which `std` cannot see.
-- `similarity_gap`, views tell nothing: random pairs have become as similar as two views of one sample. A projector that
-  ends in BatchNorm collapses like this, a few samples apart and all others together, its `std` far from 0.
+- `scale`, loss of scale: the embeddings shrink to one point and keep their directions, which no other rule detects. A
+  collapse only where that solves the objective (VICReg without its variance term): where the loss depends on directions
+  alone, the length of z is free and drifts in healthy runs.
+- `effective_rank`, dimensional collapse: the embeddings lie on a few lines, which `std` does not detect.
+- `similarity_gap`, uninformative views: random pairs have become as similar as two views of one sample. A projector
+  that ends in BatchNorm collapses like this, a few samples apart and all others together, its `std` far from 0.
 
 A low value alone is no collapse where the run started with it: networks without normalisation start with a small
-spread, and an untrained network has no similarity gap. So each rule asks for a fall from the start too; only a spread
-of practically nothing that does not grow counts by itself. A run that starts from collapsed weights which still have
-some spread is therefore not found. Embeddings that are not finite are an alarm at once.
+spread, and an untrained network has no similarity gap. So each rule also asks for a fall from the start; only a spread
+near 0 that does not grow counts by itself. A run that starts from collapsed weights which still have some spread is
+therefore not detected. Embeddings that are not finite raise the alarm at once.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ssl_zoo.collapse.metrics import RANK_ROWS
 from ssl_zoo.collapse.remedies import remedies
-from ssl_zoo.evaluation.protocols.label_free import RANK_ROWS
 
 STD_LOW, STD_FALL = 0.15, 0.5
-"""Complete collapse: below 0.15 of the isotropic spread (a mean cosine of about 0.98) and below half of the start's."""
+"""Complete collapse: below 0.15 of the isotropic spread (a mean cosine of about 0.98) and half of the start's."""
 
 STD_DEAD, STD_GROWTH = 0.02, 1.5
 """Dead from the start: below 0.02, and not growing by half from the first to the last of the checks."""
 
 SCALE_LOW, SCALE_FALL = 0.1, 0.1
-"""Loss of scale: below 0.1 in the units of z (VICReg keeps each dimension at 1) and below a tenth of the start's."""
+"""Loss of scale: below 0.1 in the units of z (VICReg keeps each dimension at 1) and a tenth of the start's."""
 
 RANK_LOW, RANK_FALL = 5.0, 0.1
 """Dimensional collapse: fewer than 5 effective dimensions and less than a tenth of the start's."""
@@ -44,32 +44,33 @@ ENTROPY_LOW, ENTROPY_FALL = 0.15, 0.25
 of the singular values, log(rank), is below 0.15 of what width and batch allow and below a quarter of the start's."""
 
 SIMILARITY_HIGH, SPREAD_FALL, GAP_LOW = 0.5, 0.5, 0.1
-"""Views tell nothing: random pairs have a cosine above 0.5, their distance 1 - cosine is below half of the start's, and
-the gap to positive pairs is below a tenth of that distance."""
+"""Uninformative views: random pairs have a cosine above 0.5, their distance 1 - cosine is below half of the start's,
+and the gap to positive pairs is below a tenth of that distance."""
 
 HOLD = 2.0
-"""A collapse that was found holds until all limits are passed by this factor, so that noise does not end it."""
+"""A detected collapse holds until all limits are exceeded by this factor, so that noise does not end it."""
 
 FEW_CHECKS = 2
-"""At its end a run is judged by this many checks after the start, if it had no more."""
+"""The fewest checks after the start by which a run is judged at its end."""
 
 
 def check_every(every: int, patience: int, total_steps: int) -> int:
-    """Return every how many steps a run is looked at: `every`, or so often that half of a short run is `patience`.
+    """Return the number of steps between checks: `every`, or fewer, so that half of a short run has `patience` checks.
 
-    Runs of 2 * patience * every steps and more keep their schedule; a shorter one might end before it is judged.
+    Runs of 2 * patience * every steps and more keep `every`; a shorter one might end before it is judged.
     """
     return max(1, min(every, total_steps // (2 * patience)))
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """What the guard says once, when it finds a collapse.
+    """The verdict that the guard returns once, when it detects a collapse.
 
     Attributes:
-        metric: which metric gave it away.
+        metric: the metric that shows it.
         value: its mean over the last checks.
-        reference: what it is compared with, the run's own start (1, isotropic, for a spread dead from the start).
+        reference: the value that it is compared with: the run's own start (1, isotropic, for a spread near 0 from the
+            start).
         step: the optimizer step.
         message: one sentence.
         remedies: three things to do, the likeliest first.
@@ -147,18 +148,19 @@ def _judge_finite(metrics: Mapping[str, float]) -> Finding | None:
 
 
 class CollapseGuard:
-    """Watches the label-free metrics of a run and says once when the embeddings collapse, with three remedies.
+    """Watches the label-free metrics of a run and returns one alarm, with three remedies, when the embeddings collapse.
 
-    It is pure bookkeeping of numbers: deterministic, and resumable by `state_dict`. A metric that is missing is left
-    out of its judgement.
+    Pure bookkeeping of numbers: deterministic, and resumable by `state_dict`. The rule of a missing metric is skipped.
 
     Args:
-        policy: `warn` and `stop` judge alike, what a stop means is the caller's business; `off` judges nothing.
-        patience: over how many checks in a row the metrics are averaged before anything is judged; the start does not
-            count.
+        policy: `warn` and `stop` judge alike, the caller does the stopping; `off` judges nothing.
+        patience: number of consecutive checks that the metrics are averaged over; the start does not count.
         shrinks: whether embeddings that shrink to one point solve the objective, see `Objective.shrinks`; only then is
             their scale judged.
-        facts: what the remedies may refer to, see `remedies`.
+        recipe_facts: values of the recipe that the remedies refer to, see `remedies`.
+
+    Raises:
+        ValueError: an unknown policy, or a patience below 1.
     """
 
     def __init__(
@@ -167,11 +169,12 @@ class CollapseGuard:
         policy: Literal["warn", "stop", "off"] = "warn",
         patience: int = 4,
         shrinks: bool = False,
-        facts: Mapping[str, Any] | None = None,
+        recipe_facts: Mapping[str, Any] | None = None,
     ):
         if policy not in ("warn", "stop", "off") or patience < 1:
             raise ValueError(f"policy is warn, stop or off and patience at least 1, not {policy!r} and {patience}")
-        self.policy, self.patience, self.shrinks, self.facts = policy, patience, shrinks, dict(facts or {})
+        self.policy, self.patience, self.shrinks = policy, patience, shrinks
+        self.recipe_facts = dict(recipe_facts or {})
         self._start: dict[str, float] = {}
         self._recent: list[dict[str, float]] = []
         self._alarm: Alarm | None = None
@@ -181,16 +184,16 @@ class CollapseGuard:
     def update(
         self, step: int, metrics: Mapping[str, float], dim: int, batch: int, *, last: bool = False
     ) -> Alarm | None:
-        """Take in one measurement and return an alarm if it completes the case for a collapse, the first time only.
+        """Add one measurement; return an alarm if it shows a collapse, for the first time only.
 
         The first measurement is the run's start: make it before the first optimizer step.
 
         Args:
             step: number of optimizer steps done.
-            metrics: what `label_free.health` returns.
+            metrics: of `embedding_metrics`.
             dim: width of z.
             batch: samples that the metrics were computed from.
-            last: whether the run ends here: it is then judged by two checks after the start, if there were no more.
+            last: whether the run ends here: two checks after the start are then enough.
         """
         if self.policy == "off" or not metrics:
             return None
@@ -209,7 +212,7 @@ class CollapseGuard:
         if finding is None or self._alarm is not None:
             return None
         metric, value, reference, text = finding
-        advice = remedies(metric, {"dim": dim, "batch_size": batch, **self.facts})
+        advice = remedies(metric, {"dim": dim, "batch_size": batch, **self.recipe_facts})
         self._alarm = Alarm(metric, value, reference, step, f"step {step}: {text}.", advice)
         return self._alarm
 
@@ -230,7 +233,7 @@ class CollapseGuard:
 
     @property
     def status(self) -> dict[str, Any]:
-        """How the run stands, for its summary.
+        """The state of the run, for its summary.
 
         `status` is
 
@@ -238,7 +241,7 @@ class CollapseGuard:
         - `collapsed`: an alarm, and the collapse holds (or the run was stopped by it, under `stop`);
         - `warned`: an alarm, and the embeddings have recovered;
         - `not judged`: too few checks so far, or none with two samples; `reason` says which;
-        - `off`: the guard was told not to look.
+        - `off`: the policy is `off`.
 
         `reason` and `step` are the alarm's, `metrics` the latest.
         """
@@ -247,7 +250,7 @@ class CollapseGuard:
             status = "collapsed" if self._holds or self.policy == "stop" else "warned"
             reason = self._alarm.message
         elif not self._judged and status != "off":
-            status, reason = "not judged", self._why_not_judged()
+            status, reason = "not judged", self._reason_not_judged()
         return {
             "status": status,
             "reason": reason,
@@ -255,7 +258,7 @@ class CollapseGuard:
             "metrics": dict(self._recent[-1] if self._recent else self._start),
         }
 
-    def _why_not_judged(self) -> str:
+    def _reason_not_judged(self) -> str:
         if not self._start:
             return "no judgement of collapse: no embeddings of two samples or more were seen"
         few, num = min(FEW_CHECKS, self.patience), len(self._recent)
@@ -263,14 +266,14 @@ class CollapseGuard:
         return f"too short to judge a collapse: {seen}, needed are {self.patience}, or {few} by the end of the run"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next judgement depends on, as plain data that JSON can hold."""
+        """Return the state that the next judgement depends on, as plain JSON values."""
         alarm = None if self._alarm is None else {**asdict(self._alarm), "remedies": list(self._alarm.remedies)}
         return {
             "start": self._start, "recent": self._recent, "alarm": alarm, "holds": self._holds, "judged": self._judged
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
         self._start, self._recent = dict(state["start"]), [dict(metrics) for metrics in state["recent"]]
         alarm, self._holds = state["alarm"], state["holds"]
         self._alarm = None if alarm is None else Alarm(**{**alarm, "remedies": tuple(alarm["remedies"])})

@@ -1,4 +1,4 @@
-"""What to do about a collapse: three things to change, the likeliest first, as overrides that can be typed."""
+"""Remedies for a collapse: three changes, the likeliest first, as overrides that can be typed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import yaml
 
 PULL = {"negative_cosine", "mse", "softmax_cross_entropy"}
-"""Terms that only pull views together; an objective of these alone needs asymmetry to stay open."""
+"""Terms that only pull views together; an objective of these alone collapses without asymmetry."""
 
 OPEN = {"variance": 1.0, "covariance": 0.04}
-"""Terms that keep the space open, with their weight beside the heaviest term: VICReg's 25 : 25 : 1."""
+"""Terms that prevent collapse, with their weight relative to the heaviest term: VICReg's 25 : 25 : 1."""
 
-WHAT = {"variance": "keeps each dimension spread", "covariance": "keeps the dimensions from repeating each other"}
+PURPOSE = {"variance": "keeps each dimension spread", "covariance": "keeps the dimensions from repeating each other"}
 
 END = "\n..."
-"""What YAML puts after a bare scalar."""
+"""The end marker that YAML writes after a bare scalar."""
 
 LARGE_CROPS = 0.4
-"""Least area of a crop that makes two views alike enough for a start."""
+"""Least area of a crop, as a fraction of the image, for views that are alike enough."""
 
 
 def _typed(key: str, value: Any) -> str:
-    """Return an override as it is typed, quoted for the shell."""
+    """Return an override as a user types it, quoted for the shell."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
     return "-s " + shlex.quote(f"{key}={text.partition(END)[0].strip()}")
 
@@ -35,7 +35,7 @@ def _terms(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _structure(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is missing from the method itself, as far as the facts tell."""
+    """Yield the remedies for what the method itself lacks, as far as the facts show it."""
     names = {term["name"] for term in _terms(given) if term.get("weight", 1.0)}
     if not names or not names <= PULL:
         return
@@ -48,7 +48,7 @@ def _structure(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _open_space(metric: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield terms to add that keep the space open, or to give a weight again, those first that fit the metric."""
+    """Yield terms that prevent collapse, to add or to give a weight again, those that fit the metric first."""
     terms = _terms(given)
     names = [term["name"] for term in terms]
     heaviest = max((abs(term.get("weight", 1.0)) for term in terms), default=1.0) or 1.0
@@ -58,15 +58,15 @@ def _open_space(metric: str, given: Mapping[str, Any]) -> Iterator[str]:
             if name == "covariance" and "cross_correlation" in names:
                 continue
             more = {"name": name, "weight": weight}
-            what = f"add the term {name!r}, which {WHAT[name]}: "
+            what = f"add the term {name!r}, which {PURPOSE[name]}: "
             yield what + (_typed("objective", [*terms, more]) if terms else f"weight {weight:g} in objective")
         elif not any(term.get("weight", 1.0) for term in terms if term["name"] == name):
             key = f"objective.{name if names.count(name) == 1 else names.index(name)}.weight"
-            yield f"give the term {name!r} a weight again, it {WHAT[name]}: {_typed(key, weight)}"
+            yield f"give the term {name!r} a weight again, it {PURPOSE[name]}: {_typed(key, weight)}"
 
 
 def _setting(metric: str, given: Mapping[str, Any]) -> list[str]:
-    """Return the settings of the training and the views to change."""
+    """Return remedies that change settings of the training and the views."""
     lr, batch, crops = given.get("base_lr"), given.get("batch_size"), given.get("views", {}).get("scale")
     lower = _typed("training.base_lr", float(f"{float(lr) / 4:.3g}")) if lr else "a quarter of training.base_lr"
     larger = _typed("training.batch_size", int(batch) * 2) if batch else "twice training.batch_size"
@@ -79,29 +79,29 @@ def _setting(metric: str, given: Mapping[str, Any]) -> list[str]:
     slower = [] if warmup is None else [_typed("training.schedule.warmup_epochs", max(10, 2 * warmup))]
     rest = [f"warm the learning rate up for longer: {text}" for text in slower]
     if given.get("clip_grad", 0) is None:
-        rest.append(f"bound the gradient: {_typed('training.clip_grad', 1.0)}")
+        rest.append(f"clip the gradient: {_typed('training.clip_grad', 1.0)}")
     if metric == "finite":
         precise = given.get("precision", "fp32") == "fp32"
         exact = [] if precise else [f"compute in single precision: {_typed('training.precision', 'fp32')}"]
         return [rate, *exact, *rest, *views, size]
     orders = {"effective_rank": [size, rate, *views], "similarity_gap": [*views, rate, size]}
-    return [*orders.get(metric, [rate, *views, size]), *rest, "look at what the views show: ssl-zoo views"]
+    return [*orders.get(metric, [rate, *views, size]), *rest, "look at the views: ssl-zoo views"]
 
 
-def remedies(metric: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
+def remedies(metric: str, recipe_facts: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return exactly three things to try against a collapse, the likeliest first.
 
-    What the method lacks comes first (stop-gradient, predictor), then a term that keeps the space open, then settings.
-    A loss of scale is one that a term has to prevent, so the term comes first there. An override among them changes
-    what it says and nothing else: an objective is written out with all of its terms, their weights and their options.
+    What the method lacks comes first (stop-gradient, predictor), then a term that prevents collapse, then settings.
+    Only a term prevents a loss of scale, so the term comes first there. Each override changes one thing and nothing
+    else: an objective is written out with all of its terms, their weights and their options.
 
     Args:
-        metric: the metric that gave the collapse away: `std`, `scale`, `effective_rank`, `similarity_gap` or `finite`.
-        facts: what is known of the recipe, all optional: `target` and `predictor` (names), `terms` (of the objective,
+        metric: the metric that shows the collapse: `std`, `scale`, `effective_rank`, `similarity_gap` or `finite`.
+        recipe_facts: values of the recipe, all optional: `target` and `predictor` (names), `terms` (of the objective,
             names or plain forms), `base_lr`, `batch_size`, `clip_grad`, `precision`, `views` and `schedule` (their
             options), `dim` (width of z).
     """
-    structure, terms = list(_structure(facts)), list(_open_space(metric, facts))[:1]
+    structure, terms = list(_structure(recipe_facts)), list(_open_space(metric, recipe_facts))[:1]
     missing = {"finite": [], "scale": [*terms, *structure]}.get(metric, [*structure, *terms])
-    first, second, third, *_ = [*missing, *_setting(metric, facts)]
+    first, second, third, *_ = [*missing, *_setting(metric, recipe_facts)]
     return first, second, third

@@ -48,7 +48,7 @@ def measure(
     insist: bool = False,
     log: Log = silent,
 ) -> dict[str, Any]:
-    """Return `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}` of an encoder, by a recipe.
+    """Return `{"encoder" | "untrained" | "raw": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
     Encoders compute in bfloat16 where training does. Without protocols nothing is read.
 
@@ -130,7 +130,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     log: Log = print,
 ) -> dict[str, Any]:
-    """Measure a run's encoder by named protocols, beside raw pixels and the untrained encoder.
+    """Measure a run's encoder by named protocols, next to the raw input and the untrained encoder.
 
     Args:
         run: a finished run folder.
@@ -140,7 +140,7 @@ def evaluate(
         log: prints a line for the user: what was left out, and what is to be known of the numbers, see `notes`.
 
     Returns:
-        `{"encoder" | "untrained" | "pixels": {protocol: {metric: value}}}`.
+        `{"encoder" | "untrained" | "raw": {protocol: {metric: value}}}`.
 
     Raises:
         UserError: no such run, protocol or data; a protocol that needs labels where there are none, or no protocol at

@@ -23,7 +23,7 @@ Protocols = Sequence[tuple[str, Mapping[str, Any]]]
 
 Log = Callable[[str], None]
 
-NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "pixels": "raw pixels"}
+NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "raw": "the raw input"}
 """What sentences call the representations."""
 
 
@@ -169,7 +169,7 @@ def compare_representations(
     half: bool = False,
     log: Log | None = None,
 ) -> dict[str, Results]:
-    """Run the same protocols on the encoder, on an untrained one and on the raw pixels.
+    """Run the same protocols on the encoder, on an untrained one and on the raw input.
 
     A number says little without the other two: nearest neighbours in pixel space can be good on easy data, and random
     convolutions are no bad features.
@@ -189,7 +189,7 @@ def compare_representations(
             makes that an error.
 
     Returns:
-        {"encoder", "untrained", "pixels"}, each {protocol: {metric: value}}.
+        {"encoder", "untrained", "raw"}, each {protocol: {metric: value}}.
 
     Raises:
         UserError: as `evaluate_features`.
@@ -208,7 +208,7 @@ def compare_representations(
     if untrained is not None:
         makers |= {
             "untrained": encoded(untrained),
-            "pixels": lambda split: raw(modality, policy, split, limit).to(device),
+            "raw": lambda split: raw(modality, policy, split, limit).to(device),
         }
     results: dict[str, Results] = {}
     for name, features in makers.items():

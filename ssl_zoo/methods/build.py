@@ -13,12 +13,11 @@ from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.distributed.collectives import num_processes
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, short
 from ssl_zoo.methods.contract import PARTS, try_method, views_of
 from ssl_zoo.methods.joint_embedding import Branch, Method
 from ssl_zoo.methods.local import LocalMethod
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.recipe.explain import short
 from ssl_zoo.recipe.model import Local, Part, Recipe
 from ssl_zoo.rng import derive
 from ssl_zoo.runs.weights import put_weights

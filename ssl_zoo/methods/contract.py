@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ssl_zoo.batch import InputSpec, View, encode
-from ssl_zoo.blame import told
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, describe_error
 from ssl_zoo.methods.joint_embedding import Method
 from ssl_zoo.methods.returned import check_features, check_tokens
 from ssl_zoo.modalities.patches import patches_left_over
@@ -151,7 +150,7 @@ def _outlines(parts: Mapping[str, nn.Module]) -> dict[str, Any]:
     try:
         return copy.deepcopy(dict(parts), known)
     except Exception as error:
-        raise _DoesNotRun(told(error)) from error
+        raise _DoesNotRun(describe_error(error)) from error
 
 
 class _NormsKeepShapes(TorchFunctionMode):
@@ -189,7 +188,7 @@ class _Trial:
         except UserError:
             raise
         except Exception as error:
-            raise _DoesNotRun(f"{what}: {told(error).rstrip('.')}{hint}.") from error
+            raise _DoesNotRun(f"{what}: {describe_error(error).rstrip('.')}{hint}.") from error
 
     def encoder(self, name: str, views: Sequence[View], hint: str = "") -> None:
         """Try the encoder on a view of each shape, and in evaluation mode on the first, which evaluation sees."""

@@ -13,9 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.errors import UserError, explain, short, suggest
 from ssl_zoo.recipe import plain_yaml
-from ssl_zoo.recipe.explain import explain, short
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.overrides import put, split
 from ssl_zoo.recipe.resolve import modality_of, resolve

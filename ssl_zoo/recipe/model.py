@@ -25,10 +25,10 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from ssl_zoo import registry
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, explain, short
 from ssl_zoo.optim.group_rules import Group
-from ssl_zoo.recipe.explain import explain, explain_option, short
 from ssl_zoo.recipe.resolve import modality_of
+from ssl_zoo.registry import explain_option
 
 DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
 

@@ -19,9 +19,9 @@ class Group:
     """Runs that differ in their seed only.
 
     Attributes:
-        name: what a table calls them.
-        runs: their folders, and their summaries in the same order.
-        summaries: what `summary.json` holds; that of a run that is not finished may lack anything.
+        name: of the group in tables.
+        runs: their folders.
+        summaries: their `summary.json`, in the same order; that of an unfinished run may lack any key.
     """
 
     name: str
@@ -30,20 +30,20 @@ class Group:
 
     @property
     def status(self) -> str:
-        """The status of all runs, or how many have which; a run that ended collapsed under `warn` counts as that."""
+        """The status of all runs, or a count of each; a run that ended collapsed under `warn` counts as collapsed."""
         found = [outcome(summary) for summary in self.summaries]
         counts = {status: found.count(status) for status in dict.fromkeys(found)}
         return found[0] if len(counts) == 1 else ", ".join(f"{num} {status}" for status, num in counts.items())
 
     def results(self, name: str = "encoder") -> list[Mapping[str, Any]]:
-        """Return what was measured of a representation, a mapping a run, empty where nothing was."""
+        """Return the results of a representation, one mapping per run, empty where nothing was measured."""
         if name == "encoder":
             return [summary.get("metrics") or {} for summary in self.summaries]
         return [(summary.get("baselines") or {}).get(name) or {} for summary in self.summaries]
 
 
 def outcome(summary: Summary) -> str:
-    """Return how a run ended: its status, or `collapsed` where the guard only warned and the collapse held."""
+    """Return the outcome of a run: its status, or `collapsed` where the guard only warned and the collapse held."""
     collapse, status = (summary.get("collapse") or {}).get("status"), str(summary.get("status", "not finished"))
     if collapse == "collapsed":
         return collapse
@@ -55,7 +55,7 @@ def _values(results: Sequence[Mapping[str, Any]], column: tuple[str, str]) -> li
 
 
 def comparison(groups: Sequence[Group]) -> Table:
-    """Return one table: raw pixels and the untrained encoder first, then a row a group, mean +- spread over seeds."""
+    """Return one table: the baselines first, then one row per group, as mean +- spread over seeds."""
     rows: list[tuple[str, list[Mapping[str, Any]], str]] = [(*row, "") for row in baseline_rows(groups)]
     rows += [(group.name, group.results(), group.status) for group in groups]
     shown = columns([each for _, results, _ in rows for each in results])
@@ -72,7 +72,7 @@ def comparison_table(groups: Sequence[Group]) -> str:
 
 
 def settings(groups: Sequence[Group]) -> Table:
-    """Return what the runs cost: steps, epochs, seconds of training, images a second."""
+    """Return a table of costs: steps, epochs, seconds of training, images per second."""
 
     def average(group: Group, key: str, digits: int) -> str:
         found = [value for summary in group.summaries if (value := summary.get(key)) is not None]

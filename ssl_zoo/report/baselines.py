@@ -1,4 +1,4 @@
-"""Which runs share their baselines: raw pixels depend on the data and the size, the untrained encoder on more."""
+"""Baselines that runs share: the raw input depends on the data and the size, the untrained encoder on more."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from ssl_zoo.report.aggregate import Group
 
 _VIEWS = ("size", "mean", "std", "interpolation")
-"""The options of views that say how samples look without augmentation."""
+"""The options of views that affect samples without augmentation."""
 
 _NAMED = 3
+"""The most groups that a name lists."""
 
 
 def _depends_on(group: Group, name: str) -> str:
-    """Return all that a group's baseline depends on but the seed, as text that can be compared."""
+    """Return a key of everything that a group's baseline depends on, except the seed."""
     path = RunFolder(group.runs[0]).recipe if group.runs else None
     if path is None or not path.is_file():
         return json.dumps([(s.get("data") or {}).get("source") for s in group.summaries[:1]])
@@ -32,7 +33,7 @@ def _depends_on(group: Group, name: str) -> str:
 
 
 def _by_seed(groups: Sequence[Group], name: str) -> list[Mapping[str, Any]]:
-    """Return what was measured of a baseline, once a seed."""
+    """Return the results of a baseline, once per seed."""
     found: dict[Any, Mapping[str, Any]] = {}
     for group in groups:
         for i, (summary, results) in enumerate(zip(group.summaries, group.results(name), strict=True)):
@@ -42,20 +43,20 @@ def _by_seed(groups: Sequence[Group], name: str) -> list[Mapping[str, Any]]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Return a few names, and how many there are more: what stands in a column of a table."""
+    """Return up to three names, or the first one and the number of the others."""
     if len(names) <= _NAMED:
         return ", ".join(names)
     return f"{names[0]} and {len(names) - 1} more"
 
 
 def baseline_rows(groups: Sequence[Group]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Return (name, what was measured, a mapping a seed) of each baseline that the runs have.
+    """Return (name, results, one mapping per seed) of each baseline that the runs have.
 
     Groups whose baseline depends on the same (data, size and normalisation, protocols; encoder) share a row. Where
-    there are several, their names say which groups they belong to.
+    there are several rows, their names list their groups.
     """
     rows = []
-    for name in ("pixels", "untrained"):
+    for name in ("raw", "untrained"):
         shared: dict[str, list[Group]] = {}
         for group in groups:
             if any(group.results(name)):

@@ -1,8 +1,8 @@
-"""Expectations: what an experiment says its runs must show, checked on each run's summary.
+"""Expectations: conditions on the results of an experiment, checked on each run's summary.
 
-One is a line such as `knn.top1 > pixels.knn.top1`, `few_shot.top1 > untrained.few_shot.top1 + 0.2` or
-`status == collapsed`. A side is a number, a word, `status`, `collapse.METRIC`, or PROTOCOL.METRIC, with `pixels.` or
-`untrained.` before it for the baselines.
+An expectation is a line such as `knn.top1 > raw.knn.top1`, `few_shot.top1 > untrained.few_shot.top1 + 0.2` or
+`status == collapsed`. A side is a number, a status, `status`, `collapse.METRIC`, or PROTOCOL.METRIC, preceded by `raw.`
+or `untrained.` for the baselines.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ STATUSES = ("done", "collapsed", "failed", "interrupted")
 
 
 class NotMeasured(UserError):
-    """A summary lacks the value that an expectation is about."""
+    """A summary lacks a value that an expectation names."""
 
 
 def parsed(line: str) -> tuple[str, str, str, float]:
-    """Return the left side, the operator, the right side and what is added to the right side.
+    """Return the left side, the operator, the right side and the number that is added to the right side.
 
     Raises:
         UserError: the line is no expectation.
@@ -38,12 +38,12 @@ def parsed(line: str) -> tuple[str, str, str, float]:
     left, sign, right, plus, margin = match.groups()
     words = [side for side in (left, right) if side == "status" or side in STATUSES]
     if words and (margin is not None or sign not in ("==", "!=") or any(map(_NUMBER.fullmatch, (left, right)))):
-        raise UserError(f"expect: {line!r} takes {words[0]} for a number; write status == done or status != collapsed.")
+        raise UserError(f"expect: {line!r} uses {words[0]} as a number; write status == done or status != collapsed.")
     return left, sign, right, float(margin or 0) * (-1 if plus == "-" else 1)
 
 
 def _side(text: str, summary: Mapping[str, Any]) -> Any:
-    """Return what a side of an expectation stands for in a summary.
+    """Return the value of a side of an expectation in a summary.
 
     Raises:
         NotMeasured: the summary has no such value.
@@ -56,19 +56,19 @@ def _side(text: str, summary: Mapping[str, Any]) -> Any:
         return summary.get("status", "not finished")
     head, _, rest = text.partition(".")
     tree: Any = summary.get("metrics")
-    if head in ("pixels", "untrained"):
+    if head in ("raw", "untrained"):
         tree, text = (summary.get("baselines") or {}).get(head), rest
     elif head == "collapse":
         tree, text = (summary.get("collapse") or {}).get("metrics"), rest
     for key in text.split("."):
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     if not isinstance(tree, (int, float)):
-        raise NotMeasured(f"expect: {text!r} names no value of the run ({text!r} is not measured).")
+        raise NotMeasured(f"expect: {text!r} is not measured by the run.")
     return tree
 
 
 def holds(line: str, summary: Mapping[str, Any]) -> bool:
-    """Return whether a run's summary shows what a line expects.
+    """Return whether a run's summary fulfils an expectation.
 
     Raises:
         NotMeasured: the run does not have what the line names.

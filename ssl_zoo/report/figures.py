@@ -1,4 +1,4 @@
-"""Figures of runs: curves of the loss and of what the collapse guard looks at."""
+"""Figures of runs: curves of the loss and of the metrics that the collapse guard judges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ssl_zoo.report.aggregate import Group
 from ssl_zoo.runs.folder import RunFolder
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666", "#000000")
-"""Okabe and Ito's palette, told apart by colour-blind readers too."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish."""
 
 PANELS = (
     ("loss", "training loss"),
@@ -26,31 +26,31 @@ PANELS = (
 
 
 def text(name: str) -> str:
-    """Return a name as matplotlib draws it: no mathematics, on one line, and not hidden from a legend."""
+    """Return a name in the form that matplotlib draws as it is: `$` is no mathematics, a leading `_` is not hidden."""
     plain = shown_name(name).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Draw characters that the font lacks as boxes, without a word of warning to the user."""
+    """A context in which characters that the font lacks are drawn as boxes, without a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from", category=UserWarning)
         yield
 
 
 def series(run: Path, key: str) -> list[tuple[int, float]]:
-    """Return (step, value) of what a run logged of the loss or of a health metric, where it is a number."""
+    """Return the finite (step, value) that a run logged of the loss or of an embedding metric."""
     found = [(r["step"], _value(r, key)) for r in RunFolder(run).read_metrics()]
     return [(step, y) for step, y in found if y is not None and math.isfinite(y)]
 
 
 def _value(record: dict[str, Any], key: str) -> float | None:
-    return record.get("loss") if key == "loss" else (record.get("health") or {}).get(key)
+    return record.get("loss") if key == "loss" else (record.get("embedding") or {}).get(key)
 
 
 def alarm(run: Path, summary: Mapping[str, Any], key: str) -> tuple[int, float] | None:
-    """Return the step at which the guard spoke and the last value that was logged of `key` by then, if there are."""
+    """Return the step of the guard's alarm and the last value of `key` that was logged by then, or None."""
     step = (summary.get("collapse") or {}).get("step")
     if step is None:
         return None
@@ -59,7 +59,7 @@ def alarm(run: Path, summary: Mapping[str, Any], key: str) -> tuple[int, float] 
 
 
 def curves(groups: Sequence[Group]) -> str:
-    """Return an SVG of loss, spread, effective rank and similarity gap over the steps, a colour a group."""
+    """Return an SVG of loss, spread, effective rank and similarity gap over the steps, one colour per group."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, 6.2), layout="constrained")
@@ -87,7 +87,7 @@ def curves(groups: Sequence[Group]) -> str:
 
 
 def _mark_collapse(axis: Any, group: Group, key: str, colour: str) -> None:
-    """Put a cross where the guard found a collapse."""
+    """Draw a cross at each alarm of the guard."""
     for run, summary in zip(group.runs, group.summaries, strict=True):
         place = alarm(run, summary, key)
         if place is not None:

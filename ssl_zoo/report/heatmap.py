@@ -14,6 +14,9 @@ from ssl_zoo.report.table import NAMES, mean
 METRIC = ("knn", "top1")
 CROSS = "\N{MULTIPLICATION X}"
 
+_LEFT, _ABOVE, _COLUMN, _ROW = 2.6, 1.9, 1.05, 0.42
+"""Inches: for the names of the rows, for the titles, of a cell."""
+
 
 def _mean(results: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the mean of the metric over seeds, None where no seed has it."""
@@ -27,13 +30,13 @@ def _value(group: Group | None) -> float | None:
 
 def _baselines(groups: Sequence[Group]) -> dict[str, float]:
     """Return the baselines that all cells share, by their short name."""
-    short = {NAMES["pixels"]: "raw", NAMES["untrained"]: "untrained"}
+    short = {name: key for key, name in NAMES.items()}
     rows = {short[name]: _mean(results) for name, results in baseline_rows(groups) if name in short}
     return {name: level for name, level in rows.items() if level is not None}
 
 
 def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequence[Group], title: str) -> None:
-    """Write a PNG with a panel for each value of the first axis, a row for each of the last, a column for the second.
+    """Write a PNG with one panel per value of the first axis, one column per value of the second, one row of the third.
 
     Args:
         path: the file.
@@ -41,41 +44,50 @@ def write_heatmap(path: Path, axes: Mapping[str, Sequence[str]], groups: Sequenc
         groups: the runs; `Group.name` is the values of a cell, joined with dots. Cells without runs stay blank.
         title: of the picture.
     """
-    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     by_name = {group.name: group for group in groups}
-    (panel_axis, panels), (column_axis, columns), (row_axis, rows) = axes.items()
+    (panel_axis, panels), (column_axis, columns), (_, rows) = axes.items()
     values = [v for group in groups if (v := _value(group)) is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    height = 1.9 + 0.42 * len(rows)
-    figure = Figure(figsize=(2.6 + 1.05 * len(columns) * len(panels), height), layout="constrained")
+    size = (_LEFT + _COLUMN * len(columns) * len(panels), _ABOVE + _ROW * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(text(title), fontsize=13, x=0.01, ha="left")
-    shades = colormaps["viridis"]
     drawn: Any = None
     for axis, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         cells = [[by_name.get(".".join((panel, column, row))) for column in columns] for row in rows]
-        grid = [[float("nan") if (v := _value(cell)) is None else v for cell in line] for line in cells]
-        drawn = axis.imshow(grid, cmap=shades, vmin=low, vmax=high, aspect="auto")
-        for y, line in enumerate(cells):
-            for x, cell in enumerate(line):
-                _annotate(axis, x, y, cell, (grid[y][x] - low) / max(high - low, 1e-9))
+        drawn = _draw_cells(axis, cells, low, high)
         axis.set_title(text(f"{panel_axis}: {panel}"), fontsize=10)
         axis.set_xticks(range(len(columns)), list(map(text, columns)), fontsize=8)
         axis.set_xlabel(text(column_axis), fontsize=9)
         axis.set_yticks(range(len(rows)), list(map(text, rows)), fontsize=9)
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-    bar = figure.colorbar(drawn, ax=figure.axes, fraction=0.03, pad=0.01, format=lambda v, _: f"{100 * v:.0f}")
-    bar.set_label("kNN top-1, %", fontsize=9)
-    for label, level in _baselines(groups).items():
-        if low <= level <= high:
-            bar.ax.axhline(level, color="white", linewidth=1.5)
-            place = bar.ax.get_yaxis_transform()
-            bar.ax.text(-0.15, level, label, ha="right", va="center", fontsize=7, transform=place)
+    _draw_bar(figure, drawn, _baselines(groups))
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet():
         figure.savefig(path, dpi=150)
+
+
+def _draw_cells(axis: Any, cells: Sequence[Sequence[Group | None]], low: float, high: float) -> Any:
+    """Draw one panel, and return what a colour bar needs."""
+    grid = [[float("nan") if (v := _value(cell)) is None else v for cell in line] for line in cells]
+    drawn = axis.imshow(grid, cmap="viridis", vmin=low, vmax=high, aspect="auto")
+    for y, line in enumerate(cells):
+        for x, cell in enumerate(line):
+            _annotate(axis, x, y, cell, (grid[y][x] - low) / max(high - low, 1e-9))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return drawn
+
+
+def _draw_bar(figure: Any, drawn: Any, baselines: Mapping[str, float]) -> None:
+    """Draw the colour bar, with a line for each baseline that it covers."""
+    bar = figure.colorbar(drawn, ax=figure.axes, fraction=0.03, pad=0.01, format=lambda v, _: f"{100 * v:.0f}")
+    bar.set_label("kNN top-1, %", fontsize=9)
+    for label, level in baselines.items():
+        if bar.vmin <= level <= bar.vmax:
+            bar.ax.axhline(level, color="white", linewidth=1.5)
+            place = bar.ax.get_yaxis_transform()
+            bar.ax.text(-0.15, level, label, ha="right", va="center", fontsize=7, transform=place)
 
 
 def _annotate(axis: Any, x: int, y: int, cell: Group | None, shade: float) -> None:

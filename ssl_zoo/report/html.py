@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page about some runs, without scripts and without anything to load."""
+"""The report: one self-contained HTML page about some runs, without scripts or external files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ssl_zoo.errors import UserError
+from ssl_zoo.recipe.display_name import called
+from ssl_zoo.recipe.load import read
 from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
 from ssl_zoo.report.figures import curves
 from ssl_zoo.runs.folder import RunFolder, write_atomically
@@ -16,7 +20,7 @@ PAGE = Path(__file__).with_name("page.html")
 
 
 def _pictures(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Return the pictures of views that the runs kept, each once."""
+    """Return the pictures of views in the run folders, each once."""
     found: dict[str, dict[str, str]] = {}
     for group in groups:
         path = RunFolder(group.runs[0]).views if group.runs else None
@@ -24,6 +28,26 @@ def _pictures(groups: Sequence[Group]) -> list[dict[str, str]]:
             png = base64.b64encode(path.read_bytes()).decode()
             found.setdefault(png, {"name": group.name, "png": png})
     return list(found.values())
+
+
+def _alarms(groups: Sequence[Group]) -> list[dict[str, str]]:
+    return [
+        {"name": f"{group.name}, seed {summary.get('seed')}", "reason": reason}
+        for group in groups
+        for summary in group.summaries
+        if (reason := (summary.get("collapse") or {}).get("reason"))
+    ]
+
+
+def _recipes(groups: Sequence[Group]) -> list[dict[str, str]]:
+    """Return the recipe of each group's first run."""
+    found = []
+    for group in groups:
+        path = RunFolder(group.runs[0]).recipe if group.runs else None
+        if path is not None and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            found.append({"name": group.name, "method": called(yaml.safe_load(text)), "text": text})
+    return found
 
 
 def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
@@ -38,32 +62,18 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
         `out`.
     """
     import jinja2
-    import yaml
     from markupsafe import Markup
 
-    from ssl_zoo.recipe.display_name import called
-
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    alarms = [
-        {"name": f"{group.name}, seed {summary.get('seed')}", "reason": reason}
-        for group in groups
-        for summary in group.summaries
-        if (reason := (summary.get("collapse") or {}).get("reason"))
-    ]
-    recipes = [
-        {"name": group.name, "text": path.read_text(encoding="utf-8")}
-        for group in groups
-        if group.runs and (path := RunFolder(group.runs[0]).recipe).is_file()
-    ]
     page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
         title=title,
         results=comparison(groups),
         cost=settings(groups),
-        alarms=alarms,
+        alarms=_alarms(groups),
         figure=Markup(curves(groups)),  # noqa: S704 - made here
         pictures=_pictures(groups),
         environment=environment_lines(groups),
-        recipes=[{**each, "method": called(yaml.safe_load(each["text"]))} for each in recipes],
+        recipes=_recipes(groups),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8
@@ -71,15 +81,11 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
 
 
 def groups_of(runs: Sequence[Path]) -> list[Group]:
-    """Return runs as groups: those whose recipes differ in the seed only belong together.
+    """Return runs as groups: runs whose recipes differ only in the seed are one group.
 
     Raises:
         UserError: a folder that holds no finished run, or one whose files are damaged.
     """
-    import yaml
-
-    from ssl_zoo.recipe.load import read
-
     found: dict[str, tuple[str, list[Path], list[dict[str, Any]]]] = {}
     for run in runs:
         folder = RunFolder(run)

@@ -1,7 +1,7 @@
-"""Copying generated tables into a page: `python -m ssl_zoo.report.markers README.md experiments/digits/RESULTS.md`.
+"""Generated blocks of a Markdown page: the text between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 
-The page has the lines `<!-- results:begin -->` and `<!-- results:end -->`; what stands between them is replaced by the
-results, without their title and with headings two levels down.
+`python -m ssl_zoo.report.markers README.md experiments/digits/RESULTS.md` copies the tables of a study into the block
+`results` of a page, without their title and with headings two levels down.
 """
 
 from __future__ import annotations
@@ -9,28 +9,68 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+from ssl_zoo.errors import UserError
+from ssl_zoo.runs.atomic import check_place, write_atomically
 
 
-def block(results: str) -> str:
-    """Return what stands between the markers for the text of a RESULTS.md."""
+def markers(name: str) -> tuple[str, str]:
+    """Return the lines before and after a block."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def inserted(page: str, name: str, text: str, where: str = "the page") -> str:
+    """Return a page with another text in one of its blocks.
+
+    Args:
+        page: the Markdown.
+        name: of the block.
+        text: for the block; it is put between blank lines.
+        where: what a message calls the page.
+
+    Raises:
+        UserError: the page does not have each marker once, in order.
+    """
+    begin, end = markers(name)
+    head, found, rest = page.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed or begin in tail or end in tail:
+        raise UserError(f"{where}: needs one line {begin} and after it one line {end}.")
+    return f"{head}{begin}\n\n{text}\n\n{end}{tail}"
+
+
+def check_page(path: Path, name: str, option: str) -> None:
+    """Make sure that a block of a page can be written.
+
+    Args:
+        path: of the page.
+        name: of the block.
+        option: the command-line option that named the page, for messages.
+
+    Raises:
+        UserError: there is no such page, it lacks the markers, or it cannot be written.
+    """
+    if not path.is_file():
+        raise UserError(f"{option} {path}: there is no such file; it needs the lines {' and '.join(markers(name))}.")
+    inserted(path.read_text(encoding="utf-8"), name, "", f"{option} {path}")
+    check_place(path, option)
+
+
+def write_block(path: Path, name: str, text: str) -> None:
+    """Write a text into a block of a page.
+
+    Raises:
+        UserError: the page does not have each marker once, in order.
+        CannotWrite: the disk is full, or the folder is read-only.
+    """
+    write_atomically(path, inserted(path.read_text(encoding="utf-8"), name, text, str(path)))
+
+
+def results_block(results: str) -> str:
+    """Return the block `results` for the text of a RESULTS.md."""
     lines = results.strip().splitlines()[1:]
     return "\n".join(f"##{line}" if line.startswith("#") else line for line in lines).strip()
 
 
-def inserted(page: str, results: str) -> str:
-    """Return the page with the results between its markers.
-
-    Raises:
-        ValueError: the page does not have each marker once, in order.
-    """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end or BEGIN in tail or END in tail:
-        raise ValueError(f"the page needs one {BEGIN} and after it one {END}")
-    return f"{head}{BEGIN}\n\n{block(results)}\n\n{END}{tail}"
-
-
 if __name__ == "__main__":
     page, results = (Path(argument) for argument in sys.argv[1:])
-    page.write_text(inserted(page.read_text(encoding="utf-8"), results.read_text(encoding="utf-8")), encoding="utf-8")
+    write_block(page, "results", results_block(results.read_text(encoding="utf-8")))

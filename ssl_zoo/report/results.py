@@ -1,4 +1,4 @@
-"""RESULTS.md of a study: tables generated from run files, with n, hardware and versions."""
+"""RESULTS.md of a study: tables of the run files, with n, hardware and versions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ssl_zoo.runs.folder import write_atomically
 
 NOTE = (
     "Generated from the runs' `summary.json`; do not edit. Accuracies in percent, of the last step, on the test split, "
-    "as mean +- sample standard deviation over the `n` seeds. `k` is how many neighbours vote in kNN, chosen for "
+    "as mean +- sample standard deviation over the `n` seeds. `k` is the number of neighbours in kNN, chosen for "
     "each representation and seed on a held-out part of train. `std` is the spread of the normalised features (1 is "
     "isotropic, 0 a point), `eff. rank` their effective rank."
 )
 
 
 def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a line for each expectation: on how many of the runs it holds, and how many cannot be judged.
+    """Return a line for each expectation: the number of runs on which it holds, and of those that cannot be judged.
 
     Raises:
         UserError: a line is no expectation.
@@ -32,10 +32,16 @@ def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[s
             verdicts = [_verdict(line, summary) for summary in group.summaries]
             counts = {word: verdicts.count(word) for word in ("holds", "not finished", "not measured")}
             open_ones = [f"{num} {word}" for word, num in counts.items() if num and word != "holds"]
-            mark = "FAILS" if "fails" in verdicts else "holds" if not open_ones else open_ones[0].split(" ", 1)[1]
-            told = ", ".join([f"{counts['holds']} of {len(verdicts)} runs", *open_ones])
-            lines.append(f"- {escaped(group.name)}: {code(line)} {mark} ({told})")
+            counted = ", ".join([f"{counts['holds']} of {len(verdicts)} runs", *open_ones])
+            lines.append(f"- {escaped(group.name)}: {code(line)} {_mark(verdicts)} ({counted})")
     return lines
+
+
+def _mark(verdicts: Sequence[str]) -> str:
+    """Return the verdict on all runs: that of the worst."""
+    if "fails" in verdicts:
+        return "FAILS"
+    return next((word for word in ("not finished", "not measured") if word in verdicts), "holds")
 
 
 def _verdict(line: str, summary: Mapping[str, Any]) -> str:
@@ -55,7 +61,7 @@ def results_text(
     """Return the Markdown of a study's results; see `write_results`."""
     parts = [f"# {escaped(title)}", NOTE]
     if changed:
-        parts += ["Not as the recipes stand; changed by: " + " ".join(map(code, changed)) + "."]
+        parts += ["Differs from the recipes; changed by: " + " ".join(map(code, changed)) + "."]
     parts += [comparison_table(groups)]
     lines = expectation_lines(groups, expected)
     if lines:
@@ -68,12 +74,14 @@ def results_text(
 
 
 def options(overrides: Sequence[str], data: str | None = None) -> list[str]:
-    """Return what the command line would say of overrides and data: `-s KEY=VALUE`, `--data SRC`.
+    """Return overrides and data as options of the command line: `-s KEY=VALUE`, `--data SRC`.
 
-    Of a path the last name is told: the folders before it are somebody's machine.
+    A path is shortened to its last name: the folders before it are private to a machine.
     """
-    given = [] if data is None else [f"--data {shlex.quote(Path(data).name if Path(data).exists() else data)}"]
-    return given + [f"-s {shlex.quote(override)}" for override in overrides]
+    given = [f"-s {shlex.quote(override)}" for override in overrides]
+    if data is None:
+        return given
+    return [f"--data {shlex.quote(Path(data).name if Path(data).exists() else data)}", *given]
 
 
 def write_results(
@@ -88,8 +96,8 @@ def write_results(
     Args:
         path: the file.
         title: its heading.
-        groups: the runs, by setting; those that are not finished are told as such.
-        expected: what each setting's runs must show, by its name.
+        groups: the runs, by setting; unfinished ones are marked.
+        expected: the expectations of each setting, by its name.
         changed: the options that changed all recipes, see `options`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Text tables of results: what the terminal shows and what RESULTS.md holds."""
+"""Text tables of results, for the terminal and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COLUMNS = {
     ("label_free", "std"): "std",
     ("label_free", "effective_rank"): "eff. rank",
 }
-"""The metrics that have a short name, in the order of the columns; others follow as `protocol metric`."""
+"""Short names of metrics, in the order of the columns; others follow as `protocol metric`."""
 
-NAMES = {"pixels": "raw pixels", "untrained": "untrained encoder", "encoder": "trained encoder"}
-"""What tables call the representations, in the order of their rows."""
+NAMES = {"raw": "raw input", "untrained": "untrained encoder", "encoder": "trained encoder"}
+"""Names of the representations in tables, in the order of their rows."""
 
 _MARKUP = re.compile(r"([\\|<>$`*\[\]])")
 
@@ -37,7 +37,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """Return it as Markdown; whatever names hold is shown as it is: it is no markup and does not end a cell."""
+        """Return the table as Markdown; markup in a cell is escaped, a bar does not end it."""
         header, *rows = [[escaped(cell) for cell in row] for row in (self.header, *self.rows)]
         return markdown(header, rows)
 
@@ -57,30 +57,30 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text as Markdown shows it: on one line, markup escaped."""
+    """Return a text escaped for Markdown, on one line."""
     return _MARKUP.sub(r"\\\1", shown_name(text))
 
 
 def code(text: str) -> str:
-    """Return a text as Markdown code, whatever it holds."""
+    """Return a text as Markdown code, backticks included."""
     text = shown_name(text)
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def mean(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return the mean and the sample standard deviation; None for what there are too few values for."""
+    """Return the mean and the sample standard deviation, None without values and for a single value."""
     if not values:
         return None, None
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def cells(metric: str, values: Sequence[float | None]) -> str:
-    """Return the values of several seeds as they stand in a table: mean +- spread; of a choice, what was chosen.
+    """Return the cell for the values of several seeds: mean +- spread; of a choice, all that were chosen.
 
     Args:
         metric: its name; `k` is a choice.
-        values: one a seed, None where it was not measured: then the cell says of how many seeds it is.
+        values: one per seed, None where it was not measured: the cell then has the number of seeds.
     """
     found = [value for value in values if value is not None and math.isfinite(value)]
     if metric == "k":
@@ -90,7 +90,7 @@ def cells(metric: str, values: Sequence[float | None]) -> str:
 
 
 def cell(metric: str, value: float | None, spread: float | None = None) -> str:
-    """Return a number as it stands in a table: accuracies in percent, others as they are; with `spread`, +- it."""
+    """Return the cell for a number: accuracies in percent, others as they are; with `spread`, +- it."""
     if value is None or not math.isfinite(value):
         return "-"
     if metric == "k":
@@ -114,7 +114,7 @@ def title(column: tuple[str, str]) -> str:
 
 
 def results_table(results: Mapping[str, Results]) -> str:
-    """Return the table of one run, a row for the encoder and for each baseline; nothing where nothing was measured."""
+    """Return the table of one run, one row for the encoder and for each baseline; empty if nothing was measured."""
     chosen = [name for name in NAMES if name in results]
     metrics = columns([results[name] for name in chosen])
     if not metrics:
@@ -127,7 +127,7 @@ def results_table(results: Mapping[str, Results]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Return the table of a run's summary, and what the guard says of it."""
+    """Return the table of a run's summary, and the guard's verdict."""
     table = results_table({**summary["baselines"], "encoder": summary["metrics"]})
     collapse = summary["collapse"]
     verdict = f"collapse: {collapse['status']}" + (f" ({collapse['reason']})" if collapse["reason"] else "")

@@ -274,8 +274,8 @@ def _is_record(record: Any) -> bool:
     """Return whether a line of `metrics.jsonl` has what its readers use."""
     if not isinstance(record, dict) or type(record.get("step")) is not int or "loss" not in record:
         return False
-    health = record.get("health", {})
-    return isinstance(health, dict) and all(map(_is_number, (record["loss"], *health.values())))
+    embedding = record.get("embedding", {})
+    return isinstance(embedding, dict) and all(map(_is_number, (record["loss"], *embedding.values())))
 
 
 def _is_number(value: Any) -> bool:

@@ -11,8 +11,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.blame import told
-from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.errors import UserError, describe_error, suggest
 from ssl_zoo.runs import checkpoint
 
 COMPONENTS = ("encoder", "projector", "predictor")
@@ -93,7 +92,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
                 f"--init-from {path}: holds more than tensors and plain values, which is not read; save the model's "
                 "state_dict() alone."
             ) from None
-        raise UserError(f"--init-from {path}: cannot be read: {told(error)}.") from None
+        raise UserError(f"--init-from {path}: cannot be read: {describe_error(error)}.") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -12,10 +12,11 @@ from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview
 from ssl_zoo.report.results import expectation_lines, options, write_results
 from ssl_zoo.runs.atomic import check_place
-from ssl_zoo.studies.run import BASE, interrupted, run_settings, settings_of
+from ssl_zoo.studies.run import BASE, experiments_of, interrupted, run_settings, settings_of
 
 EXPERIMENT = "digits/simsiam"
 NAMES = {"simsiam": "SimSiam", "no_stop_gradient": "SimSiam without stop-gradient"}
+ACCURACIES = {"few_shot": "10 labels per class", "knn": "kNN", "linear": "linear"}
 
 
 def run_demo(
@@ -30,13 +31,13 @@ def run_demo(
         log: prints a line for the user.
 
     Returns:
-        `status`, `table`, `expectations` (a line each), `report` and `results` (paths), `summaries` by run folder; of
-        a demo that was interrupted, `status` and `summaries`.
+        `status`, `table`, `expectations` (one line each), `report` and `results` (paths), `summaries` by run folder; of
+        an interrupted demo, `status` and `summaries`.
 
     Raises:
         TrainingFailed: a run broke off.
     """
-    settings = settings_of(EXPERIMENT, (BASE, "no_stop_gradient"), seeds, overrides=overrides)
+    settings = settings_of(experiments_of(EXPERIMENT), (BASE, "no_stop_gradient"), seeds, overrides=overrides)
     settings = [replace(setting, name=NAMES[setting.name]) for setting in settings]
     check_place(out, "--out", folder=True)
     groups = run_settings(settings, out, log)
@@ -45,7 +46,14 @@ def run_demo(
         return {"status": "interrupted", "summaries": summaries}
     expected = {setting.name: setting.expect for setting in settings}
     write_results(out / "RESULTS.md", EXPERIMENT, groups, expected, options(overrides))
-    write_overview(groups, out / "demo.png", "similarity_gap", "cosine of positive pairs minus random pairs")
+    write_overview(
+        groups,
+        out / "demo.png",
+        protocols=ACCURACIES,
+        title="top-1 on held-out digits, %",
+        metric="similarity_gap",
+        metric_title="cosine of positive pairs minus random pairs",
+    )
     report = write_report(groups, out / "report.html", "SimSiam with and without stop-gradient, on handwritten digits")
     return {
         "status": "done",

@@ -1,23 +1,25 @@
-"""Studies: every experiment, variant and seed, skipping what is done; and comparisons of recipes on one data set."""
+"""Studies: every experiment, variant and seed, skipping finished runs; and comparisons of recipes on one data set."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.recipe.load import experiment_names, load_recipe, read_experiment
+from ssl_zoo.recipe.load import Experiment, experiment_names, load_recipe, read_experiment
 from ssl_zoo.recipe.model import Recipe
-from ssl_zoo.report import expectations as expect
+from ssl_zoo.report import expectations
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.runs.atomic import check_place
 from ssl_zoo.runs.folder import RunFolder
 
 BASE = "base"
-"""What the experiment is called as it stands, beside its variants."""
+"""The name of the experiment without a variant."""
+
+RESUME = "interrupted; run the same command again to resume"
 
 Log = Callable[[str], None]
 
@@ -27,11 +29,11 @@ class Setting:
     """One row of a study: a recipe without its seed.
 
     Attributes:
-        name: what tables call it.
+        name: of the row in tables.
         folder: the start of its run folders' names.
         load: seed -> recipe.
-        seeds: to run it with.
-        expect: what each of its runs must show, see `ssl_zoo.report.expectations`.
+        seeds: of its runs.
+        expect: conditions on each of its runs, see `ssl_zoo.report.expectations`.
     """
 
     name: str
@@ -41,76 +43,89 @@ class Setting:
     expect: tuple[str, ...] = ()
 
 
+def experiments_of(reference: str, only: Sequence[str] | None = None) -> dict[str, Experiment]:
+    """Return the experiments of a study, or the one that is named, each read once.
+
+    Args:
+        reference: STUDY (all its experiments), STUDY/NAME, or the path of an experiment.
+        only: the names of the study's experiments to take; None takes all.
+
+    Raises:
+        UserError: no such experiment, or a file with a mistake.
+    """
+    found = [] if "/" in reference or Path(reference).is_file() else experiment_names(reference)
+    short = {name.rpartition("/")[2]: name for name in found or [reference]}
+    for name in only or ():
+        if name not in short:
+            raise UserError(f"--only {name}: {reference} has no such experiment{suggest(name, short)}")
+    return {name: read_experiment(name) for stem, name in short.items() if only is None or stem in only}
+
+
 def settings_of(
-    reference: str,
+    experiments: Mapping[str, Experiment],
     variants: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     data: str | None = None,
     overrides: Sequence[str] = (),
-    only: Sequence[str] | None = None,
 ) -> list[Setting]:
-    """Return the settings of a study, of one experiment or of a YAML file.
+    """Return the settings of a study.
 
     Args:
-        reference: STUDY (all its experiments), STUDY/NAME, or the path of an experiment.
-        variants: only these, `base` being the experiment as it stands; None takes all (of a grid: its cells, not the
-            base).
+        experiments: of the study, see `experiments_of`.
+        variants: only these, `base` being the experiment without one; None takes all (of a grid: its cells without the
+            base). Experiments that lack a variant of another one skip it.
         seeds: in place of the experiments' own.
         data: in place of the experiments' own.
         overrides: dotted keys on all recipes.
-        only: the names of the study's experiments to take; None takes all.
 
     Raises:
-        UserError: no such experiment or variant.
+        UserError: no experiment has such a variant, or an expectation is malformed.
     """
-    found = experiments_of(reference)
-    if only is not None:
-        known = [each.rpartition("/")[2] for each in found]
-        for name in only:
-            if name not in known:
-                raise UserError(f"--only {name}: {reference} has no such experiment{suggest(name, known)}")
-        found = [each for each in found if each.rpartition("/")[2] in only]
+    known = {name: [BASE, *experiment.all_variants()] for name, experiment in experiments.items()}
     settings = []
-    for each in found:
-        experiment = read_experiment(each)
-        known = [BASE, *experiment.all_variants()]
-        for name in variants or (known[1:] if experiment.grid else known):
-            if name not in known:
-                if len(found) > 1 and any(name in read_experiment(other).all_variants() for other in found):
-                    continue
-                raise UserError(f"{each}: has no variant {name!r}{suggest(name, known)}")
-            variant = None if name == BASE else name
-
-            def load(seed: int, each: str = each, variant: str | None = variant) -> Recipe:
-                return load_recipe(each, overrides, data=data, seed=seed, variant=variant)
-
-            stem = each.removesuffix(".yaml").rpartition("/")[2]
-            title = stem if variant is None else variant if len(found) == 1 else f"{stem} ({variant})"
-            folder = re.sub(r"[^\w.-]+", "-", stem if variant is None else f"{stem}-{variant}")
-            expected = tuple(experiment.expect.get(name, ()))
-            for line in expected:
-                expect.parsed(line)  # a mistake in it is told before the first run is trained
-            settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expected))
+    for name, experiment in experiments.items():
+        default = known[name][1:] if experiment.grid else known[name]
+        for variant in variants or default:
+            if variant in known[name]:
+                load = _loader(name, variant, data, overrides)
+                expected = tuple(experiment.expect.get(variant, ()))
+                for line in expected:
+                    expectations.parsed(line)  # report a mistake before the first run is trained
+                title, folder = _names(name, variant, alone=len(experiments) == 1)
+                settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expected))
+            elif not any(variant in others for others in known.values()):
+                raise UserError(f"{name}: has no variant {variant!r}{suggest(variant, known[name])}")
     return settings
 
 
-def experiments_of(reference: str) -> list[str]:
-    """Return all experiments of a study, or the one that is named."""
-    found = [] if "/" in reference or Path(reference).is_file() else experiment_names(reference)
-    return found or [reference]
+def _loader(name: str, variant: str, data: str | None, overrides: Sequence[str]) -> Callable[[int], Recipe]:
+    def load(seed: int) -> Recipe:
+        return load_recipe(name, overrides, data=data, seed=seed, variant=None if variant == BASE else variant)
+
+    return load
 
 
-def grids_of(reference: str) -> list[dict[str, list[str]]]:
-    """Return the axes of each of a study's grids that has three: what `write_heatmap` draws."""
-    grids = [read_experiment(each).grid for each in experiments_of(reference)]
-    return [{axis: list(values) for axis, values in grid.items()} for grid in grids if len(grid) == 3]
+def _names(experiment: str, variant: str, alone: bool) -> tuple[str, str]:
+    """Return the names of a setting in tables and of its run folders; `alone` where the study has one experiment."""
+    stem = experiment.removesuffix(".yaml").rpartition("/")[2]
+    if variant == BASE:
+        return stem, re.sub(r"[^\w.-]+", "-", stem)
+    title = variant if alone else f"{stem} ({variant})"
+    return title, re.sub(r"[^\w.-]+", "-", f"{stem}-{variant}")
 
 
-def run_setting(setting: Setting, out: Path, log: Log, stop: Callable[[], bool] = lambda: False) -> Group:
-    """Train what is missing of a setting and return its runs.
+def grids_of(experiments: Mapping[str, Experiment]) -> Iterator[dict[str, list[str]]]:
+    """Yield the axes of each grid of three axes, the ones that `write_heatmap` draws."""
+    for experiment in experiments.values():
+        if len(experiment.grid) == 3:
+            yield {axis: list(values) for axis, values in experiment.grid.items()}
+
+
+def run_setting(setting: Setting, out: Path, log: Log) -> Group:
+    """Train the missing runs of a setting and return all of them.
 
     A run that is done or collapsed is taken as it is, and so is one that failed because its numbers were not finite: it
-    would fail again. One that was interrupted, or failed for another reason, goes on.
+    would fail again. One that was interrupted, or failed for another reason, is resumed.
 
     Raises:
         UserError: a folder holds a run of another recipe.
@@ -145,7 +160,7 @@ def run_settings(settings: Sequence[Setting], out: Path, log: Log) -> list[Group
     for setting in settings:
         groups.append(run_setting(setting, out, log))
         if interrupted(groups):
-            log("interrupted; the same command goes on")
+            log(RESUME)
             break
     return groups
 
@@ -167,47 +182,63 @@ def run_study(
     results: str | Path | None = None,
     log: Log = print,
 ) -> list[dict[str, Any]]:
-    """Run a study and write its RESULTS.md.
+    """Run a study and write its RESULTS.md, and heatmap.png for a grid of three axes.
 
     Args:
         reference: STUDY, STUDY/NAME, or the path of an experiment.
-        variants: only these, `base` being the experiment as it stands.
+        variants: only these, `base` being the experiment without one.
         seeds: in place of the experiments' own.
         data: in place of the experiments' own.
         overrides: dotted keys on all recipes.
         only: the names of the study's experiments to take; None takes all.
-        out: the runs go into OUT/STUDY.
+        out: the runs are written into OUT/STUDY.
         results: the file to write; default OUT/STUDY/RESULTS.md.
         log: prints a line for the user.
 
     Returns:
-        The summaries of all runs; nothing is written where one of them was interrupted.
+        The summaries of all runs; no results are written where one of them was interrupted.
 
     Raises:
         UserError, TrainingFailed: as `run_setting`.
     """
-    from ssl_zoo.report.heatmap import write_heatmap
-    from ssl_zoo.report.results import options, write_results
-
-    settings = settings_of(reference, variants, seeds, data, overrides, only)
+    experiments = experiments_of(reference, only)
+    settings = settings_of(experiments, variants, seeds, data, overrides)
     for setting in settings:
-        setting.load(setting.seeds[0])  # a mistake in the last recipe is told before the first is trained
+        setting.load(setting.seeds[0])  # report a mistake in the last recipe before the first is trained
     parts = reference.removesuffix(".yaml").split("/")
     folder = Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
     path = Path(results) if results is not None else folder / "RESULTS.md"
     check_place(folder, "--out", folder=True)
     check_place(path, "--results" if results is not None else "--out")
     groups = run_settings(settings, folder, log)
-    if interrupted(groups):
-        return [dict(summary) for group in groups for summary in group.summaries]
-    expected = {setting.name: setting.expect for setting in settings}
-    write_results(path, reference, groups, expected, options(overrides, data))
-    log(f"results: {path}")
-    for axes in grids_of(reference):
-        picture = path.with_name("heatmap.png")
-        write_heatmap(picture, axes, groups, f"{folder.name}: quality and collapse of every combination")
-        log(f"picture: {picture}")
+    if not interrupted(groups):
+        _write(path, reference, settings, groups, overrides, data, log)
+        for axes in grids_of(experiments):
+            _draw_grid(path.with_name("heatmap.png"), folder.name, axes, groups, log)
     return [dict(summary) for group in groups for summary in group.summaries]
+
+
+def _write(
+    path: Path,
+    title: str,
+    settings: Sequence[Setting],
+    groups: Sequence[Group],
+    overrides: Sequence[str],
+    data: str | None,
+    log: Log,
+) -> None:
+    from ssl_zoo.report.results import options, write_results
+
+    expected = {setting.name: setting.expect for setting in settings}
+    write_results(path, title, groups, expected, options(overrides, data))
+    log(f"results: {path}")
+
+
+def _draw_grid(path: Path, study: str, axes: dict[str, list[str]], groups: Sequence[Group], log: Log) -> None:
+    from ssl_zoo.report.heatmap import write_heatmap
+
+    write_heatmap(path, axes, groups, f"{study}: quality and collapse of every combination")
+    log(f"picture: {path}")
 
 
 def compare(
@@ -222,7 +253,7 @@ def compare(
     """Train several recipes on the same data with the same seeds and write a table and a report.
 
     Args:
-        recipes: what `load_recipe` takes.
+        recipes: methods, experiments or files, as `load_recipe` takes them.
         data: for all of them; None leaves each its own.
         seeds: the runs of each recipe.
         overrides: dotted keys on all recipes.
@@ -230,7 +261,7 @@ def compare(
         log: prints a line for the user.
 
     Returns:
-        One group a recipe; no table is written where one of the runs was interrupted.
+        One group per recipe; no table is written where one of the runs was interrupted.
 
     Raises:
         UserError, TrainingFailed: as `run_setting`.
@@ -238,15 +269,12 @@ def compare(
     from ssl_zoo.report.html import write_report
     from ssl_zoo.report.results import options, write_results
 
-    def setting(reference: str) -> Setting:
-        def load(seed: int) -> Recipe:
-            return load_recipe(reference, overrides, data=data, seed=seed)
-
-        load(seeds[0])
+    settings = []
+    for reference in recipes:
+        load = _loader(reference, BASE, data, overrides)
+        load(seeds[0])  # report a mistake in the last recipe before the first is trained
         stem = Path(reference).stem if Path(reference).is_file() else reference.replace("/", "-")
-        return Setting(reference, stem, load, tuple(seeds))
-
-    settings = [setting(reference) for reference in recipes]
+        settings.append(Setting(reference, stem, load, tuple(seeds)))
     check_place(out, "--out", folder=True)
     groups = run_settings(settings, Path(out), log)
     if interrupted(groups):

@@ -13,9 +13,9 @@ import torch
 from tqdm import tqdm
 
 from ssl_zoo.collapse.guard import CollapseGuard, check_every
+from ssl_zoo.collapse.metrics import embedding_metrics
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
-from ssl_zoo.evaluation.protocols.label_free import health
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.event_file import Board
@@ -48,12 +48,12 @@ class Monitor:
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
             shrinks=trainer.method.objective.shrinks,
-            facts=facts(recipe),
+            recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
         self.problems: list[str] = []
         self._board: Board | None = None
-        self.health: dict[str, float] = {}
+        self.embedding: dict[str, float] = {}
         self.bar = tqdm(
             total=trainer.total_steps,
             initial=trainer.step,
@@ -77,8 +77,8 @@ class Monitor:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
             # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
             z = [collectives.gather(x) for x in step.output.embeddings]
-            self.health = health(z)
-            alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
+            self.embedding = embedding_metrics(z)
+            alarm = self.guard.update(step.number, self.embedding, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
                 self.log(alarm.message)
@@ -104,7 +104,7 @@ class Monitor:
             "lr": step.lr,
             "images_per_s": self.images_per_s(),
             "data_wait_fraction": self.trainer.clock.data_fraction,
-            **({"health": self.health} if self.health else {}),
+            **({"embedding": self.embedding} if self.embedding else {}),
         }
         if self.first:
             self.folder.append_metrics(record)
@@ -137,7 +137,7 @@ class Monitor:
         if self._board is None:
             return
         values = {f"train/{name}": record[name] for name in ("loss", "lr", "images_per_s", "data_wait_fraction")}
-        for group in ("terms", "health"):
+        for group in ("terms", "embedding"):
             values |= {f"{group}/{name}": value for name, value in record.get(group, {}).items()}
         self._board.add_scalars(values, record["step"])
 
@@ -158,12 +158,12 @@ class Monitor:
 
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values."""
-        return {"guard": self.guard.state_dict(), "health": self.health}
+        return {"guard": self.guard.state_dict(), "embedding": self.embedding}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.guard.load_state_dict(state["guard"])
-        self.health = state["health"]
+        self.embedding = state["embedding"]
 
     def close(self) -> None:
         """Finish the progress bar and the board."""
@@ -173,7 +173,7 @@ class Monitor:
             self._board = None
 
 
-def facts(recipe: Recipe) -> dict[str, Any]:
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """Return what the guard's remedies depend on."""
     training = recipe.training
     return {

@@ -100,13 +100,14 @@ def test_the_bare_step_moves_the_weights_and_leaves_the_run_usable() -> None:
 
 def test_the_command_prints_json_and_writes_a_page(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{suite.BEGIN}\nold\n{suite.END}\nafter\n", encoding="utf-8")
+    page.write_text("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n", encoding="utf-8")
     result = cli("step", "--quick", "--rounds", 1, "--json", "--write", page)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["results"][0]["unit"] == "images/s" and report["machine"]["cores"] >= 1
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{suite.BEGIN}\n\n| work ") and text.endswith(f"{suite.END}\nafter\n")
+    assert text.startswith("before\n<!-- bench:begin -->\n\n| work ")
+    assert text.endswith("\n\n<!-- bench:end -->\nafter\n")
     assert "old" not in text and "bare step" in text
 
 
@@ -120,7 +121,7 @@ def test_what_is_not_there_is_one_sentence(tmp_path) -> None:
     for arguments, words in (
         (["flight"], "unknown part 'flight'"),
         (["views", "--against", "solo"], "unknown library 'solo'"),
-        (["step", "--quick", "--rounds", 1, "--write", tmp_path / "none.md"], "there is no file with the lines"),
+        (["step", "--quick", "--rounds", 1, "--write", tmp_path / "none.md"], "there is no such file"),
     ):
         result = cli(*arguments)
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and words in result.stderr

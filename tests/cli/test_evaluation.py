@@ -43,7 +43,7 @@ def test_classes_that_train_lacks_are_told_before_training_and_kept(said, tmp_pa
         i for i, line in enumerate(lines) if line == "evaluating the frozen encoder"
     )
     assert summary["evaluation_notes"] == [sentence]
-    assert summary["baselines"]["pixels"]["knn"]["top1"] <= 0.4
+    assert summary["baselines"]["raw"]["knn"]["top1"] <= 0.4
 
 
 def test_rare_classes_are_told_by_name_without_a_warning(said, tmp_path):

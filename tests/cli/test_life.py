@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.test_killed import same_end
 
 from ssl_zoo.training.monitor import Monitor
 from tests.cli.conftest import TINY, run
 from tests.killing import forked, in_child
+from tests.runs.test_killed import same_end
 
 LAZY = ("-s", "data.cache=none", "--max-steps", 6)
 SKIP = ("-s", "data.on_error=skip", "-s", "data.bad_budget=0.2")
@@ -95,7 +95,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(cli, tiny, train
 
 
 def test_a_page_of_bench_that_cannot_be_written_is_told_before_any_work(cli, tmp_path, monkeypatch):
-    (tmp_path / "page.md").write_text("<!-- bench: begin -->\n<!-- bench: end -->\n")
+    (tmp_path / "page.md").write_text("<!-- bench:begin -->\n<!-- bench:end -->\n")
     monkeypatch.setattr("ssl_zoo.runs.atomic.tempfile.TemporaryDirectory", _read_only)
     assert refused(cli("bench", "views", "--quick", "--write", "page.md")) == (
         "--write page.md: cannot be written: Read-only file system."

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_killed import same_end
 
 from ssl_zoo.training import finish
 from ssl_zoo.training import train as api
 from ssl_zoo.training.monitor import Monitor
+from tests.runs.test_killed import same_end
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -108,11 +108,11 @@ def test_a_study(cli, tmp_path, monkeypatch, command, where):
             patched.setattr(finish, "measure", signalled(finish.measure, signal.SIGTERM))
         stopped = cli(*command, "--out", "runs", *SMALL)
     assert stopped.exit_code == 75, stopped.output
-    assert stopped.stderr.splitlines()[-1] == "interrupted; the same command goes on"
+    assert stopped.stderr.splitlines()[-1] == "interrupted; run the same command again to resume"
     assert "Traceback" not in stopped.output and not list(tmp_path.rglob("RESULTS.md"))
 
 
 def test_between_two_runs_of_a_study(cli, tmp_path, monkeypatch):
     monkeypatch.setattr("ssl_zoo.studies.run.load_recipe", signalled(api.load_recipe, signal.SIGTERM))
     stopped = cli("compare", "digits/simsiam", "--out", "runs")
-    assert stopped.exit_code == 75 and stopped.stderr == "interrupted; the same command goes on\n"
+    assert stopped.exit_code == 75 and stopped.stderr == "interrupted; run the same command again to resume\n"

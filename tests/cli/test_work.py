@@ -21,7 +21,7 @@ def test_train_writes_the_run_folder(trained):
     summary = json.loads((trained / "summary.json").read_text())
     assert (summary["status"], summary["method"], summary["seed"], summary["steps"]) == ("done", "tiny", 0, 3)
     assert {"knn", "label_free"} == set(summary["metrics"]) and 0 <= summary["metrics"]["knn"]["top1"] <= 1
-    assert set(summary["baselines"]) == {"pixels", "untrained"}
+    assert set(summary["baselines"]) == {"raw", "untrained"}
     assert {"epochs", "wall_s", "train_s", "images_per_s", "data_wait_fraction", "environment"} <= set(summary)
     assert {"status", "reason", "step"} <= set(summary["collapse"])
     assert [record["step"] for record in records(trained)] == [1, 2, 3]
@@ -35,9 +35,7 @@ def test_train_prints_results_on_stdout_and_progress_on_stderr(cli, tiny, tmp_pa
     assert result.exit_code == 0
     out = tmp_path / "runs" / "tiny-seed5"  # the default
     assert (
-        "raw pixels" in result.stdout
-        and "trained encoder" in result.stdout
-        and "done: runs/tiny-seed5" in result.stdout
+        "raw input" in result.stdout and "trained encoder" in result.stdout and "done: runs/tiny-seed5" in result.stdout
     )
     assert "total batch 16" in result.stderr and "learning rate 0.000625" in result.stderr
     assert len(records(out)) == 2
@@ -122,7 +120,7 @@ def test_one_line_swaps_a_part_and_it_trains(cli, tiny, change):
 def test_eval_measures_a_run(cli, trained):
     table = cli("eval", trained, "--protocol", "knn")
     assert table.exit_code == 0
-    assert all(row in table.stdout for row in ("raw pixels", "untrained encoder", "trained encoder", "kNN"))
+    assert all(row in table.stdout for row in ("raw input", "untrained encoder", "trained encoder", "kNN"))
     result = cli("eval", trained, "--protocol", "knn", "--protocol", "label_free", "--json")
     summary = json.loads((trained / "summary.json").read_text())
     in_the_loop = {**summary["baselines"], "encoder": summary["metrics"]}

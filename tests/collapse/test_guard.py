@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ssl_zoo.collapse.guard import Alarm, CollapseGuard
-from ssl_zoo.evaluation.protocols.label_free import health
+from ssl_zoo.collapse.metrics import embedding_metrics
 
 START = {
     "std": 0.99,
@@ -172,7 +172,7 @@ def train_simsiam(digits, seed, *, stop_gradient, last_norm, steps=300, batch=12
         index = torch.randint(len(digits.x), (batch,), generator=generator)
         z = [branch(view) for view in views(digits.x[index] / 16, generator)]
         if step % 10 == 0:
-            alarm = guard.update(step, health([x.detach() for x in z]), dim=64, batch=batch) or alarm
+            alarm = guard.update(step, embedding_metrics([x.detach() for x in z]), dim=64, batch=batch) or alarm
         t = [x.detach() for x in z] if stop_gradient else z
         loss = -sum(F.cosine_similarity(predictor(z[i]), t[1 - i]).mean() for i in (0, 1)) / 2
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssl_zoo.collapse.guard import CollapseGuard, check_every
-from ssl_zoo.evaluation.protocols.label_free import health
+from ssl_zoo.collapse.metrics import embedding_metrics
 
 
 def views(scale: float = 1.0, num: int = 64, dim: int = 32, seed: int = 0):
@@ -26,7 +26,7 @@ def line(num: int, dim: int, seed: int = 0):
 def fed(guard: CollapseGuard, batches, last: bool = False):
     """Return the alarms of batches of views, 10 steps apart; the run ends after them if `last`."""
     alarms = [
-        guard.update(10 * i, health(z), z[0].shape[1], z[0].shape[0], last=last and i == len(batches) - 1)
+        guard.update(10 * i, embedding_metrics(z), z[0].shape[1], z[0].shape[0], last=last and i == len(batches) - 1)
         for i, z in enumerate(batches)
     ]
     return [alarm for alarm in alarms if alarm is not None]
@@ -36,12 +36,12 @@ SHRINKING = [views(0.3 * 0.5**i, seed=i) for i in range(10)]
 
 
 def test_embeddings_that_shrink_with_their_directions_untouched_are_found():
-    guard = CollapseGuard(shrinks=True, facts={"terms": [{"name": "mse", "weight": 25.0}]})
+    guard = CollapseGuard(shrinks=True, recipe_facts={"terms": [{"name": "mse", "weight": 25.0}]})
     (alarm,) = fed(guard, SHRINKING)
     assert alarm.metric == "scale" and alarm.value < 0.03 and alarm.reference == pytest.approx(0.3, rel=0.1)
     assert "{name: variance, weight: 25.0}" in alarm.remedies[0]
     assert guard.status["status"] == "collapsed"
-    assert health(SHRINKING[-1])["std"] > 0.9 and health(SHRINKING[-1])["similarity_gap"] > 0.9
+    assert embedding_metrics(SHRINKING[-1])["std"] > 0.9 and embedding_metrics(SHRINKING[-1])["similarity_gap"] > 0.9
 
 
 def test_the_scale_is_free_where_it_does_not_solve_the_objective():
@@ -76,8 +76,8 @@ def test_the_rank_that_is_possible_is_that_of_the_rows_it_is_taken_from():
 def test_embeddings_that_are_not_finite_are_an_alarm_at_once(value, before):
     broken = views()
     broken[1][5, 3] = value
-    assert health(broken) == {"finite": pytest.approx(63 / 64)}
-    guard = CollapseGuard(facts={"base_lr": 0.2})
+    assert embedding_metrics(broken) == {"finite": pytest.approx(63 / 64)}
+    guard = CollapseGuard(recipe_facts={"base_lr": 0.2})
     (alarm,) = fed(guard, [*(views(seed=i) for i in range(before)), broken, broken])
     assert (alarm.metric, alarm.step, alarm.value) == ("finite", 10 * before, pytest.approx(63 / 64))
     assert "of 0.0156 of the samples are not finite" in alarm.message
@@ -133,6 +133,6 @@ def test_a_short_run_is_looked_at_more_often_and_a_long_one_as_it_says(every, pa
 
 
 def test_the_batch_to_double_is_the_recipes_and_not_the_part_that_was_looked_at():
-    guard = CollapseGuard(patience=1, facts={"batch_size": 256, "terms": ["mse", "variance", "covariance"]})
+    guard = CollapseGuard(patience=1, recipe_facts={"batch_size": 256, "terms": ["mse", "variance", "covariance"]})
     (alarm,) = fed(guard, [views(num=16), line(num=16, dim=32)])
     assert "allow 15)" in alarm.message and alarm.remedies[0].endswith("-s training.batch_size=512")

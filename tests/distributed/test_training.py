@@ -74,7 +74,7 @@ def test_logged_numbers_are_those_of_one_process(runs: tuple[Path, list[Any], An
     for one, several in zip(*logs, strict=True):
         assert several["step"] == one["step"]
         assert several["loss"] == pytest.approx(one["loss"], rel=1e-4)
-        assert several["health"] == pytest.approx(one["health"], rel=1e-3, abs=1e-3)
+        assert several["embedding"] == pytest.approx(one["embedding"], rel=1e-3, abs=1e-3)
 
 
 def test_evaluation_sees_all_samples_whatever_the_number_of_processes(runs: tuple[Path, list[Any], Any]) -> None:

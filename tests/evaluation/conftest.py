@@ -1,4 +1,4 @@
-"""A policy, splits and an encoder that keep the contract of the real ones, and real digits as features."""
+"""A policy, splits and an encoder that keep the contract of the real ones."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor, nn
-
-from ssl_zoo.evaluation.features import Features
 
 
 class PlainPolicy(nn.Module):
@@ -58,13 +56,3 @@ def fakes() -> SimpleNamespace:
     """What stands in for the real policy, splits and encoder."""
     parts = {"ListSplit": ListSplit, "BatchSplit": BatchSplit, "images": images, "encoder": encoder}
     return SimpleNamespace(policy=PlainPolicy(), **parts)
-
-
-@pytest.fixture(scope="session")
-def digits() -> tuple[Features, Features]:
-    """Train and test features: the 64 pixels of scikit-learn's digits, the first 1,200 and the other 597."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    x, y = torch.tensor(bunch.data, dtype=torch.float32), torch.tensor(bunch.target)
-    return Features(x[:1200], y[:1200]), Features(x[1200:], y[1200:])

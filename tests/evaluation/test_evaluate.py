@@ -21,12 +21,12 @@ def splits(fakes):
 def test_the_same_protocols_on_all_three(fakes, splits):
     encoder, untrained = fakes.encoder(0), fakes.encoder(1)
     results = compare_representations(encoder, untrained, fakes.policy, *splits, PROTOCOLS, device="cpu")
-    assert list(results) == ["encoder", "untrained", "pixels"]
+    assert list(results) == ["encoder", "untrained", "raw"]
     assert all(list(result) == ["knn", "linear", "few_shot", "label_free"] for result in results.values())
     for name, module in (("encoder", encoder), ("untrained", untrained)):
         features = [extract(module, fakes.policy, split, device="cpu") for split in splits]
         assert results[name]["knn"] == KNN(k=5)(*features)
-    assert results["pixels"]["knn"] == KNN(k=5)(*(pixels(fakes.policy, split) for split in splits))
+    assert results["raw"]["knn"] == KNN(k=5)(*(pixels(fakes.policy, split) for split in splits))
 
 
 def test_baselines_can_be_left_out(fakes, splits):

@@ -123,7 +123,7 @@ def test_features_that_are_not_finite_give_no_number(fakes):
     split = fakes.BatchSplit(fakes.images(20), torch.arange(20) % 2)
     parts = (encoder, fakes.encoder(1), fakes.policy, split, split, [("knn", {})])
     results = compare_representations(*parts, device="cpu", log=told.append)
-    assert results["encoder"] == {} and set(results["untrained"]) == set(results["pixels"]) == {"knn"}
+    assert results["encoder"] == {} and set(results["untrained"]) == set(results["raw"]) == {"knn"}
     assert told == [
         "nothing is measured of the encoder: the features of 20 of 20 train samples are not finite (nan or inf)"
     ]
@@ -148,7 +148,7 @@ class Counted:
 def test_what_no_protocol_looks_at_is_not_read(fakes):
     train, test = Counted(fakes.images(20), torch.arange(20) % 2), Counted(fakes.images(10), torch.full((10,), -1))
     parts = (fakes.encoder(), fakes.encoder(1), fakes.policy, train, test)
-    assert compare_representations(*parts, [], device="cpu") == {"encoder": {}, "untrained": {}, "pixels": {}}
+    assert compare_representations(*parts, [], device="cpu") == {"encoder": {}, "untrained": {}, "raw": {}}
     assert (train.reads, test.reads) == (0, 0)
     compare_representations(*parts, [("knn", {})], device="cpu")
     assert (train.reads, test.reads) == (60, 0)

@@ -35,7 +35,7 @@ def summary(top1: float | None, status: str = "done", seed: int = 0, k: int = 5,
         "status": status,
         "seed": seed,
         "metrics": {"knn": {"top1": top1, "k": k}},
-        "baselines": {"pixels": {"knn": {"top1": raw, "k": 1}}, "untrained": {"knn": {"top1": raw / 2, "k": 1}}},
+        "baselines": {"raw": {"knn": {"top1": raw, "k": 1}}, "untrained": {"knn": {"top1": raw / 2, "k": 1}}},
         "collapse": {"status": "ok", "reason": "", "step": 5 if status == "collapsed" else None, "metrics": {}},
         "data": {"source": {"name": "digits"}},
     }
@@ -57,7 +57,8 @@ def group(root: Path, name: str, *summaries: dict[str, Any], size: int = 20, wid
         "evaluation": {"limit": None},
     }
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    records = [{"step": 1, "loss": None, "health": {"std": None}}, {"step": 5, "loss": 0.5, "health": {"std": 0.2}}]
+    logged = [(1, None, None), (5, 0.5, 0.2)]
+    records = [{"step": step, "loss": loss, "embedding": {"std": std}} for step, loss, std in logged]
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return Group(name, (run,) * len(summaries), summaries)
 
@@ -73,7 +74,7 @@ def test_the_k_that_were_chosen_stand_beside_the_accuracy(tmp_path: Path) -> Non
     seeds = [summary(0.8, k=20), summary(0.9, seed=1, k=5), summary(0.9, seed=2, k=20)]
     table = comparison([group(tmp_path, "mine", *seeds)])
     assert table.header == ["representation", "kNN", "k", "status", "n"]
-    assert table.rows[0] == ["raw pixels", "30.0 +- 0.0", "1", "", "3"]
+    assert table.rows[0] == ["raw input", "30.0 +- 0.0", "1", "", "3"]
     assert table.rows[2] == ["mine", "86.7 +- 5.8", "5, 20", "done", "3"]
     one = {"encoder": {"knn": {"top1": 0.8, "k": 20}, "knn_2": {"top1": 0.5, "k": 1}}}
     header = results_table(one).splitlines()[0]
@@ -87,7 +88,7 @@ def test_runs_on_the_same_data_share_their_baselines_once_a_seed(tmp_path: Path)
     groups = [group(tmp_path, name, summary(0.8), summary(0.9, seed=1)) for name in "ab"]
     found = comparison([*groups, group(tmp_path, "augmented", summary(0.7), flip=0.5)]).rows
     assert [(row[0], row[-1]) for row in found] == [
-        ("raw pixels", "2"), ("untrained encoder", "2"), ("a", "2"), ("b", "2"), ("augmented", "1"),
+        ("raw input", "2"), ("untrained encoder", "2"), ("a", "2"), ("b", "2"), ("augmented", "1"),
     ]  # fmt: skip
 
 
@@ -98,15 +99,15 @@ def test_other_data_and_another_encoder_have_baselines_of_their_own(tmp_path: Pa
         group(tmp_path, "large", summary(0.8, raw=0.4), size=28),
     ]
     assert [row[:2] for row in comparison(groups).rows[:5]] == [
-        ["raw pixels of a, wide", "30.0"],
-        ["raw pixels of large", "40.0"],
+        ["raw input of a, wide", "30.0"],
+        ["raw input of large", "40.0"],
         ["untrained encoder of a", "15.0"],
         ["untrained encoder of wide", "15.0"],
         ["untrained encoder of large", "20.0"],
     ]
     many = [group(tmp_path, f"m{i}", summary(0.8)) for i in range(4)]
     assert [row[0] for row in comparison([*many, groups[2]]).rows[:2]] == [
-        "raw pixels of the others", "raw pixels of large",
+        "raw input of the others", "raw input of large",
     ]  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def test_a_failed_run_fails_and_what_was_not_measured_is_no_mistake(tmp_path: Pa
     "line", ["status == done + 1", "done + 1 == status", "status > 3", "status == 3", "status > done"]
 )
 def test_a_status_is_no_number(line: str) -> None:
-    with pytest.raises(UserError, match="LEFT > RIGHT|for a number"):
+    with pytest.raises(UserError, match="LEFT > RIGHT|as a number"):
         holds(line, summary(0.8))
 
 
@@ -176,7 +177,9 @@ def test_a_page_and_pictures_show_names_as_they_are_and_runs_that_are_not_finish
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         page = write_report(groups, tmp_path / "report.html", "<b>").read_text(encoding="utf-8")
-        write_overview(groups, tmp_path / "overview.png", "nothing", "none")
+        write_overview(
+            groups, tmp_path / "overview.png", protocols={"knn": "$k"}, title="t", metric="nothing", metric_title="none"
+        )
         write_heatmap(tmp_path / "map.png", {"$a": NASTY[:2], "b": ["$y"], "c_$": ["<r>"]}, groups, "$t")
     assert [str(each.message) for each in found] == []
     assert page.startswith("<!doctype html>") and "<script>" not in page and "<title>&lt;b&gt;</title>" in page

@@ -23,7 +23,7 @@ def summary(top1: float, status: str = "done", seed: int = 0, step: int | None =
     measured = {"knn": {"top1": top1}, "label_free": {"std": 0.5, "effective_rank": 20.0}}
     return {
         "status": status, "seed": seed, "steps": 10, "epochs": 2.0, "train_s": 4.0, "images_per_s": 100.0,
-        "metrics": measured, "baselines": {"pixels": {"knn": {"top1": 0.3}}, "untrained": {"knn": {"top1": 0.2}}},
+        "metrics": measured, "baselines": {"raw": {"knn": {"top1": 0.3}}, "untrained": {"knn": {"top1": 0.2}}},
         "collapse": {"status": status, "reason": "it fell" if step else None, "step": step, "metrics": {}},
         "environment": ENVIRONMENT,
     }  # fmt: skip
@@ -36,7 +36,7 @@ def group(root: Path, name: str, *summaries: dict[str, Any]) -> Group:
         run = root / f"{name}-{number}"
         run.mkdir()
         records = [
-            {"step": s, "loss": 1 / s, "health": {"std": 0.1 * s, "similarity_gap": 0.05 * s}} for s in (1, 5, 10)
+            {"step": s, "loss": 1 / s, "embedding": {"std": 0.1 * s, "similarity_gap": 0.05 * s}} for s in (1, 5, 10)
         ]
         (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
         runs.append(run)
@@ -65,7 +65,7 @@ def test_a_markdown_table_is_aligned() -> None:
 def test_a_runs_table_has_a_row_a_representation() -> None:
     text = summary_table(summary(0.9))
     assert [line.split("|")[1].strip() for line in text.splitlines()[2:5]] == [
-        "raw pixels", "untrained encoder", "trained encoder",
+        "raw input", "untrained encoder", "trained encoder",
     ]  # fmt: skip
     assert "90.0" in text and text.endswith("collapse: done")
     assert "untrained" not in results_table({"encoder": {"knn": {"top1": 0.5}}})
@@ -93,7 +93,8 @@ def test_pictures_are_drawn_also_where_cells_are_missing(tmp_path: Path) -> None
     groups = [group(tmp_path, name, summary(0.1 + i / 4, "collapsed" if i else "done")) for i, name in enumerate(names)]
     axes = {"first": ["a", "b"], "second": ["x", "y"], "third": ["r", "s"]}
     write_heatmap(tmp_path / "new" / "heatmap.png", axes, groups, "title")
-    write_overview(groups, tmp_path / "overview.png", "similarity_gap", "gap")
+    panels = {"title": "accuracy", "metric": "similarity_gap", "metric_title": "gap"}
+    write_overview(groups, tmp_path / "overview.png", protocols={"knn": "kNN"}, **panels)
     for path in (tmp_path / "new" / "heatmap.png", tmp_path / "overview.png"):
         picture = Image.open(path).convert("L")
         assert min(picture.size) > 300 and len(picture.getcolors(256) or []) > 20

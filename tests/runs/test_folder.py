@@ -20,7 +20,7 @@ SUMMARY = {
     "images_per_s": 10,
     "collapse": {"status": "ok", "reason": None, "step": None, "metrics": {"std": 1.0, "similarity_gap": None}},
     "metrics": {"knn": {"top1": 0.1, "k": 5}},
-    "baselines": {"pixels": {"knn": {"top1": None}}},
+    "baselines": {"raw": {"knn": {"top1": None}}},
     "environment": {
         key: "x" for key in ("hardware", "precision", "memory_format", "python", "ssl_zoo", "torch", "torchvision")
     },
@@ -156,7 +156,7 @@ def test_a_damaged_summary_is_one_sentence(started, text, words):
 @pytest.mark.parametrize(
     "line",
     ["", "{", "[]", '{"step": 1}', '{"loss": 0}', '{"step": "1", "loss": 0}', '{"step": 1, "loss": "x"}',
-     '{"step": 1, "loss": 0, "health": {"std": "x"}}'],
+     '{"step": 1, "loss": 0, "embedding": {"std": "x"}}'],
 )  # fmt: skip
 def test_a_damaged_log_is_one_sentence(started, line):
     started.append_metrics({"step": 1, "loss": 0.5})

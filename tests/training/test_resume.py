@@ -146,7 +146,7 @@ def test_what_is_logged_is_the_same_and_each_step_is_logged_once(
     method: str, workers: int, halves: Path, whole: dict[str, RunFolder]
 ) -> None:
     resumed = RunFolder(folder_of(halves, method, workers) / "run")
-    keys = ("step", "epoch", "loss", "terms", "lr", "health")
+    keys = ("step", "epoch", "loss", "terms", "lr", "embedding")
     ours, theirs = ([{k: r.get(k) for k in keys} for r in f.read_metrics()] for f in (resumed, whole[method]))
     assert [record["step"] for record in ours] == list(range(1, 2 * HALF + 1))
     assert ours == theirs

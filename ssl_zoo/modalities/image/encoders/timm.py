@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.batch import InputSpec
-from ssl_zoo.blame import told
-from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.errors import UserError, describe_error, suggest
 from ssl_zoo.modalities.patches import patches_left_over
 from ssl_zoo.registry import PartFailed, register
 
@@ -54,7 +53,7 @@ def timm_encoder(
         where = "" if size is None else f" for views of {size} pixels"
         if "dynamic_img_size" in options:
             where += f" and local views of {local}"
-        raise PartFailed(f"encoder 'timm/{model}': timm cannot make it{where}: {told(error)}.") from error
+        raise PartFailed(f"encoder 'timm/{model}': timm cannot make it{where}: {describe_error(error)}.") from error
     for key, side in (("views.size", size), ("views.local_size", local)):
         _check_patches(made, f"timm/{model}", key, side)
     made.out_dim = getattr(made, "head_hidden_size", made.num_features)
