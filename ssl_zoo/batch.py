@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -53,3 +53,10 @@ def encode(encoder: nn.Module, view: View) -> Tensor:
     """
     special: Callable[[View], Tensor] | None = getattr(encoder, "encode", None)
     return encoder(view.data) if special is None else special(view)
+
+
+class Pairs(NamedTuple):
+    """The pairs (p, t), each `(B, D)`, and the factor that their sum is multiplied by."""
+
+    pairs: list[tuple[Tensor, Tensor]]
+    scale: float
