@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -164,3 +164,10 @@ def encode(encoder: nn.Module, view: View) -> Tensor:
     """Return the embedding h `(B, D)` of a view."""
     special: Callable[[View], Tensor] | None = getattr(encoder, "encode", None)
     return encoder(view.tensor) if special is None else special(view)
+
+
+class Pairs(NamedTuple):
+    """The pairs (p, t), each `(B, D)`, and the factor that their sum is multiplied by."""
+
+    pairs: list[tuple[Tensor, Tensor]]
+    scale: float

@@ -17,9 +17,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import View
+from ssl_zoo.batch import Pairs, View
 from ssl_zoo.distributed import collectives
-from ssl_zoo.pairing.view_pairs import Pairs
 
 
 class Term(Protocol):

@@ -1,4 +1,4 @@
-"""Optimizers from torch: `sgd` and `adamw`. The learning rate is set at every step by the trainer."""
+"""Optimizers of torch: `sgd`, `adam`, `adamw`. The trainer sets the learning rate at every step."""
 
 from typing import Annotated, Any
 
@@ -17,30 +17,34 @@ def own_keys(groups: list[dict[str, Any]], refused: tuple[str, ...] = ("adapt",)
 
 
 @register("optimizer", "sgd")
-def sgd(
-    groups: list[dict[str, Any]], *, momentum: Fraction = 0.9, weight_decay: Decay = 0.0, nesterov: bool = False
-) -> torch.optim.Optimizer:
+def sgd(groups: list[dict[str, Any]], *, momentum: Fraction = 0.9, weight_decay: Decay = 0.0) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum.
 
     Args:
         groups: parameter groups.
         momentum: in [0, 1).
         weight_decay: L2 penalty, where a group does not set its own.
-        nesterov: Nesterov's momentum.
     """
-    return torch.optim.SGD(own_keys(groups), lr=0.0, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+    return torch.optim.SGD(own_keys(groups), lr=0.0, momentum=momentum, weight_decay=weight_decay)
 
 
 @register("optimizer", "adamw")
-def adamw(
-    groups: list[dict[str, Any]], *, beta1: Fraction = 0.9, beta2: Fraction = 0.999, weight_decay: Decay = 0.01
-) -> torch.optim.Optimizer:
+def adamw(groups: list[dict[str, Any]], *, weight_decay: Decay = 0.01) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
     Args:
         groups: parameter groups.
-        beta1: decay of the first moment.
-        beta2: decay of the second moment.
         weight_decay: decoupled, where a group does not set its own.
     """
-    return torch.optim.AdamW(own_keys(groups), lr=0.0, betas=(beta1, beta2), weight_decay=weight_decay)
+    return torch.optim.AdamW(own_keys(groups), lr=0.0, weight_decay=weight_decay)
+
+
+@register("optimizer", "adam")
+def adam(groups: list[dict[str, Any]], *, weight_decay: Decay = 0.0) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980), with weight decay as an L2 penalty.
+
+    Args:
+        groups: parameter groups.
+        weight_decay: L2 penalty, where a group does not set its own.
+    """
+    return torch.optim.Adam(own_keys(groups), lr=0.0, weight_decay=weight_decay)

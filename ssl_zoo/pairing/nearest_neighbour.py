@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ssl_zoo.batch import Pairs
 from ssl_zoo.distributed import collectives
-from ssl_zoo.pairing.view_pairs import AllPairs, Pairs, Reduce
+from ssl_zoo.pairing.view_pairs import AllPairs, Reduce
 from ssl_zoo.registry import register
 
 

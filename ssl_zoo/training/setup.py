@@ -21,8 +21,7 @@ from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
 from ssl_zoo.methods.build import build, build_modality, build_views
 from ssl_zoo.methods.contract import SAMPLES, check_views
 from ssl_zoo.methods.joint_embedding import Method
-from ssl_zoo.optim.over_time import plan
-from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.optim.param_groups import parameter_groups, plan
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.activation_checkpointing import recompute_blocks

@@ -23,7 +23,7 @@ from ssl_zoo.errors import NotFinite
 from ssl_zoo.errors import TrainingFailed as TrainingFailed
 from ssl_zoo.hardware import Replicas
 from ssl_zoo.methods.joint_embedding import Method, StepOutput
-from ssl_zoo.optim.over_time import freeze, set_decay
+from ssl_zoo.optim.param_groups import freeze, set_decay
 from ssl_zoo.rng import derive
 
 MOST_SKIPPED = 50

@@ -1,4 +1,4 @@
-"""Schedules, parameter groups and LARS."""
+"""Schedules, parameter groups and optimizers."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ from torch import nn
 from ssl_zoo.errors import UserError
 from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.optim.lars import lars
-from ssl_zoo.optim.optimizers import adamw, sgd
+from ssl_zoo.optim.optimizers import adam, adamw, sgd
 from ssl_zoo.optim.param_groups import parameter_groups
-from ssl_zoo.optim.schedules import Schedule, constant, cosine
+from ssl_zoo.optim.schedules import Schedule, constant, cosine, step_decay
 
 
 def test_warmup_rises_linearly_and_joins_the_cosine_without_a_jump() -> None:
@@ -141,3 +141,25 @@ def test_lars_with_clip_is_the_smaller_of_the_rate_and_the_trust_ratio() -> None
     before = w.detach().clone()
     optimizer.step()
     assert torch.equal(w.data, before)
+
+
+def test_adams_weight_decay_is_inside_the_gradient() -> None:
+    w = nn.Parameter(torch.tensor([2.0, -3.0]))
+    optimizer = adam([{"params": [w], "adapt": False}], weight_decay=0.5)
+    optimizer.param_groups[0]["lr"] = 0.1
+    w.grad = torch.zeros(2)
+    optimizer.step()  # g = 0.5 w; the first step of Adam is lr * sign(g)
+    torch.testing.assert_close(w.data, torch.tensor([1.9, -2.9]), rtol=0, atol=1e-6)
+
+
+def test_the_rate_drops_before_the_end_after_a_warmup() -> None:
+    schedule = step_decay(100, 10, before_end=[5.0, 2.5], factor=0.2, warmup_epochs=1.0)
+    values = [schedule(step) for step in range(100)]
+    assert values[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert values[10:50] == [1.0] * 40
+    assert values[50:75] == pytest.approx([0.2] * 25) and values[75:] == pytest.approx([0.04] * 25)
+
+
+def test_without_warmup_and_in_a_run_shorter_than_the_step_decay() -> None:
+    assert step_decay(10, 10, before_end=[0.5])(0) == 1.0
+    assert step_decay(10, 10, before_end=[50.0, 25.0])(0) == pytest.approx(0.04)

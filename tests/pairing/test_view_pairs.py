@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_zoo.pairing.to_mean import ToMean
+from ssl_zoo.pairing.view_pairs import ToMean
 
 
 def embeddings(num: int) -> list[Tensor]:

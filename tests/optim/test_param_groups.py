@@ -11,8 +11,7 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build_encoder
 from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.optim.optimizers import adamw, sgd
-from ssl_zoo.optim.over_time import freeze, plan, set_decay
-from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.optim.param_groups import freeze, parameter_groups, plan, set_decay
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs.encoder import load_encoder
 
