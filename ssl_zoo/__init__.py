@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ssl_zoo.batch import View as View
     from ssl_zoo.errors import UserError as UserError
     from ssl_zoo.methods.build import build as build
-    from ssl_zoo.methods.joint_embedding import Method as Method
+    from ssl_zoo.methods.method import Method as Method
     from ssl_zoo.recipe.load import load_recipe as load_recipe
     from ssl_zoo.recipe.model import Recipe as Recipe
     from ssl_zoo.registry import names as names
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Batch": "ssl_zoo.batch",
-    "Method": "ssl_zoo.methods.joint_embedding",
+    "Method": "ssl_zoo.methods.method",
     "Recipe": "ssl_zoo.recipe.model",
     "UserError": "ssl_zoo.errors",
     "View": "ssl_zoo.batch",

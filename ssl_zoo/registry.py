@@ -27,6 +27,7 @@ from ssl_zoo.errors import NO_KEY, UserError, describe_error, first_problem, kno
 _LOG = logging.getLogger("ssl_zoo")
 
 PACKAGES = {
+    "method": ("ssl_zoo.methods",),
     "modality": ("ssl_zoo.modalities",),
     "encoder": ("ssl_zoo.modalities",),
     "views": ("ssl_zoo.modalities",),
@@ -188,15 +189,22 @@ def options(entry: Entry) -> type[BaseModel]:
         ) from error
 
 
-def _model_of_options(entry: Entry) -> type[BaseModel]:
+def fields(entry: Entry) -> dict[str, tuple[Any, Any]]:
+    """Return the keyword-only parameters of a part as {name: (annotation, default)}; `...` is no default."""
     factory = entry.factory
     hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
-    fields: dict[str, Any] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for parameter in _parameters(factory, inspect.Parameter.KEYWORD_ONLY):
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        found[parameter.name] = (hints.get(parameter.name, Any), default)
+    return found
+
+
+def _model_of_options(entry: Entry) -> type[BaseModel]:
     config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-    return create_model(f"{entry.kind}_{entry.name}", __config__=config, __doc__=inspect.getdoc(factory), **fields)
+    name, doc = f"{entry.kind}_{entry.name}", inspect.getdoc(entry.factory)
+    found: dict[str, Any] = fields(entry)
+    return create_model(name, __config__=config, __doc__=doc, **found)
 
 
 def validate(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:

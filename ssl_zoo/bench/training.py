@@ -125,8 +125,8 @@ def _lightly(run: Run, steps: int) -> Side:
         raise UserError("bench pipeline --against lightly needs simsiam, and images of one size that fit in memory.")
     views, settings = recipe.views.options, recipe.training
     images = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))
-    hidden, out = recipe.projector.options["dims"][0], recipe.projector.options["dims"][-1]
-    narrow = recipe.predictor.options["dims"][0]
+    hidden, out = recipe.options["projector"].options["dims"][0], recipe.options["projector"].options["dims"][-1]
+    narrow = recipe.options["predictor"].options["dims"][0]
     encoder = build(recipe).encoder
     decay = settings.optimizer.options.get("weight_decay", 0.0)
     blur = views.get("blur", 0.5)

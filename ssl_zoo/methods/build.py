@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +12,13 @@ from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.distributed.collectives import num_processes
-from ssl_zoo.errors import UserError, short
-from ssl_zoo.methods.contract import PARTS, try_method, views_of
-from ssl_zoo.methods.joint_embedding import Branch, Method
-from ssl_zoo.methods.local import LocalMethod
-from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.recipe.model import Local, Part, Recipe
+from ssl_zoo.errors import UserError
+from ssl_zoo.methods.builder import Builder, check_width
+from ssl_zoo.methods.contract import try_parts, views_of
+from ssl_zoo.methods.first_weights import put_weights
+from ssl_zoo.methods.method import Method
+from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.rng import derive
-from ssl_zoo.runs.weights import put_weights
-
-
-def _part(kind: str, part: Part, **context: Any) -> Any:
-    return registry.build(kind, part.name, part.options, **context)
-
-
-def part_names(recipe: Recipe) -> dict[str, str]:
-    """Return {part: what messages call it} of the parts that are tried."""
-    return {part: getattr(recipe, part).name for part in PARTS}
 
 
 def build_encoder(recipe: Recipe, spec: InputSpec | None = None) -> nn.Module:
@@ -42,26 +31,9 @@ def build_encoder(recipe: Recipe, spec: InputSpec | None = None) -> nn.Module:
     spec = build_views(recipe).spec if spec is None else spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "init", 0))
-        encoder = _part("encoder", recipe.encoder, spec=spec)
+        encoder = registry.build("encoder", recipe.encoder.name, recipe.encoder.options, spec=spec)
     check_width(encoder, "encoder", recipe.encoder.name)
     return encoder
-
-
-def check_width(module: Any, kind: str, name: str) -> None:
-    """Make sure that a part is a module that states the width of what it returns.
-
-    Raises:
-        PartFailed: it is none, or states none.
-    """
-    if not isinstance(module, nn.Module):
-        raise registry.PartFailed(f"{kind} {name!r}: is a {type(module).__name__}, and must be a torch.nn.Module.")
-    value = getattr(module, "out_dim", None)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        states = "" if value is None else f", not {short(value)}"
-        raise registry.PartFailed(
-            f"{kind} {name!r}: its module must have an integer attribute out_dim, the width of its output{states}; "
-            "set it in __init__: self.out_dim = ..."
-        )
 
 
 def build_views(recipe: Recipe) -> ViewPolicy:
@@ -70,7 +42,7 @@ def build_views(recipe: Recipe) -> ViewPolicy:
     Raises:
         PartFailed: it lacks what training and evaluation call.
     """
-    policy = _part("views", recipe.views)
+    policy = registry.build("views", recipe.views.name, recipe.views.options)
     name = recipe.views.name
     if not isinstance(policy, ViewPolicy):
         raise registry.PartFailed(f"views {name!r}: a policy must be a subclass of ssl_zoo.data.source.ViewPolicy.")
@@ -87,22 +59,6 @@ def build_modality(recipe: Recipe, spec: InputSpec) -> Modality:
     if spec.modality not in registry.names("modality"):
         return Modality(spec)
     return registry.build("modality", spec.modality, recipe.data.decode, spec=spec)
-
-
-def _head(part: Part, before: Any) -> Any:
-    head = _part("head", part, in_dim=before.out_dim)
-    check_width(head, "head", part.name)
-    return head
-
-
-def _with_places(recipe: Recipe, local: Local, method: Method) -> LocalMethod:
-    if recipe.stack_views:
-        raise UserError("stack_views: views whose places are matched are encoded one by one; set stack_views=false.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(recipe.seed, "init", 4))
-        projector = _head(local.projector, method.encoder)
-        terms = [(term.name, term.weight, _part("term", term, dim=projector.out_dim)) for term in local.objective]
-    return LocalMethod(method, projector, Objective(terms), local.location_matches, local.feature_matches)
 
 
 def build(
@@ -126,33 +82,21 @@ def build(
     given = encoder is not None
     spec = build_views(recipe).spec
     if encoder is None:
-        encoder = build_encoder(recipe, spec)
-    names = part_names(recipe)
-    if given:
-        names["encoder"] = type(encoder).__name__
-        check_width(encoder, "encoder", names["encoder"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(recipe.seed, "init", 1))
-        projector = _head(recipe.projector, encoder)
-        torch.manual_seed(derive(recipe.seed, "init", 2))
-        predictor = _head(recipe.predictor, projector)
-        for name, module in (("encoder", encoder), ("projector", projector), ("predictor", predictor)):
-            if weights and name in weights:
-                put_weights(module, weights[name], name)
-        torch.manual_seed(derive(recipe.seed, "init", 3))
-        target = _part("target", recipe.target, branch=Branch(encoder, projector, recipe.stack_views))
-        terms = [(term.name, term.weight, _part("term", term, dim=predictor.out_dim)) for term in recipe.objective]
-    if predictor.out_dim != projector.out_dim:
-        raise UserError(
-            f"predictor: ends in {predictor.out_dim} dimensions but must predict the projector's {projector.out_dim}; "
-            f"make the predictor's last width {projector.out_dim}."
-        )
-    pairing = _part("pairing", recipe.pairing, dim=projector.out_dim)
-    method = Method(encoder, projector, predictor, target, pairing, Objective(terms), recipe.stack_views)
-    if recipe.local is not None:
-        method = _with_places(recipe, recipe.local, method)
+        encoder, name = build_encoder(recipe, spec), recipe.encoder.name
+    else:
+        name = type(encoder).__name__
+        check_width(encoder, "encoder", name)
+    weights = weights or {}
+    if "encoder" in weights:
+        put_weights(encoder, weights["encoder"], "encoder")
+    views = views_of(spec)
+    builder = Builder(recipe.seed, encoder, views, weights, {"encoder": name})
+    method: Method = registry.build("method", recipe.kind, recipe.options, builder=builder)
+    if unused := sorted(weights.keys() - {"encoder"} - builder.names.keys()):
+        known = ", ".join(name for name, _ in method.named_children())
+        raise UserError(f"--init-part {unused[0]}: this recipe has no such component; it has {known}.")
     if num_processes() == 1:  # several were preceded by a check, and a trial must not wait for the others
-        try_method(method, names, views_of(spec), lenient=given)
+        try_parts(dict(method.named_children()), builder.names, views, method.try_parts, lenient=given)
     if recipe.norm == "global" and num_processes() > 1:
         to_global(method)
     return method

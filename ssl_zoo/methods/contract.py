@@ -18,7 +18,6 @@ from torch.overrides import TorchFunctionMode
 
 from ssl_zoo.batch import InputSpec, View, encode
 from ssl_zoo.errors import UserError, describe_error
-from ssl_zoo.methods.joint_embedding import Method
 from ssl_zoo.methods.returned import check_features, check_tokens
 from ssl_zoo.modalities.patches import patches_left_over
 from ssl_zoo.registry import PartFailed
@@ -26,7 +25,6 @@ from ssl_zoo.registry import PartFailed
 T = TypeVar("T")
 
 SAMPLES = 2
-PARTS = ("encoder", "projector", "predictor", "target", "pairing")
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -77,57 +75,63 @@ def try_encoder(encoder: nn.Module, name: str, views: Sequence[View], hint: str 
 
     Args:
         encoder: it stays as it is.
-        name: what messages call it.
+        name: of the encoder, for messages.
         views: of two samples.
         hint: what a user can do where it does not take the views.
 
     Raises:
         PartFailed: it does not.
     """
-    _try({"encoder": encoder}, lambda trial: trial.encoder(name, views, hint))
+    try_parts({"encoder": encoder}, {"encoder": name}, views, lambda trial: trial.encoder(hint))
 
 
-def try_method(method: Method, names: Mapping[str, str], views: Sequence[View], lenient: bool = False) -> None:
-    """Make sure that each part of a method takes what the parts before it give, and returns the width that it states.
+def try_parts(
+    parts: Mapping[str, nn.Module],
+    names: Mapping[str, str],
+    views: Sequence[View],
+    run: Callable[[Trial], None],
+    lenient: bool = False,
+) -> None:
+    """Run a trial of parts on the meta device, or where that cannot be done, with zeros.
 
     Args:
-        method: its parts stay as they are.
-        names: {part: what messages call it}.
+        parts: {part: module}; they stay as they are.
+        names: {part: its name in messages}.
         views: of two samples.
+        run: what is tried.
         lenient: leave an encoder that does not take the views alone: it may be meant for others.
 
     Raises:
-        PartFailed: one does not.
+        PartFailed: a part does not keep its contract.
     """
 
-    def run(trial: _Trial) -> None:
+    def attempt(trial: Trial) -> None:
         try:
-            trial.encoder(names["encoder"], views)
-        except _DoesNotRun:
-            if lenient and trial.device.type != "meta":
-                return
-            raise
-        if hasattr(method, "local_projector"):
-            trial.tokens(names["encoder"], views)
-        for part in ("projector", "predictor"):
-            trial.head(part, names[part])
-        trial.pairs(names, views)
+            run(trial)
+        except _EncoderDoesNotRun:
+            if not lenient or trial.device.type == "meta":
+                raise
 
-    _try({part: method.get_submodule(part) for part in PARTS}, run)
+    _try(parts, names, views, attempt)
 
 
 class _DoesNotRun(PartFailed):
     """A part raises."""
 
 
-def _try(parts: Mapping[str, nn.Module], run: Callable[[_Trial], None]) -> None:
-    """Run a trial on the meta device, or where that cannot be done, with zeros."""
+class _EncoderDoesNotRun(_DoesNotRun):
+    """The encoder raises."""
+
+
+def _try(
+    parts: Mapping[str, nn.Module], names: Mapping[str, str], views: Sequence[View], run: Callable[[Trial], None]
+) -> None:
     outside = torch.empty(0).device  # where the caller builds
     real = not any(p.is_meta for part in parts.values() for p in part.parameters())
     with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
         try:
             with _NormsKeepShapes():
-                run(_Trial(_outlines(parts), torch.device("meta")))
+                run(Trial(_outlines(parts), names, views, torch.device("meta")))
             return
         except _DoesNotRun:
             if not real or outside.type == "meta":
@@ -136,7 +140,7 @@ def _try(parts: Mapping[str, nn.Module], run: Callable[[_Trial], None]) -> None:
             copies = copy.deepcopy(dict(parts))
         except Exception:  # what cannot be copied cannot be tried without a trace
             return
-        run(_Trial(copies, torch.device("cpu")))
+        run(Trial(copies, names, views, torch.device("cpu")))
 
 
 def _outlines(parts: Mapping[str, nn.Module]) -> dict[str, Any]:
@@ -173,70 +177,86 @@ def _same(given: Sequence[int], wanted: Sequence[int]) -> None:
         raise ValueError(f"a norm made for {tuple(wanted)} was given {tuple(given)}")
 
 
-class _Trial:
-    """Copies of parts, and the device that they are tried on."""
+class Trial:
+    """Copies of parts, tried on views of two samples.
 
-    def __init__(self, parts: Mapping[str, Any], device: torch.device):
-        self.parts, self.device = parts, device
+    Args:
+        parts: {part: its copy}.
+        names: {part: its name in messages}.
+        views: of two samples.
+        device: where the copies are.
+    """
+
+    def __init__(self, parts: Mapping[str, Any], names: Mapping[str, str], views: Sequence[View], device: torch.device):
+        self.parts, self.names, self.views, self.device = parts, names, views, device
 
     def _on(self, view: View) -> View:
         return view.map(lambda x: torch.zeros(x.shape, device=self.device))
 
-    def _run(self, what: str, call: Callable[[], T], hint: str = "") -> T:
+    def _run(self, what: str, call: Callable[[], T], hint: str = "", failure: type[_DoesNotRun] = _DoesNotRun) -> T:
         try:
             return call()
         except UserError:
             raise
         except Exception as error:
-            raise _DoesNotRun(f"{what}: {describe_error(error).rstrip('.')}{hint}.") from error
+            raise failure(f"{what}: {describe_error(error).rstrip('.')}{hint}.") from error
 
-    def encoder(self, name: str, views: Sequence[View], hint: str = "") -> None:
+    def _label(self, part: str) -> str:
+        return f"{part} {self.names.get(part, type(self.parts[part]).__name__)}"
+
+    def width(self, part: str) -> int:
+        """Return the width that a part states of its output."""
+        return self.parts[part].out_dim
+
+    def encoder(self, hint: str = "") -> None:
         """Try the encoder on a view of each shape, and in evaluation mode on the first, which evaluation sees."""
-        encoder = self.parts["encoder"]
+        encoder, label = self.parts["encoder"], self._label("encoder")
         convolutions = [module for module in encoder.modules() if isinstance(module, _CONVOLUTIONS)]
-        for number, view in enumerate(_of_different_shapes(views)):
-            shape = tuple(view.tensor.shape)
-            hooks = [module.register_forward_pre_hook(_whole_patches(name, view)) for module in convolutions]
+        for number, view in enumerate(_of_different_shapes(self.views)):
+            shape = tuple(view.tensor.shape) if isinstance(view.data, Tensor) else view.layout[1]
+            hooks = []
+            if isinstance(view.data, Tensor):
+                hook = _whole_patches(self.names["encoder"], view)
+                hooks = [module.register_forward_pre_hook(hook) for module in convolutions]
             for training in (True, False) if number == 0 else (True,):
                 call = partial(encode, encoder.train(training), self._on(view))
-                h = self._run(f"encoder {name}: cannot take views {shape}", call, hint)
-                check_features(f"encoder {name}", h, SAMPLES, encoder.out_dim, f" for views {shape}")
-            for hook in hooks:
-                hook.remove()
+                h = self._run(f"{label}: cannot take views {shape}", call, hint, _EncoderDoesNotRun)
+                check_features(label, h, SAMPLES, encoder.out_dim, f" for views {shape}")
+            for each in hooks:
+                each.remove()
 
-    def tokens(self, name: str, views: Sequence[View]) -> None:
+    def tokens(self) -> None:
         """Try the encoder's features of places."""
-        encoder = self.parts["encoder"]
-        for view in _of_different_shapes(views):
-            tokens = self._run(f"encoder {name}: tokens", partial(encoder.tokens, self._on(view)))
-            check_tokens(f"encoder {name}", tokens, SAMPLES, encoder.out_dim)
+        encoder, label = self.parts["encoder"], self._label("encoder")
+        for view in _of_different_shapes(self.views):
+            tokens = self._run(f"{label}: tokens", partial(encoder.tokens, self._on(view)))
+            check_tokens(label, tokens, SAMPLES, encoder.out_dim)
 
-    def head(self, part: str, name: str) -> None:
-        """Try a head on input of the width that the part before it states."""
-        before = self.parts[PARTS[PARTS.index(part) - 1]].out_dim
-        head = self.parts[part].eval()
-        x = torch.zeros(SAMPLES, before, device=self.device)
-        z = self._run(f"{part} {name}: cannot take {tuple(x.shape)}", lambda: head(x))
-        check_features(f"{part} {name}", z, SAMPLES, head.out_dim, f" for {tuple(x.shape)}")
+    def head(self, part: str, in_dim: int) -> None:
+        """Try a head on input of a width."""
+        head, label = self.parts[part].eval(), self._label(part)
+        x = torch.zeros(SAMPLES, in_dim, device=self.device)
+        z = self._run(f"{label}: cannot take {tuple(x.shape)}", lambda: head(x))
+        check_features(label, z, SAMPLES, head.out_dim, f" for {tuple(x.shape)}")
 
-    def pairs(self, names: Mapping[str, str], views: Sequence[View]) -> None:
+    def pairs(self) -> None:
         """Try the target on views and embeddings, and the pairing on what comes of it."""
         target, pairing = self.parts["target"].eval(), self.parts["pairing"].eval()
-        width = self.parts["projector"].out_dim
-        z = [torch.zeros(SAMPLES, width, device=self.device) for _ in views]
-        if len(views) == 1:
+        label, width = self._label("target"), self.width("projector")
+        z = [torch.zeros(SAMPLES, width, device=self.device) for _ in self.views]
+        if len(self.views) == 1:
             raise PartFailed("views.num_views: one view has no other to be compared with; use at least 2.")
-        made = [self._on(view) for view in views]
-        t = self._run(f"target {names['target']}: raises", lambda: target(made, z))
-        if not isinstance(t, (list, tuple)) or len(t) != len(views):
-            raise PartFailed(f"target {names['target']}: must return a list of {len(views)}, one item a view.")
+        made = [self._on(view) for view in self.views]
+        t = self._run(f"{label}: raises", lambda: target(made, z))
+        if not isinstance(t, (list, tuple)) or len(t) != len(self.views):
+            raise PartFailed(f"{label}: must return a list of {len(self.views)}, one item per view.")
         for each in t:
             if each is not None:
-                check_features(f"target {names['target']}", each, SAMPLES, width, " for a view")
-        p = [torch.zeros(SAMPLES, width, device=self.device) for _ in views]
-        pairs = self._run(f"pairing {names['pairing']}: raises", lambda: pairing(p, t))
+                check_features(label, each, SAMPLES, width, " for a view")
+        p = [torch.zeros(SAMPLES, width, device=self.device) for _ in self.views]
+        pairs = self._run(f"{self._label('pairing')}: raises", lambda: pairing(p, t))
         if not getattr(pairs, "pairs", None):
-            raise PartFailed(f"pairing {names['pairing']}: returned no pairs (p, t) for {len(views)} views.")
+            raise PartFailed(f"{self._label('pairing')}: returned no pairs (p, t) for {len(self.views)} views.")
 
 
 def _of_different_shapes(views: Sequence[View]) -> list[View]:

@@ -1,55 +1,35 @@
-"""Method: the training step of every joint-embedding method, on one screen.
+"""The kind of method `joint_embedding`: its training step on one screen.
 
-A method is its parts. `Method(batch)` returns the loss and what it is made of, and is a plain module: any loop can
-train it, `method.after_step(progress)` being called once per optimizer step. `method.encoder` is the product.
+A method is its parts. `method(batch)` returns the loss and its terms, and is a plain module: any loop can train it and
+call `method.after_step(progress)` once per optimizer step. `method.encoder` is the product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ssl_zoo.batch import Batch, StepOutput, View, encode, stack_alike
+from ssl_zoo.batch import Batch, StepOutput
+from ssl_zoo.methods.branch import embed
+from ssl_zoo.methods.builder import Builder
+from ssl_zoo.methods.contract import Trial
+from ssl_zoo.methods.method import Method, move
 from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.recipe.part import Head, Pairing, Target, Terms, default
+from ssl_zoo.registry import register
 
 
-def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
-    """Return z `(B, D_z)` of each view: one pass per view, or neighbouring views of one layout stacked in one pass.
-
-    The projector then sees the views of all layouts in one pass, as in the code of SwAV and DINO.
-    """
-    if not stack:
-        return [projector(encode(encoder, view)) for view in views]
-    alike = [list(group) for _, group in groupby(views, key=lambda view: view.layout)]
-    return list(projector(torch.cat([encode(encoder, stack_alike(group)) for group in alike])).chunk(len(views)))
-
-
-class Branch(nn.Module):
-    """Encoder and projector as one module, views -> z: what a target network is a copy of."""
-
-    def __init__(self, encoder: nn.Module, projector: nn.Module, stack_views: bool = False):
-        super().__init__()
-        self.encoder, self.projector, self.stack_views = encoder, projector, stack_views
-
-    def forward(self, views: Sequence[View]) -> list[Tensor]:
-        """Return z `(B, D_z)` of each view."""
-        return embed(self.encoder, self.projector, views, self.stack_views)
-
-
-class Method(nn.Module):
-    """A non-contrastive method, assembled from parts.
+class JointEmbedding(Method):
+    """A non-contrastive method that compares embeddings of whole views.
 
     Args:
         encoder: view -> h `(B, D_h)`.
         projector: h -> z `(B, D_z)`.
         predictor: z -> p `(B, D_z)`; the identity where a method has none.
-        target: (views, z) -> t, one a view; how gradient is kept out is its business.
+        target: (views, z) -> t, one per view; it keeps the gradient out.
         pairing: (p, t) -> the pairs to compare.
         objective: weighted terms over the pairs and over all z.
-        stack_views: encode all views of one shape in one pass; BatchNorm statistics are then those of all of them.
+        stack_views: encode all views of one layout in one pass; BatchNorm statistics are then those of all of them.
     """
 
     def __init__(
@@ -67,6 +47,11 @@ class Method(nn.Module):
         self.target, self.pairing, self.objective = target, pairing, objective
         self.stack_views = stack_views
 
+    @property
+    def shrinks(self) -> bool:
+        """Whether embeddings that shrink to one point lower the loss."""
+        return self.objective.shrinks
+
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
         z = embed(self.encoder, self.projector, batch.views, self.stack_views)
@@ -76,8 +61,38 @@ class Method(nn.Module):
         return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z])
 
     def after_step(self, progress: float) -> None:
-        """Let the parts that follow the training move: once per optimizer step, `progress` in [0, 1]."""
-        for part in (self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values()):
-            hook: Callable[[float], None] | None = getattr(part, "after_step", None)
-            if hook is not None:
-                hook(progress)
+        """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""
+        move((self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values()), progress)
+
+    def try_parts(self, trial: Trial) -> None:
+        """Try that each part takes what the parts before it give."""
+        trial.encoder()
+        trial.head("projector", trial.width("encoder"))
+        trial.head("predictor", trial.width("projector"))
+        trial.pairs()
+
+
+@register("method", "joint_embedding")
+def joint_embedding(
+    builder: Builder,
+    *,
+    projector: Head = default("head", "identity"),
+    predictor: Head = default("head", "identity"),
+    target: Target = default("target", "shared"),
+    pairing: Pairing = default("pairing", "all_pairs"),
+    objective: Terms,
+    stack_views: bool = False,
+) -> JointEmbedding:
+    """SimSiam, BYOL, Barlow Twins, VICReg and their relatives: embeddings of whole views are compared.
+
+    Args:
+        builder: of the recipe's parts.
+        projector: h -> z.
+        predictor: z -> p.
+        target: where the other branch comes from, and how gradient is kept out.
+        pairing: which view predicts which.
+        objective: weighted terms.
+        stack_views: encode all views of one layout in one pass.
+    """
+    parts = builder.joint_parts(projector, predictor, target, pairing, objective, stack_views)
+    return JointEmbedding(**parts, stack_views=stack_views)

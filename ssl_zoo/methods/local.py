@@ -1,59 +1,71 @@
-"""LocalMethod: a method that compares places of the views too, beside the views as a whole (VICRegL)."""
+"""The kind of method `local`: it compares places of the views in addition to the views as a whole (VICRegL)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.batch import Batch, Pairs, StepOutput, View
 from ssl_zoo.errors import UserError
-from ssl_zoo.methods.joint_embedding import Method
+from ssl_zoo.methods.builder import Builder
+from ssl_zoo.methods.contract import Trial
+from ssl_zoo.methods.joint_embedding import JointEmbedding
+from ssl_zoo.methods.method import Method, move
 from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.recipe.part import Head, Pairing, Target, Terms, default
+from ssl_zoo.registry import register
 
 Matched = list[tuple[Tensor, Tensor]]
 Tokens = tuple[Tensor, tuple[int, ...]]
 
 
-class LocalMethod(Method):
-    """A method whose encoder gives feature maps, and whose local objective compares their matching places.
+class Local(Method):
+    """A method that compares embeddings of whole views, and the matching places of two of them.
 
-    Bardes, Ponce & LeCun 2022, VICRegL (arXiv 2210.01571), section 3. Places of the first two global views are matched
+    Bardes, Ponce & LeCun 2022, VICRegL (arXiv 2210.01571), section 3. Places of the first two target views are matched
     twice, by where they lie in the sample and by their local embeddings, each in both directions. A matched place is to
     the local objective what a view is to the objective: its pair terms see (place, its match), its set terms the
     embeddings of each place over the batch. Terms of both matchings are added.
 
     Args:
-        method: the comparison of whole views; its encoder has `tokens(view)`, whose mean is h.
-        local_projector: one place of a map, `(N, D_h)` -> `(N, D)`.
+        whole: the comparison of whole views; its encoder has `tokens(view)`, whose mean is h.
+        local_projector: one place of a view, `(N, D_h)` -> `(N, D)`.
         local_objective: weighted terms over matched places.
         location_matches: pairs that are kept of those by location, in each direction; None for all, 0 for none.
         feature_matches: the same of those by embedding.
 
     Raises:
-        UserError: an encoder without tokens.
+        UserError: an encoder without tokens, or views to be stacked.
     """
 
     def __init__(
         self,
-        method: Method,
+        whole: JointEmbedding,
         local_projector: nn.Module,
         local_objective: Objective,
         location_matches: int | None = 20,
         feature_matches: int | None = None,
     ):
-        super().__init__(
-            method.encoder, method.projector, method.predictor, method.target, method.pairing, method.objective
-        )
+        super().__init__()
+        self.encoder, self.projector, self.predictor = whole.encoder, whole.projector, whole.predictor
+        self.target, self.pairing, self.objective = whole.target, whole.pairing, whole.objective
         if not callable(getattr(self.encoder, "tokens", None)):
             raise UserError(
-                f"local: the encoder {type(self.encoder).__name__} gives no features of places; use one with the "
+                f"kind local: the encoder {type(self.encoder).__name__} gives no features of places; use one with the "
                 "method tokens(view), such as resnet50."
             )
         self.local_projector, self.local_objective = local_projector, local_objective
         self.num_matches = {"location": location_matches, "feature": feature_matches}
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether embeddings that shrink to one point lower the loss."""
+        return self.objective.shrinks
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
@@ -68,7 +80,9 @@ class LocalMethod(Method):
     def _local_terms(self, tokens: Sequence[Tokens], views: Sequence[View]) -> dict[str, Tensor]:
         chosen = [i for i, view in enumerate(views) if view.is_target][:2]
         if len(chosen) < 2 or any("box" not in views[i].aux for i in chosen):
-            raise UserError("local: places are matched between two global views that know where they were cut from.")
+            raise UserError(
+                "kind local: places are matched between two target views that know where they were cut from."
+            )
         embedded = [self._embed(tokens[i][0]) for i in chosen]
         where = [centres(views[i].aux["box"], tokens[i][1]) for i in chosen]
         terms: dict[str, Tensor] = {}
@@ -89,11 +103,54 @@ class LocalMethod(Method):
         return self.local_objective(pairs, slots, [view] * len(slots))
 
     def after_step(self, progress: float) -> None:
-        """Let the parts that follow the training move: once per optimizer step, `progress` in [0, 1]."""
-        super().after_step(progress)
-        for part in (self.local_projector, *self.local_objective.terms.values()):
-            if hasattr(part, "after_step"):
-                part.after_step(progress)  # type: ignore[operator]
+        """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""
+        heads = (self.projector, self.predictor, self.local_projector)
+        terms = (*self.objective.terms.values(), *self.local_objective.terms.values())
+        move((*heads, self.target, self.pairing, *terms), progress)
+
+    def try_parts(self, trial: Trial) -> None:
+        """Try that each part takes what the parts before it give."""
+        trial.encoder()
+        trial.tokens()
+        trial.head("projector", trial.width("encoder"))
+        trial.head("predictor", trial.width("projector"))
+        trial.head("local_projector", trial.width("encoder"))
+        trial.pairs()
+
+
+@register("method", "local")
+def local(
+    builder: Builder,
+    *,
+    projector: Head = default("head", "identity"),
+    predictor: Head = default("head", "identity"),
+    target: Target = default("target", "shared"),
+    pairing: Pairing = default("pairing", "all_pairs"),
+    objective: Terms,
+    local_projector: Head,
+    local_objective: Terms,
+    location_matches: Annotated[int, Field(ge=0)] | None = 20,
+    feature_matches: Annotated[int, Field(ge=0)] | None = None,
+) -> Local:
+    """VICRegL: embeddings of whole views are compared, and matching places of two views.
+
+    Args:
+        builder: of the recipe's parts.
+        projector: h -> z.
+        predictor: z -> p.
+        target: where the other branch comes from, and how gradient is kept out.
+        pairing: which view predicts which.
+        objective: weighted terms over whole views.
+        local_projector: features of a place -> local embedding.
+        local_objective: weighted terms over matched places.
+        location_matches: pairs kept of those by location, in each direction; null for all, 0 for none.
+        feature_matches: the same of those by embedding.
+    """
+    whole = JointEmbedding(**builder.joint_parts(projector, predictor, target, pairing, objective, stack_views=False))
+    head = builder.head("local_projector", local_projector, builder.encoder_width)
+    with builder.stream("local_objective"):
+        terms = builder.objective(local_objective, head.out_dim)
+    return Local(whole, head, terms, location_matches, feature_matches)
 
 
 def _both_ways(embedded: Sequence[Tensor], points: Sequence[Tensor], num: int | None) -> Matched:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssl_zoo.recipe.load import load_recipe, method_names
-
-_PARTS = ("projector", "predictor", "target", "pairing", "objective")
+from ssl_zoo.recipe.model import DEFAULT_KIND
 
 
 def called(recipe: Mapping[str, Any]) -> str:
@@ -22,12 +21,17 @@ def called(recipe: Mapping[str, Any]) -> str:
     method = str(recipe["method"])
     if method not in method_names():
         return method
-    own = load_recipe(method).dump()
-    changed = [f"{key}={_names(recipe[key])}" for key in _PARTS if _names(recipe[key]) != _names(own[key])]
+    own = load_recipe(method)
+    if recipe.get("kind", DEFAULT_KIND) != own.kind:
+        return f"{method} + kind={recipe.get('kind', DEFAULT_KIND)}"
+    mine = own.dump()
+    parts = [key for key in own.options if _names(mine[key])]
+    changed = [f"{key}={_names(recipe[key])}" for key in parts if _names(recipe[key]) != _names(mine[key])]
     return " + ".join([method, *changed])
 
 
 def _names(part: Any) -> str:
     if isinstance(part, list):
-        return f"[{', '.join(map(_names, part))}]" if len(part) != 1 else _names(part[0])
-    return str(part["name"])
+        names = list(map(_names, part))
+        return f"[{', '.join(names)}]" if len(names) != 1 else names[0]
+    return str(part["name"]) if isinstance(part, dict) else ""

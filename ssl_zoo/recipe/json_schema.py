@@ -6,18 +6,31 @@ import re
 from typing import Any
 
 from ssl_zoo import registry
-from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.model import DEFAULT_KIND, recipe_model
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the JSON schema of a recipe, with one definition a kind of part that lists all registered parts."""
-    schema = _with_references(Recipe.model_json_schema())
-    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+    """Return the JSON schema of a recipe: one alternative per kind of method, one definition per kind of part."""
+    definitions: dict[str, Any] = {}
+    alternatives = [_schema_of_kind(kind, definitions) for kind in registry.names("method")]
     for kind in registry.PACKAGES:
-        definitions[f"part_{kind}"] = _part_schema(kind)
-    short = {"type": "string", "description": "a registered source, or the path of a folder, zip or parquet"}
-    definitions["Data"]["properties"]["source"]["anyOf"].append(short)
-    schema["properties"]["data"] = {"anyOf": [{"$ref": "#/$defs/Data"}, short]}
+        if kind != "method":
+            definitions[f"part_{kind}"] = _part_schema(kind)
+    definitions["Data"]["properties"]["source"]["anyOf"].append(_SOURCE)
+    return {"title": "Recipe", "type": "object", "anyOf": alternatives, "$defs": definitions}
+
+
+_SOURCE = {"type": "string", "description": "a registered source, or the path of a folder, zip or parquet"}
+
+
+def _schema_of_kind(kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of recipes of a kind of method; its definitions are added to those that are known."""
+    schema: dict[str, Any] = _with_references(recipe_model(kind).model_json_schema())
+    definitions.update(schema.pop("$defs", {}))
+    schema["properties"]["data"] = {"anyOf": [{"$ref": "#/$defs/Data"}, _SOURCE]}
+    schema["properties"]["kind"] = {"const": kind, "description": registry.find("method", kind)[0].summary}
+    if kind != DEFAULT_KIND:
+        schema["required"] = [*schema.get("required", []), "kind"]
     return schema
 
 

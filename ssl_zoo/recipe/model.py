@@ -6,127 +6,33 @@ are checked against the part's own signature and filled in with its defaults, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from ssl_zoo import registry
-from ssl_zoo.errors import UserError, explain, short
+from ssl_zoo.errors import UserError, explain
 from ssl_zoo.optim.group_rules import Group
+from ssl_zoo.recipe.part import (
+    Encoder,
+    Frozen,
+    Optimizer,
+    Protocols,
+    Schedule,
+    Source,
+    Views,
+    default_part,
+)
 from ssl_zoo.recipe.resolve import modality_of
 from ssl_zoo.registry import explain_option
 
+DEFAULT_KIND = "joint_embedding"
+"""The kind of method of a recipe that names none."""
+
 DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
-
-
-class Frozen(BaseModel):
-    """What every section of a recipe is: no unknown keys, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Part(Frozen):
-    """A part of a recipe: its registered name and all its options."""
-
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the YAML form, `{name: ..., option: ...}`."""
-        return {"name": self.name, **self.options}
-
-
-class WeightedPart(Part):
-    """A term of an objective: a part with a weight."""
-
-    weight: float = 1.0
-
-    def plain(self) -> dict[str, Any]:
-        """Return the YAML form, `{name: ..., weight: ..., option: ...}`."""
-        return {"name": self.name, "weight": self.weight, **self.options}
-
-
-def _resolve(kind: str, cls: type[Part], value: Any) -> Any:
-    """Turn `name` or `{name: ..., option: ...}` into a Part whose options are checked and complete."""
-    if isinstance(value, Part):
-        return value
-    given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, dict) else None
-    if given is None or not isinstance(given.get("name"), str):
-        raise ValueError(f"is written as NAME or {{name: NAME, ...}}, not {short(value)}")
-    name = given.pop("name")
-    fields = set(cls.model_fields) - {"name", "options"}
-    own = {key: given.pop(key) for key in list(given) if key in fields}
-    try:
-        options = registry.validate(kind, name, given).model_dump()
-    except ValidationError as error:
-        raise ValueError(explain_option(error, kind, name, fields)) from None
-    return cls(name=name, options=options, **own)
-
-
-def _default(kind: str, name: str) -> Any:
-    return _resolve(kind, Part, name)
-
-
-@dataclass(frozen=True)
-class Of:
-    """Marks a field as a part of a kind: it is read from its name or its mapping, and written as its mapping."""
-
-    kind: str
-
-    def __get_pydantic_core_schema__(self, source: type[Part], handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Validate through the registry before the model, and serialise to the YAML form."""
-        return core_schema.no_info_before_validator_function(
-            partial(_resolve, self.kind, source),
-            handler(source),
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.plain()),
-        )
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Leave a mark, which `json_schema` replaces by the registered parts: pydantic knows no such reference."""
-        return {"part": self.kind}
-
-
-Encoder = Annotated[Part, Of("encoder")]
-Head = Annotated[Part, Of("head")]
-Target = Annotated[Part, Of("target")]
-Pairing = Annotated[Part, Of("pairing")]
-Term = Annotated[WeightedPart, Of("term")]
-Views = Annotated[Part, Of("views")]
-Source = Annotated[Part, Of("source")]
-Protocol = Annotated[Part, Of("protocol")]
-Optimizer = Annotated[Part, Of("optimizer")]
-Schedule = Annotated[Part, Of("schedule")]
-
-
-class Listed:
-    """Marks a list in which a single item may stand for the list of it alone."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Put the single item into a list before validation."""
-        return core_schema.no_info_before_validator_function(self._listed, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Allow the item beside the list."""
-        listed = handler(schema)
-        return {"anyOf": [listed, listed["items"]]}
-
-    @staticmethod
-    def _listed(value: Any) -> Any:
-        return [value] if isinstance(value, (str, dict)) else value
 
 
 def _off(value: Any) -> Any:
@@ -159,8 +65,8 @@ class Training(Frozen):
     accumulate: Annotated[int, Field(ge=1)] = 1
     base_lr: Annotated[float, Field(gt=0)] = 0.05
     lr_scaling: Literal["linear", "sqrt", "none"] = "linear"
-    optimizer: Optimizer = Field(default_factory=partial(_default, "optimizer", "sgd"))
-    schedule: Schedule = Field(default_factory=partial(_default, "schedule", "cosine"))
+    optimizer: Optimizer = Field(default_factory=partial(default_part, "optimizer", "sgd"))
+    schedule: Schedule = Field(default_factory=partial(default_part, "schedule", "cosine"))
     groups: tuple[Group, ...] = ()
     final_weight_decay: Annotated[float, Field(ge=0)] | None = None
     clip_grad: Annotated[float, Field(gt=0)] | None = None
@@ -190,8 +96,8 @@ class Training(Frozen):
 class Evaluation(Frozen):
     """What is measured on the frozen encoder at the end of a run, and on how many samples at most."""
 
-    protocols: Annotated[tuple[Protocol, ...], Listed()] = Field(
-        default_factory=lambda: tuple(_default("protocol", name) for name in DEFAULT_PROTOCOLS)
+    protocols: Protocols = Field(
+        default_factory=lambda: tuple(default_part("protocol", name) for name in DEFAULT_PROTOCOLS)
     )
     baselines: bool = True
     limit: Annotated[int, Field(ge=2)] | None = None
@@ -209,21 +115,11 @@ class Guard(Frozen):
     patience: Annotated[int, Field(ge=1)] = 4
 
 
-class Local(Frozen):
-    """A comparison of matching places of the views, beside that of whole views: see `ssl_zoo.methods.local`.
-
-    `location_matches` and `feature_matches` are the pairs kept of each matching, in each direction: None for all, 0 for
-    none.
-    """
-
-    projector: Head
-    objective: Annotated[tuple[Term, ...], Field(min_length=1), Listed()]
-    location_matches: Annotated[int, Field(ge=0)] | None = 20
-    feature_matches: Annotated[int, Field(ge=0)] | None = None
-
-
 class Recipe(Frozen):
     """A method and everything else that defines a run of it.
+
+    Its other fields are the options of its kind of method, such as projector, predictor, target, pairing and objective:
+    `recipe_model` adds them.
 
     `norm` says what each BatchNorm normalises by when several processes train together: `global` is the batch of all of
     them, as in the papers of SimSiam, BYOL, Barlow Twins and VICReg and as on one process; `local` is a process's own
@@ -231,14 +127,8 @@ class Recipe(Frozen):
     """
 
     method: str
+    kind: str = DEFAULT_KIND
     encoder: Encoder
-    projector: Head = Field(default_factory=partial(_default, "head", "identity"))
-    predictor: Head = Field(default_factory=partial(_default, "head", "identity"))
-    target: Target = Field(default_factory=partial(_default, "target", "shared"))
-    pairing: Pairing = Field(default_factory=partial(_default, "pairing", "all_pairs"))
-    objective: Annotated[tuple[Term, ...], Field(min_length=1), Listed()]
-    local: Local | None = None
-    stack_views: bool = False
     norm: Literal["global", "local"] = "global"
     views: Views
     data: Data = Data()
@@ -263,13 +153,42 @@ class Recipe(Frozen):
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"decode": options})})
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the kind of method, parts as `Part`."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in Recipe.model_fields}
+
     def dump(self) -> dict[str, Any]:
         """Return the recipe as plain data: what YAML and JSON can hold."""
-        return self.model_dump(mode="json")
+        plain = self.model_dump(mode="json")
+        first = ["method", *(["kind"] if self.kind != DEFAULT_KIND else []), "encoder", *self.options]
+        rest = [name for name in Recipe.model_fields if name not in (*first, "kind")]
+        return {name: plain[name] for name in (*first, *rest)}
 
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML, in the order of its fields."""
         return yaml.safe_dump(self.dump(), sort_keys=False, width=120)
+
+
+@cache
+def recipe_model(kind: str = DEFAULT_KIND) -> type[Recipe]:
+    """Return the model of recipes of a kind of method, with the kind's options as fields.
+
+    Raises:
+        UserError: there is no such kind, or it has an option that a recipe has already.
+    """
+    entry, _ = registry.find("method", kind)
+    fields: dict[str, Any] = registry.fields(entry)
+    taken = sorted(fields.keys() & Recipe.model_fields.keys())
+    if taken:
+        raise UserError(f"method {kind!r}: its option {taken[0]} is a field of every recipe; rename it.")
+    return create_model("Recipe", __base__=Recipe, __module__=__name__, **fields)
+
+
+def kind_of(raw: Mapping[str, Any]) -> str:
+    """Return the kind of method of a recipe as plain data."""
+    kind = raw.get("kind", DEFAULT_KIND)
+    return kind if isinstance(kind, str) else DEFAULT_KIND
 
 
 def parse(raw: Any, where: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -286,9 +205,13 @@ def parse(raw: Any, where: str, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(raw, dict):
         raise UserError(f"{where}: a recipe is a mapping of keys to values, not {type(raw).__name__}.")
     try:
-        return Recipe.model_validate(raw)
+        model = recipe_model(kind_of(raw))
+    except UserError as error:
+        raise UserError(f"{where}: kind: {error}") from None
+    try:
+        return model.model_validate(raw)
     except ValidationError as error:
-        sentence = explain(error, where, Recipe)
+        sentence = explain(error, where, model)
         path, _, problem = sentence.removeprefix(f"{where}: ").partition(": ")
         for override in reversed(overrides):
             key = override.partition("=")[0] + "."

@@ -16,15 +16,16 @@ from pydantic import BaseModel
 
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.recipe import plain_yaml
-from ssl_zoo.recipe.model import Part, Recipe
+from ssl_zoo.recipe.model import Recipe, kind_of, recipe_model
+from ssl_zoo.recipe.part import Part
 
 Kind = Literal["part", "list", "section"]
 
 
 @cache
-def paths(kind: Kind) -> frozenset[str]:
+def paths(model: type[Recipe], kind: Kind) -> frozenset[str]:
     """Return the dotted keys of a recipe whose value is one part, a list of parts, or a section."""
-    return frozenset(path for path, found in _walk(Recipe, "") if found == kind)
+    return frozenset(path for path, found in _walk(model, "") if found == kind)
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Kind]]:
@@ -81,30 +82,32 @@ def put(raw: dict[str, Any], key: str, value: Any, where: str = "") -> None:
     Raises:
         UserError: the path leads through something that has no keys.
     """
-    steps = key.split(".")
+    steps, model = key.split("."), recipe_model(kind_of(raw))
     if key == "data" and isinstance(value, str):
         steps = ["data", "source"]
-    elif isinstance(value, dict) and (key in paths("section") or (key in paths("part") and "name" not in value)):
+    elif isinstance(value, dict) and (
+        key in paths(model, "section") or (key in paths(model, "part") and "name" not in value)
+    ):
         for each, setting in value.items():
             put(raw, f"{key}.{each}", setting, where)
         return
     node: Any = raw
     for depth, step in enumerate(steps[:-1]):
-        node = _enter(node, step, ".".join(steps[: depth + 1]), where)
+        node = _enter(node, step, ".".join(steps[: depth + 1]), where, model)
     node[_index(node, steps[-1], key, where) if isinstance(node, list) else steps[-1]] = copy.deepcopy(value)
 
 
-def _enter(node: Any, step: str, here: str, where: str) -> Any:
+def _enter(node: Any, step: str, here: str, where: str, model: type[Recipe]) -> Any:
     """Return the mapping or the list below a step, made from its short form or its default where there is none."""
     place: Any = _index(node, step, here, where) if isinstance(node, list) else step
     child = node[place] if isinstance(node, list) else node.get(step)
     if child is None:
-        child = _default(here)
-    if here in paths("list") and not isinstance(child, list):
+        child = _default(here, model)
+    if here in paths(model, "list") and not isinstance(child, list):
         child = [child]
     elif isinstance(child, str) and here == "data":
         child = {"source": child}
-    elif isinstance(child, str) and (here in paths("part") or isinstance(node, list)):
+    elif isinstance(child, str) and (here in paths(model, "part") or isinstance(node, list)):
         child = {"name": child}
     if not isinstance(child, (dict, list)):
         raise UserError(f"{where}{here}: is {child!r} and has no keys.")
@@ -112,9 +115,9 @@ def _enter(node: Any, step: str, here: str, where: str) -> Any:
     return child
 
 
-def _default(path: str) -> Any:
+def _default(path: str, model: type[Recipe]) -> Any:
     """Return the plain form of what a recipe has at a path if it says nothing; a mapping to fill where that is open."""
-    kind: Any = Recipe
+    kind: Any = model
     value: Any = None
     for step in path.split("."):
         field = getattr(kind, "model_fields", {}).get(step)
@@ -122,7 +125,7 @@ def _default(path: str) -> Any:
         kind = type(value)
     if isinstance(value, Part):
         return value.plain()
-    if isinstance(value, tuple) and path in paths("list"):
+    if isinstance(value, tuple) and path in paths(model, "list"):
         return [part.plain() for part in value]
     return {}
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from ssl_zoo.data.identity import check_identity, identity
 from ssl_zoo.errors import CannotWrite, UserError
 from ssl_zoo.evaluation.measure import notes
+from ssl_zoo.methods.first_weights import report
 from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
-from ssl_zoo.runs.weights import report
 from ssl_zoo.training.active_run import Life
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.setup import Run, samples_per_norm

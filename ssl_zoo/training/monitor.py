@@ -47,7 +47,7 @@ class Monitor:
         self.guard = CollapseGuard(
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
-            shrinks=trainer.method.objective.shrinks,
+            shrinks=trainer.method.shrinks,
             recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
@@ -175,11 +175,11 @@ class Monitor:
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """Return what the guard's remedies depend on."""
-    training = recipe.training
+    training, options = recipe.training, recipe.options
+    names = {key: options[key].name if key in options else "" for key in ("target", "predictor")}
     return {
-        "target": recipe.target.name,
-        "predictor": recipe.predictor.name,
-        "terms": [term.plain() for term in recipe.objective],
+        **names,
+        "terms": [term.plain() for term in options.get("objective", ())],
         "views": recipe.views.options,
         "schedule": training.schedule.options,
         **training.model_dump(include={"base_lr", "batch_size", "clip_grad", "precision"}),

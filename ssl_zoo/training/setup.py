@@ -20,7 +20,7 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
 from ssl_zoo.methods.build import build, build_modality, build_views
 from ssl_zoo.methods.contract import SAMPLES, check_views
-from ssl_zoo.methods.joint_embedding import Method
+from ssl_zoo.methods.method import Method
 from ssl_zoo.optim.param_groups import parameter_groups, plan
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
@@ -134,7 +134,7 @@ def assemble(
 
 def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
     """Return how many samples each BatchNorm normalises over in a training step."""
-    views = recipe.views.options.get("num_views", 1) if recipe.stack_views else 1
+    views = recipe.views.options.get("num_views", 1) if recipe.options.get("stack_views") else 1
     shards = num_processes if recipe.norm == "local" else 1
     return recipe.training.batch_size // recipe.training.accumulate // shards * views
 

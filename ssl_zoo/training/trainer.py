@@ -17,12 +17,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from ssl_zoo.batch import StepOutput
 from ssl_zoo.data import RawBatch
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.errors import TrainingFailed as TrainingFailed
 from ssl_zoo.hardware import Replicas
-from ssl_zoo.methods.joint_embedding import Method, StepOutput
+from ssl_zoo.methods.method import Method
 from ssl_zoo.optim.param_groups import freeze, set_decay
 from ssl_zoo.rng import derive
 

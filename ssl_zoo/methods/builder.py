@@ -1,0 +1,134 @@
+"""Builder: makes the parts of a recipe for a kind of method, each from its own stream of the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import registry
+from ssl_zoo.batch import View
+from ssl_zoo.errors import UserError, short
+from ssl_zoo.methods.branch import Branch
+from ssl_zoo.methods.first_weights import put_weights
+from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.recipe.part import Part, WeightedPart
+from ssl_zoo.rng import derive
+
+_STREAMS = {"encoder": 0, "projector": 1, "predictor": 2, "target": 3, "local_projector": 4}
+"""Streams that had numbers before they had names: recorded runs depend on them. A new one is its name."""
+
+
+@dataclass
+class Builder:
+    """Makes the parts of a method.
+
+    Args:
+        seed: of the recipe.
+        encoder: built already, since it is the product whatever the kind of method.
+        views: of two samples, on the meta device, as the recipe's policy makes them.
+        weights: {component: {name: tensor}} to start from.
+        names: {part: its name in messages}; filled as parts are made.
+    """
+
+    seed: int
+    encoder: nn.Module
+    views: Sequence[View]
+    weights: Mapping[str, Mapping[str, Tensor]]
+    names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def encoder_width(self) -> int:
+        """Width of the encoder's features."""
+        encoder: Any = self.encoder
+        return encoder.out_dim
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[None]:
+        """A context whose random numbers are those of a named stream, so that swapping a part leaves the others."""
+        with torch.random.fork_rng(devices=[]):
+            number = _STREAMS.get(name)
+            torch.manual_seed(
+                derive(self.seed, f"init {name}") if number is None else derive(self.seed, "init", number)
+            )
+            yield
+
+    def part(self, kind: str, name: str, part: Part, **context: Any) -> Any:
+        """Build a part.
+
+        Args:
+            kind: of the part.
+            name: of the component in the method, for messages.
+            part: from the recipe.
+            **context: positional parameters that it may ask for.
+        """
+        self.names[name] = part.name
+        return registry.build(kind, part.name, part.options, **context)
+
+    def head(self, name: str, part: Part, in_dim: int) -> Any:
+        """Build a head from the stream of its name, with the weights that were given for it."""
+        with self.stream(name):
+            head = self.part("head", name, part, in_dim=in_dim)
+        check_width(head, "head", part.name)
+        if name in self.weights:
+            put_weights(head, self.weights[name], name)
+        return head
+
+    def objective(self, terms: Sequence[WeightedPart], dim: int) -> Objective:
+        """Build weighted terms over embeddings of a width."""
+        return Objective([(t.name, t.weight, registry.build("term", t.name, t.options, dim=dim)) for t in terms])
+
+    def joint_parts(
+        self,
+        projector: Part,
+        predictor: Part,
+        target: Part,
+        pairing: Part,
+        objective: Sequence[WeightedPart],
+        stack_views: bool,
+    ) -> dict[str, Any]:
+        """Build the parts of a joint-embedding method.
+
+        Returns:
+            {encoder, projector, predictor, target, pairing, objective}.
+
+        Raises:
+            UserError: the predictor's width is not the projector's.
+        """
+        encoder = self.encoder
+        z = self.head("projector", projector, self.encoder_width)
+        p = self.head("predictor", predictor, z.out_dim)
+        with self.stream("target"):
+            branch = Branch(encoder, z, stack_views)
+            t = self.part("target", "target", target, branch=branch)
+            terms = self.objective(objective, p.out_dim)
+        if p.out_dim != z.out_dim:
+            raise UserError(
+                f"predictor: ends in {p.out_dim} dimensions but must predict the projector's {z.out_dim}; "
+                f"make the predictor's last width {z.out_dim}."
+            )
+        pairs = self.part("pairing", "pairing", pairing, dim=z.out_dim)
+        return {
+            "encoder": encoder, "projector": z, "predictor": p, "target": t, "pairing": pairs, "objective": terms,
+        }  # fmt: skip
+
+
+def check_width(module: Any, kind: str, name: str) -> None:
+    """Make sure that a part is a module that states the width of its output.
+
+    Raises:
+        PartFailed: it is none, or states none.
+    """
+    if not isinstance(module, nn.Module):
+        raise registry.PartFailed(f"{kind} {name!r}: is a {type(module).__name__}, and must be a torch.nn.Module.")
+    value = getattr(module, "out_dim", None)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        states = "" if value is None else f", not {short(value)}"
+        raise registry.PartFailed(
+            f"{kind} {name!r}: its module must have an integer attribute out_dim, the width of its output{states}; "
+            "set it in __init__: self.out_dim = ..."
+        )

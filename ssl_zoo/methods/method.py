@@ -1,0 +1,48 @@
+"""Method: the contract of a kind of method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import nn
+
+from ssl_zoo.batch import Batch, StepOutput
+from ssl_zoo.methods.contract import Trial
+
+
+class Method(nn.Module):
+    """A method in training, made of parts. A registered `method` returns one; any loop can train it.
+
+    Attributes:
+        encoder: the product.
+    """
+
+    encoder: nn.Module
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether embeddings that shrink to one point lower the loss; the collapse guard then judges their scale."""
+        return False
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Return the loss of one batch."""
+        raise NotImplementedError
+
+    def after_step(self, progress: float) -> None:
+        """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""
+
+    def try_parts(self, trial: Trial) -> None:
+        """Try that the parts fit together; by default the encoder alone.
+
+        Raises:
+            PartFailed: one does not keep its contract.
+        """
+        trial.encoder()
+
+
+def move(parts: Iterable[nn.Module], progress: float) -> None:
+    """Call `after_step(progress)` of the parts that have it: any module can be a part, so the method is optional."""
+    for part in parts:
+        after_step: Callable[[float], None] | None = getattr(part, "after_step", None)
+        if after_step is not None:
+            after_step(progress)
