@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ssl_zoo import registry
 from ssl_zoo.batch import View
 from ssl_zoo.evaluation.features import Features
-from ssl_zoo.methods.joint_embedding import Branch
+from ssl_zoo.methods.branch import Branch
 from ssl_zoo.rng import generator
+from tests.tiny import spec_of
 
 ALL = [(kind, entry.name) for kind in registry.PACKAGES for entry in registry.entries(kind)]
 COVERED: Counter[str] = Counter()
 LEAST = {"encoder": 5, "views": 2, "source": 5, "head": 6, "target": 3, "pairing": 5, "term": 20, "optimizer": 4,
-         "schedule": 3, "protocol": 4}  # fmt: skip
+         "schedule": 3, "protocol": 4, "method": 2, "modality": 1}  # fmt: skip
 """How many parts of each kind there are at least: a walk that finds nothing tests nothing."""
 
 
@@ -44,8 +45,7 @@ def test_it_is_documented(kind: str, name: str) -> None:
 @of("encoder")
 def test_encoder(name: str) -> None:
     real = name.replace("*", "resnet10t")
-    encoder = registry.build("encoder", real, {"in_channels": 2}, size=16)
-    assert encoder.in_channels == 2
+    encoder = registry.build("encoder", real, {}, spec=spec_of(channels=2, size=16))
     h = encoder(torch.randn(3, 2, 16, 16))
     assert h.shape == (3, encoder.out_dim) and h.dtype == torch.float32
 
@@ -62,7 +62,11 @@ def test_target(name: str) -> None:
     """One t a global view, None for a local one; gradient reaches z only where the target says so."""
     branch = Branch(nn.Flatten(), nn.Linear(8, 6))
     target = registry.build("target", name, {}, branch=branch)
-    views = [View(torch.randn(4, 2, 2, 2)), View(torch.randn(4, 2, 2, 2)), View(torch.randn(4, 2, 2, 2), role="local")]
+    views = [
+        View(torch.randn(4, 2, 2, 2)),
+        View(torch.randn(4, 2, 2, 2)),
+        View(torch.randn(4, 2, 2, 2), role="local", is_target=False),
+    ]
     z = [x.requires_grad_() for x in branch(views)]
     t = target(views, z)
     assert [x is None for x in t] == [False, False, True] and all(x.shape == (4, 6) for x in t[:2])
@@ -147,7 +151,11 @@ def test_views(name: str) -> None:
     roles = [view.role for view in views]
     assert len(views) >= 2 and roles == sorted(roles)  # the global ones first
     assert all(view.data.shape[:2] == (4, 3) and view.data.isfinite().all() for view in views)
-    assert policy.plain(samples).shape == (4, 3, 12, 12) and policy.modality == "image"
+    assert [(v.role, tuple(v.data.shape[1:]), v.is_target) for v in views] == [
+        (view.role, view.shape, view.is_target) for view in policy.spec.views
+    ]
+    assert all(view.modality == policy.spec.modality == policy.modality for view in views)
+    assert policy.plain(samples).data.shape == (4, *policy.spec.views[0].shape)
     again = policy(policy.collate(samples, policy.draw(generator(0, "views"), 4)))
     assert all(torch.equal(a.data, b.data) for a, b in zip(views, again, strict=True))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.methods.check import check_recipe
-from ssl_zoo.methods.joint_embedding import Method
+from ssl_zoo.methods.method import Method
 from ssl_zoo.optim.param_groups import parameter_groups
 from ssl_zoo.recipe.load import load_recipe, method_names
 from ssl_zoo.recipe.model import Recipe, parse

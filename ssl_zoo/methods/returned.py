@@ -48,7 +48,8 @@ def check_tokens(who: str, value: Any, batch: int, width: int) -> None:
     """
     wanted = f"not features of places (B, N, {width}) with their grid, whose product is N"
     if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[0], Tensor):
-        raise PartFailed(f"{who}: its tokens returned {_kind(value)}, {wanted}.")
+        got = _sides(tuple(value.shape)) if isinstance(value, Tensor) else _kind(value)
+        raise PartFailed(f"{who}: its tokens returned {got}, {wanted}.")
     shape, grid = tuple(value[0].shape), tuple(value[1])
     if shape != (batch, math.prod(grid), width):
         raise PartFailed(f"{who}: its tokens returned {_sides(shape)} with the grid {grid}, {wanted}.")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build
 from ssl_zoo.methods.check import check_recipe
@@ -27,7 +28,7 @@ class Base(nn.Module):
 
     def __init__(self, returns=lambda maps: maps.mean((2, 3))):
         super().__init__()
-        self.in_channels, self.out_dim, self.body = 1, 16, nn.Conv2d(1, 16, 3)
+        self.out_dim, self.body = 16, nn.Conv2d(1, 16, 3)
         self.returns = returns
 
     def forward(self, x):
@@ -106,7 +107,7 @@ def test_an_encoder_that_cannot_run_without_values_is_tried_with_zeros_and_left_
 def test_code_that_raises_is_told_with_its_line(own_parts, tmp_path, monkeypatch):
     (tmp_path / "raising.py").write_text(
         "from torch import nn\nfrom ssl_zoo import register\n\n\n"
-        "class Base(nn.Module):\n    in_channels, out_dim = 1, 4\n\n\n"
+        "class Base(nn.Module):\n    out_dim = 4\n\n\n"
         "@register('encoder', 'raises')\nclass Raises(Base):\n    '''An encoder.'''\n\n"
         "    def forward(self, x):\n        assert x.shape[2] == 99\n\n\n"
         "@register('encoder', 'unmade')\nclass Unmade(Base):\n    '''An encoder.'''\n\n"
@@ -123,7 +124,7 @@ def test_code_that_raises_is_told_with_its_line(own_parts, tmp_path, monkeypatch
 
 def test_an_encoder_for_other_views_than_the_recipes_can_be_built_for_a_loop_of_ones_own():
     class Flat(nn.Module):
-        in_channels, out_dim = 1, 3
+        out_dim = 3
 
         def __init__(self):
             super().__init__()
@@ -138,7 +139,7 @@ def test_an_encoder_for_other_views_than_the_recipes_can_be_built_for_a_loop_of_
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (nn.Flatten(), "'Flatten': its module must have an integer attribute out_dim, the width of what it returns; s"),
+        (nn.Flatten(), "'Flatten': its module must have an integer attribute out_dim, the width of its output; s"),
         (lambda x: x, "'function': is a function, and must be a torch.nn.Module"),
     ],
 )
@@ -146,8 +147,8 @@ def test_a_module_without_widths_is_told_what_to_state(module, words):
     with pytest.raises(UserError, match=f"encoder {words}"):
         build(load_recipe("digits/simsiam", SMALL), encoder=module)
     stated = nn.Flatten()
-    stated.out_dim, stated.in_channels = 16.0, 1
-    with pytest.raises(UserError, match=r"integer attribute out_dim, the width of what it returns, not 16\.0; set it"):
+    stated.out_dim = 16.0
+    with pytest.raises(UserError, match=r"integer attribute out_dim, the width of its output, not 16\.0; set it"):
         build(load_recipe("digits/simsiam", SMALL), encoder=stated)
 
 
@@ -195,7 +196,7 @@ def test_heads_targets_and_pairings_are_tried_too(own_parts):
         "projector=lies": r"projector lies: returned a tensor \(2, 7\) for \(2, 192\), but its out_dim is 8",
         "predictor=lies": r"predictor lies: returned a tensor \(2, 7\) for \(2, 8\), but its out_dim is 8",
         "projector=silent": r"head 'silent': its module must have an integer attribute out_dim",
-        "target=first": r"target first: must return a list of 2, one item a view",
+        "target=first": r"target first: must return a list of 2, one item per view",
         "target=narrow": r"target narrow: returned a tensor \(2, 4\) for a view, but its out_dim is 8",
         "pairing=none": r"pairing none: returned no pairs \(p, t\) for 2 views",
         "views.num_views=1": r"views\.num_views: one view has no other to be compared with; use at least 2",
@@ -204,51 +205,54 @@ def test_heads_targets_and_pairings_are_tried_too(own_parts):
             check_recipe(load_recipe("digits/simsiam", [*SMALL, change]))
 
 
-def test_feature_maps_are_tried_where_places_are_compared(own_parts):
+def test_features_of_places_are_tried_where_places_are_compared(own_parts):
     @registry.register("encoder", "mine")
     class Mine(Base):
-        """Its maps are none."""
+        """Its tokens have no grid."""
 
-        def maps(self, x):
-            return self.forward(x)
+        def tokens(self, view):
+            return self.forward(view.tensor)
 
-    small = ("encoder=mine", "views.size=12", "views.grey=0", "views.saturation=0", "views.hue=0", "projector.dims=[8]")
-    with pytest.raises(UserError, match=r"encoder mine: its maps returned a tensor \(2, 16\), not feature maps \(B, 1"):
-        check_recipe(load_recipe("vicregl", [*small, "local.projector.dims=[8]"]))
+    small = (
+        "encoder=mine",
+        "views.channels=1",
+        "views.size=12",
+        "views.grey=0",
+        "views.saturation=0",
+        "views.hue=0",
+        "projector.dims=[8]",
+    )
+    with pytest.raises(
+        UserError,
+        match=r"encoder mine: its tokens returned a tensor \(2, 16\), not features of places \(B, N, 16\)",
+    ):
+        check_recipe(load_recipe("vicregl", [*small, "local_projector.dims=[8]"]))
 
 
 def test_a_view_policy_that_lacks_a_method_is_told(own_parts):
     @registry.register("views", "bare")
-    class Bare(nn.Module):
+    class Bare(ViewPolicy):
         """Nothing."""
 
         modality = "image"
-
-        def __init__(self, channels):
-            super().__init__()
-            self.channels = channels
 
     with pytest.raises(UserError, match="views 'bare': a policy must have the method draw"):
         check_recipe(load_recipe("digits/simsiam", [*SMALL[:2], "views=bare"]))
 
 
-def test_a_policy_that_does_not_say_its_shapes_is_tried_on_real_samples(own_parts, tmp_path):
+def test_a_policy_that_makes_other_views_than_it_states_is_told(own_parts, tmp_path):
     from ssl_zoo.modalities.image.views.augment import Augment
 
-    @registry.register("views", "quiet")
-    class Quiet(Augment):
-        """`augment`, which does not say what views it will make."""
+    @registry.register("views", "larger")
+    class Larger(Augment):
+        """`augment`, whose spec states other views than it makes."""
 
-        shapes = None
+        def __init__(self, *, size: int = 12):
+            super().__init__(channels=1, size=size, grey=0.0, saturation=0.0, hue=0.0)
+            self.spec = Augment(channels=1, size=size - 1, grey=0.0, saturation=0.0, hue=0.0).spec
 
-        def __init__(self, channels, *, size: int = 12):
-            super().__init__(channels, size=size, grey=0.0, saturation=0.0, hue=0.0)
-
-    registry.register("encoder", "mine")(
-        type("Mine", (Base,), {"__init__": lambda self: Base.__init__(self, RETURNS["maps"][0])})
-    )
-    recipe = load_recipe("digits/simsiam", [*SMALL[:2], *SMALL[3:], "encoder=mine", "views=quiet"])
+    recipe = load_recipe("digits/simsiam", [*SMALL[:2], *SMALL[3:], "views=larger"])
     check_recipe(recipe)  # without data it cannot know
-    with pytest.raises(UserError, match="encoder mine: returned " + RETURNS["maps"][1]):
+    with pytest.raises(UserError, match=r"spec states a global view of shape \(1, 11, 11\), but it made one"):
         train(recipe, out=tmp_path / "run", log=lambda line: None)
     assert not (tmp_path / "run").exists()

@@ -6,13 +6,13 @@ import torch
 from ssl_zoo.batch import Batch, View
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build
-from ssl_zoo.methods.local import LocalMethod
+from ssl_zoo.methods.local import Local
 from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.recipe.load import load_recipe
 
 SMALL = (
-    "encoder={name: convnet, widths: [4, 6]}", "projector.dims=[8, 8]", "local.projector.dims=[5, 5]",
-    "local.location_matches=3",
+    "encoder={name: convnet, widths: [4, 6]}", "projector.dims=[8, 8]", "local_projector.dims=[5, 5]",
+    "location_matches=3",
 )  # fmt: skip
 
 
@@ -22,30 +22,46 @@ def views(num: int = 2, batch: int = 7) -> list[View]:
     for _ in range(num):
         place = torch.rand(batch, 5, generator=g) * 0.4 + torch.tensor([0.0, 0.0, 0.3, 0.3, 0.0])
         place[:, 4] = (torch.rand(batch, generator=g) > 0.5).float()
-        made.append(View(torch.randn(batch, 3, 8, 8, generator=g, dtype=torch.float64), geometry=place))
+        data = torch.randn(batch, 3, 8, 8, generator=g, dtype=torch.float64)
+        made.append(View(data, "image", aux={"box": box(place)}))
     return made
 
 
-def method(*overrides: str) -> LocalMethod:
+def box(place: torch.Tensor) -> torch.Tensor:
+    """Return the box `(B, 3, 2)` of places `(B, 5)`: top, left, height, width, flipped."""
+    mirrored = torch.stack([torch.zeros(len(place)), place[:, 4]], dim=1)
+    return torch.stack([place[:, :2], place[:, 2:4], mirrored], dim=1)
+
+
+def method(*overrides: str) -> Local:
     made = build(load_recipe("vicregl", [*SMALL, *overrides])).double()
-    assert isinstance(made, LocalMethod)
+    assert isinstance(made, Local)
     return made
 
 
 def test_centres_of_cells_by_hand() -> None:
     # The lower right quarter of the sample, 2 x 2 cells: rows at 0.5 + 0.5 (1/4, 3/4), columns the same
     geometry = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.0], [0.5, 0.5, 0.5, 0.5, 1.0]])
-    plain, flipped = centres(geometry, 2, 2)
+    plain, flipped = centres(box(geometry), (2, 2))
     torch.testing.assert_close(plain, torch.tensor([[0.625, 0.625], [0.625, 0.875], [0.875, 0.625], [0.875, 0.875]]))
     torch.testing.assert_close(flipped, plain[[1, 0, 3, 2]])
+
+
+def test_centres_on_one_axis_and_on_three() -> None:
+    line = centres(torch.tensor([[[0.5], [0.5], [0.0]]]), (2,))
+    torch.testing.assert_close(line, torch.tensor([[[0.625], [0.875]]]))
+    whole = torch.stack([torch.zeros(1, 3), torch.ones(1, 3), torch.tensor([[1.0, 0.0, 0.0]])], dim=1)
+    clip = centres(whole, (2, 1, 2))  # the first axis is mirrored
+    expected = [[0.75, 0.5, 0.25], [0.75, 0.5, 0.75], [0.25, 0.5, 0.25], [0.25, 0.5, 0.75]]
+    torch.testing.assert_close(clip, torch.tensor([expected]))
 
 
 def test_the_same_crop_matches_cell_by_cell_and_its_mirror_image_the_mirrored_cell() -> None:
     geometry = torch.tensor([[0.1, 0.2, 0.5, 0.6, 0.0]])
     mirrored = torch.tensor([[0.1, 0.2, 0.5, 0.6, 1.0]])
-    kept, nearest = match(centres(geometry, 2, 3), centres(geometry, 2, 3))
+    kept, nearest = match(centres(box(geometry), (2, 3)), centres(box(geometry), (2, 3)))
     assert kept[0].tolist() == nearest[0].tolist() == [0, 1, 2, 3, 4, 5]
-    _, nearest = match(centres(geometry, 2, 3), centres(mirrored, 2, 3))
+    _, nearest = match(centres(box(geometry), (2, 3)), centres(box(mirrored), (2, 3)))
     assert nearest[0].tolist() == [2, 1, 0, 5, 4, 3]
 
 
@@ -66,25 +82,27 @@ def test_each_term_is_told_apart() -> None:
 
 
 def test_without_matches_it_is_vicreg() -> None:
-    made = method("local.location_matches=0", "local.feature_matches=0")
+    made = method("location_matches=0", "feature_matches=0")
     output = made(Batch(views()))
     assert list(output.terms) == ["mse", "variance", "covariance"]
 
 
-def test_maps_average_to_the_features() -> None:
+def test_tokens_average_to_the_features() -> None:
     made, (view, _) = method().eval(), views()
-    torch.testing.assert_close(made.encoder.maps(view.data).mean(dim=(2, 3)), made.encoder(view.data))
+    tokens, grid = made.encoder.tokens(view)
+    assert tokens.shape[1] == grid[0] * grid[1]
+    torch.testing.assert_close(tokens.mean(dim=1), made.encoder(view.data))
     for name in ("resnet18", "resnet50"):
         recipe = load_recipe("simsiam", [f"encoder={{name: {name}, stem: small, width: 0.1}}"])
         encoder = build(recipe).encoder.double().eval()
-        torch.testing.assert_close(encoder.maps(view.data).mean(dim=(2, 3)), encoder(view.data))
+        torch.testing.assert_close(encoder.tokens(view)[0].mean(dim=1), encoder(view.data))
 
 
 def test_errors_say_what_to_do() -> None:
-    with pytest.raises(UserError, match="gives no feature maps"):
+    with pytest.raises(UserError, match="gives no features of places"):
         build(load_recipe("vicregl", [*SMALL[1:], "encoder=timm/resnet10t"]))
-    with pytest.raises(UserError, match="encoded one by one"):
+    with pytest.raises(UserError, match="stack_views: unknown key"):
         build(load_recipe("vicregl", [*SMALL, "stack_views=true"]))
     made = method()
-    with pytest.raises(UserError, match="two global views"):
+    with pytest.raises(UserError, match="two target views"):
         made(Batch([View(v.data) for v in views()]))

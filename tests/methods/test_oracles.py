@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import Batch
 from ssl_zoo.methods.build import build
-from ssl_zoo.methods.joint_embedding import Method
+from ssl_zoo.methods.method import Method
 from ssl_zoo.recipe.load import method_names, recipe_path
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.rng import generator
@@ -30,7 +30,7 @@ COVERED: set[str] = set()
 
 EXERCISED = {  # options of a small version for which sizes would otherwise leave something out
     "vibcreg": {"projector": {"dims": [8, 8, 128]}},  # two channels in each of the 64 groups
-    "vicregl": {"local": {"location_matches": 3}},  # of 16 places
+    "vicregl": {"location_matches": 3},  # of 16 places
     "w_mse": {"objective": {"sub_batch": 8, "eps": 1e-6}},  # three sub-batches
 }
 
@@ -52,8 +52,8 @@ def sizes(recipe: Recipe) -> dict[str, Any]:
         found["predictor"] = predictor["dims"]
     if "size" in recipe.pairing.options:
         found["queue"] = recipe.pairing.options["size"]
-    if recipe.local is not None:
-        found |= {"local": recipe.local.projector.options["dims"], "gamma": recipe.local.location_matches}
+    if recipe.kind == "local":
+        found |= {"local": recipe.local_projector.options["dims"], "gamma": recipe.location_matches}
     return found
 
 
@@ -95,7 +95,8 @@ def loss_of(oracle: nn.Module, ours: Method, batch: Batch) -> Tensor:
             shuffled = torch.randperm(n, generator=generator(term.seed, "whitening", int(term.step), 0))
             given["sub_batches"] = shuffled.tensor_split(n // term.sub_batch)
     if hasattr(ours, "local_projector"):
-        given["geometry"] = [v.geometry for v in batch.views]
+        boxes = [v.aux["box"] for v in batch.views]  # (B, 3, 2): start, extent, mirrored
+        given["geometry"] = [torch.cat([box[:, 0], box[:, 1], box[:, 2, 1:]], dim=1) for box in boxes]
     return oracle.loss([v.data for v in batch.views if v.role == "global"], **given)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ssl_zoo.batch import View
-from ssl_zoo.methods.joint_embedding import embed
+from ssl_zoo.methods.branch import embed
 
 
 def parts() -> tuple[nn.Module, nn.Module]:

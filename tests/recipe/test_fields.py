@@ -16,12 +16,13 @@ import ssl_zoo
 from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.optim.param_groups import parameter_groups
 from ssl_zoo.recipe import model as recipe_module
+from ssl_zoo.recipe import part as recipe_part
 from ssl_zoo.recipe.load import Experiment
 
 
 def _models() -> dict[str, type[BaseModel]]:
     found = {}
-    for name, value in vars(recipe_module).items():
+    for name, value in {**vars(recipe_module), **vars(recipe_part)}.items():
         if isinstance(value, type) and issubclass(value, recipe_module.Frozen) and value.model_fields:
             found[name] = value
     return {**found, "Experiment": Experiment}
@@ -60,6 +61,9 @@ class Reads(ast.NodeVisitor):
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
             for each, part in zip(target.elts, value.elts, strict=False):
                 self.bind(each, part)
+        elif isinstance(target, ast.Tuple) and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            if value.func.attr == "items":  # of a mapping of models
+                self.bind(target.elts[-1], value.func.value)
         elif isinstance(target, ast.Name):
             if isinstance(value, ast.Tuple):
                 self.words[target.id] = [e.value for e in value.elts if isinstance(e, ast.Constant)]

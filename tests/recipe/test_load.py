@@ -14,7 +14,7 @@ from ssl_zoo.recipe.load import (
     recipe_path,
     recipe_root,
 )
-from ssl_zoo.recipe.model import parse
+from ssl_zoo.recipe.model import parse, recipe_model
 from ssl_zoo.recipe.overrides import paths
 
 FIRST_FOUR = {"simsiam", "byol", "barlow_twins", "vicreg"}
@@ -134,15 +134,10 @@ def test_data_is_a_source_or_a_section(first, tmp_path):
     assert recipe.data.source.name == "digits" and recipe.data.source.options["canvas"] == 32
     assert recipe.data.cache == "memory"
     other = load_recipe("simsiam", [first, "data.cache=memory"], data=str(tmp_path))
-    options = {
-        "path": str(tmp_path),
-        "labels": "auto",
-        "splits": "auto",
-        "value_range": None,
-        "max_pixels": 100_000_000,
-    }
+    options = {"path": str(tmp_path), "labels": "auto", "splits": "auto"}
     assert other.data.source.plain() == {"name": "folder", **options}
     assert other.data.cache == "memory"
+    assert other.data.decode == {"value_range": None, "max_pixels": 100_000_000}
 
 
 def test_the_seed_is_an_argument():
@@ -287,10 +282,12 @@ def test_a_method_has_no_variants_and_is_no_experiment():
 
 
 def test_what_a_key_is_follows_from_the_model():
-    assert {"encoder", "predictor", "data.source", "training.optimizer"} <= paths("part")
-    assert {"objective", "evaluation.protocols"} <= paths("list")
-    assert {"data", "training", "evaluation", "guard"} <= paths("section")
-    assert not paths("part") & paths("list") and not paths("part") & paths("section")
+    parts, lists, sections = (paths(recipe_model(), kind) for kind in ("part", "list", "section"))
+    assert {"encoder", "predictor", "data.source", "training.optimizer"} <= parts
+    assert {"objective", "evaluation.protocols"} <= lists
+    assert {"data", "training", "evaluation", "guard"} <= sections
+    assert not parts & lists and not parts & sections
+    assert "local_projector" in paths(recipe_model("local"), "part") - parts
 
 
 def test_options_of_the_source_are_turned_on_the_data_that_are_given(tmp_path):

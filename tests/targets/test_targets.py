@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ssl_zoo.batch import View
-from ssl_zoo.methods.joint_embedding import Branch
+from ssl_zoo.methods.branch import Branch
 from ssl_zoo.targets.ema import EMA
 from ssl_zoo.targets.stop_gradient import Shared, StopGradient
 

@@ -72,7 +72,7 @@ def test_the_last_good_state_stays(
 
 
 def test_a_loss_between_two_log_steps_is_noticed_by_its_own(tmp_path: Path) -> None:
-    from ssl_zoo.methods.joint_embedding import Method
+    from ssl_zoo.methods.method import Method
 
     forward, calls = Method.forward, []
 
@@ -112,7 +112,7 @@ class Scaler:
 def test_steps_that_fp16_skips_are_no_failure_until_all_are(
     overflows: set[int], fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ssl_zoo.methods.joint_embedding import Method
+    from ssl_zoo.methods.method import Method
 
     scalers: list[Scaler] = []
     forward = Method.forward
