@@ -184,8 +184,10 @@ class Modality:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
         columns: names that a column of encoded samples may have, the first choice first.
         max_bytes: the largest encoded sample.
+        axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
     """
 
+    axes: str = ""
     extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     max_bytes: int = 2**31

@@ -8,14 +8,12 @@ import torch
 
 from ssl_zoo.data import Loader, MemorySplit, choose_reading, load
 from ssl_zoo.data import workers as reading
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.source import BadSample, Split, ViewPolicy
 from ssl_zoo.data.tolerant import Tolerant
 
 
-class Slow:
+class Slow(Split):
     """Samples that take a while; one of them is bad."""
-
-    labels = class_names = None
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.reads = seconds, []
@@ -36,7 +34,7 @@ class Slow:
         return str(i)
 
 
-class Pass:
+class Pass(ViewPolicy):
     """A policy that only passes samples on."""
 
     def draw(self, generator, num):

@@ -7,19 +7,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ssl_zoo.batch import View
+from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.features import Features
+from tests.tiny import spec_of
 
 
-class PlainPolicy(nn.Module):
+class PlainPolicy(ViewPolicy):
     """Scales uint8 samples to 0..1."""
 
     modality = "image"
+    spec = spec_of()
 
-    def plain(self, samples: Tensor | Sequence[Tensor]) -> Tensor:
-        return (samples if isinstance(samples, Tensor) else torch.stack(list(samples))).float() / 255
+    def plain(self, samples: Tensor | Sequence[Tensor]) -> View:
+        stacked = samples if isinstance(samples, Tensor) else torch.stack(list(samples))
+        return View(stacked.float() / 255, self.modality)
 
 
-class ListSplit:
+class ListSplit(Split):
     """Samples that are read one by one."""
 
     def __init__(self, data: Tensor, labels: Tensor | None = None):
@@ -34,6 +39,8 @@ class ListSplit:
 
 class BatchSplit(ListSplit):
     """Samples that are read in batches."""
+
+    stacked = True
 
     def read_batch(self, indices: Tensor) -> Tensor:
         return self.data[indices]
@@ -57,7 +64,7 @@ def encoder(seed: int = 0) -> nn.Sequential:
 def fakes() -> SimpleNamespace:
     """What stands in for the real policy, splits and encoder."""
     parts = {"ListSplit": ListSplit, "BatchSplit": BatchSplit, "images": images, "encoder": encoder}
-    return SimpleNamespace(policy=PlainPolicy(), **parts)
+    return SimpleNamespace(policy=PlainPolicy(), modality=Modality(spec_of()), **parts)
 
 
 @pytest.fixture(scope="session")

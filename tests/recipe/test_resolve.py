@@ -9,8 +9,8 @@ from ssl_zoo.recipe.resolve import resolve
 
 
 def test_names():
-    assert resolve("digits") == {"name": "digits"}
-    assert resolve("torchvision/CIFAR10") == {"name": "torchvision/CIFAR10"}
+    assert resolve("digits", "image") == {"name": "digits"}
+    assert resolve("torchvision/CIFAR10", "image") == {"name": "torchvision/CIFAR10"}
 
 
 def test_paths_find_the_source_that_reads_them(tmp_path):
@@ -20,21 +20,24 @@ def test_paths_find_the_source_that_reads_them(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.ZIP", "w"):
         pass
     for name, path in [("folder", "folder"), ("parquet", "rows"), ("parquet", "rows/train.parquet"), ("zip", "a.ZIP")]:
-        assert resolve(str(tmp_path / path)) == {"name": name, "path": str(tmp_path / path)}
+        assert resolve(str(tmp_path / path), "image") == {"name": name, "path": str(tmp_path / path)}
 
 
 def test_a_name_wins_over_a_path_and_the_home_folder_is_known(tmp_path, monkeypatch):
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert resolve("digits") == {"name": "digits"}
-    assert resolve("./digits") == {"name": "folder", "path": "digits"}
-    assert resolve("~/digits") == {"name": "folder", "path": str(tmp_path / "digits")}
+    assert resolve("digits", "image") == {"name": "digits"}
+    assert resolve("./digits", "image") == {"name": "folder", "path": "digits"}
+    assert resolve("~/digits", "image") == {"name": "folder", "path": str(tmp_path / "digits")}
 
 
 def test_neither_name_nor_path(tmp_path):
     with pytest.raises(UserError, match=r"--data digit: no such file or folder, .* did you mean 'digits'"):
-        resolve("digit")
+        resolve("digit", "image")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match=r"no source reads such a file; .* that read paths are: folder, parquet, zip"):
-        resolve(str(tmp_path / "notes.txt"))
+    with pytest.raises(
+        UserError,
+        match=r"no source reads it as data of the modality 'image'; those that read paths are: folder, parquet, zip",
+    ):
+        resolve(str(tmp_path / "notes.txt"), "image")

@@ -47,7 +47,7 @@ def test_thumbnails_and_waste_are_left_out_and_told():
     )
     assert all(f"{name} (1)" in found.notes[1] for name in aside)
     assert found.notes[2].startswith(
-        "x: hidden files are left out although they end as images do: 1, for example cat/._"
+        "x: hidden files are left out although they end like the others: 1, for example cat/._"
     )
 
 

@@ -51,7 +51,7 @@ def test_images_without_labels_beside_train_are_told_and_can_be_trained_on():
     assert shown(found) == {"train": (two("train"), [0, 1])}
     [note] = found.notes
     assert note == (
-        "the folder x: 2 images outside train/ are not used: unlabeled/ (2); to train on all: "
+        "the folder x: 2 files outside train/ are not used: unlabeled/ (2); to train on all: "
         "-s 'data.source.splits={train: [train, unlabeled]}'."
     )
     all_of_it = plan("test/cat/5.png", "test/dog/5.png", *two("train"), "unlabeled/7.png",
@@ -67,7 +67,7 @@ def test_splits_within_each_class():
     assert found.splits["test"].class_names == ["bottle", "cable"]
     assert "the splits lie within the classes: bottle/" in found.notes[0]
     assert found.notes[1] == (
-        "the folder x: 1 image in no split, not used; for example bottle/ground_truth/broken/1.png."
+        "the folder x: 1 file in no split, not used; for example bottle/ground_truth/broken/1.png."
     )
 
 
@@ -104,7 +104,7 @@ def test_the_user_says_what_the_splits_are():
     assert found.splits["train"].class_names == ["a", "b"] and shown(found)["test"][1] == [0, 0, 1, 1]
     wrapped = plan(*two("pets/one", "pets/two"), splits={"train": "one", "val": "pets/two"})
     assert list(wrapped.splits) == ["train", "test"] and "val is used for it" in wrapped.notes[0]
-    with pytest.raises(UserError, match=r"has no images in 'trian'; did you mean 'train'"):
+    with pytest.raises(UserError, match=r"has no files in 'trian'; did you mean 'train'"):
         plan(*two("train", "test"), splits={"train": "trian"})
     with pytest.raises(UserError, match=r"names no folder for train"):
         plan(*two("train", "test"), splits={"test": "test"})
@@ -152,5 +152,5 @@ def test_a_stray_image_that_costs_the_labels_is_told():
     found = plan("cat/1.png", "dog/2.png", "3.png")
     assert found.splits["train"].labels is None
     assert found.notes == (
-        "the folder x: train has no labels, since 1 of 3 images lies in no folder of a class; for example 3.png.",
+        "the folder x: train has no labels, since 1 of 3 files lies in no folder of a class; for example 3.png.",
     )

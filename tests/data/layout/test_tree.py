@@ -75,9 +75,7 @@ def test_images_outside_the_splits_are_told():
     paths = ("train/1.png", "test/2.png", "unlabeled/3.png", "4.png")
     assert plan(*paths) == {"train": [("train/1.png", None)], "test": [("test/2.png", None)]}
     [note] = arrange(paths, extensions={".png"}, labels="auto", where="the folder x").notes
-    assert note.startswith(
-        "the folder x: 2 images outside train/ and test/ are not used: no folder (1), unlabeled/ (1)"
-    )
+    assert note.startswith("the folder x: 2 files outside train/ and test/ are not used: no folder (1), unlabeled/ (1)")
     assert note.endswith("-s 'data.source.splits={train: [train, unlabeled], test: test}'.")
 
 
