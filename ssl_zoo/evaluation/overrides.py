@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.batch import Data
-from ssl_zoo.data.source import BadSample, Sample, Split, ViewPolicy
+from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.source import Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build_views
 from ssl_zoo.recipe.load import load_recipe

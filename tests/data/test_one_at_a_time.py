@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry, rng
-from ssl_zoo.data import Loader, MemorySplit, check_source, choose_reading, load, loader
+from ssl_zoo.data import Loader, MemorySplit, check_source, choose_workers, load, loader
 from ssl_zoo.data import memory as module
 from ssl_zoo.data.memory import LargeSplit
 from ssl_zoo.data.preview import picture_of_views
@@ -70,7 +70,7 @@ PLACES: dict[str, Callable[[Photos], object]] = {
     "evaluation": lambda photos: extract(Flat(), policy(), photos, batch_size=8, device="cpu"),
     "raw pixels": lambda photos: raw(MODALITY, policy(), photos, batch_size=8),
     "picture": lambda photos: picture_of_views(photos, policy(), seed=0),
-    "timing": lambda photos: choose_reading(photos, policy(), "auto", 8),
+    "timing": lambda photos: choose_workers(photos, policy(), "auto", 8),
     "check": lambda photos: check_source(photos, MODALITY),
     "probing": load,
 }
@@ -127,7 +127,7 @@ def test_large_samples_in_memory_are_cut_one_by_one(monkeypatch):
     [[fresh]] = Loader(photos, made, batch_size=8, seed=0, num_ranks=2).iterate(0, 1)
     assert batch.payload["cut"].shape == (2, 4, 3, 16, 16)
     assert all(torch.equal(batch.payload[key], value) for key, value in fresh.payload.items())
-    assert choose_reading(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch anew, ")
+    assert choose_workers(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch anew, ")
     monkeypatch.setattr(module, "WHOLE_BYTES", 3 * 40 * 50)
     assert isinstance(load(photos, "memory"), MemorySplit)
 

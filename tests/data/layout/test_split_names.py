@@ -4,12 +4,12 @@ import unicodedata
 
 import pytest
 
-from ssl_zoo.data.layout.tree import Arrangement, arrange
+from ssl_zoo.data.layout.tree import TreeSplits, split_files
 from ssl_zoo.errors import UserError
 
 
-def plan(*paths: str, **options) -> Arrangement:
-    return arrange(paths, **{"extensions": {".png"}, "labels": "auto", "where": "the folder x", **options})
+def plan(*paths: str, **options) -> TreeSplits:
+    return split_files(paths, **{"extensions": {".png"}, "labels": "auto", "where": "the folder x", **options})
 
 
 def two(*splits: str) -> list[str]:
@@ -17,10 +17,10 @@ def two(*splits: str) -> list[str]:
     return [f"{split}/{kind}/1.png" for split in splits for kind in ("cat", "dog")]
 
 
-def shown(found: Arrangement) -> dict[str, tuple[list[str], list[int] | None]]:
+def shown(found: TreeSplits) -> dict[str, tuple[list[str], list[int] | None]]:
     return {
-        name: (list(listing.paths), None if listing.labels is None else listing.labels.tolist())
-        for name, listing in found.splits.items()
+        name: (list(files.paths), None if files.labels is None else files.labels.tolist())
+        for name, files in found.splits.items()
     }
 
 
@@ -131,7 +131,7 @@ def test_letters_are_compared_as_they_look_and_capitals_as_they_are_meant():
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     found = plan(f"train/{composed}/1.png", "train/zoo/2.png", f"test/{decomposed}/3.png", "test/zoo/4.png")
     assert found.splits["test"].labels.tolist() == [0, 1]
-    assert [len(listing.class_names) for listing in found.splits.values()] == [2, 2]
+    assert [len(files.class_names) for files in found.splits.values()] == [2, 2]
     assert found.notes == (
         "the folder x: café is spelt with composed and with decomposed letters, which are one class each.",
     )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
+from ssl_zoo.data.open import OpenData, open_data
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
@@ -30,7 +31,6 @@ from ssl_zoo.recipe.model import Part, Recipe
 from ssl_zoo.runs.encoder import load_encoder, read_card
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported
-from ssl_zoo.training.setup import OpenData, open_data
 
 Log = Callable[[str], None]
 
@@ -168,7 +168,7 @@ def evaluate(
     hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
     try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
     device = choose(recipe.training, for_training=False).fabric().device
-    opened = open_data(recipe, build_modality(recipe, policy.spec))
+    opened = open_data(recipe.data, build_modality(recipe, policy.spec))
     check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
