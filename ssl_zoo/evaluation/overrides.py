@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ _KEYS = ("training.precision",)
 _UNUSED = ("data.num_workers",)
 
 
-def _section(recipe: Recipe, name: str) -> Any:
+def _section(recipe: Recipe, name: str) -> object:
     """Return a section of a recipe as plain data, without those of its keys that an evaluation looks at."""
     section = recipe.dump().get(name)
     counted = [key.partition(".")[2] for key in _KEYS if key.startswith(f"{name}.")]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ssl_zoo.batch import View
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.features import Features
+from ssl_zoo.evaluation.representations import EvaluationData
 from tests.tiny import spec_of
 
 
@@ -60,11 +61,15 @@ def encoder(seed: int = 0) -> nn.Sequential:
         return nn.Sequential(*body, nn.Linear(144, 5), nn.BatchNorm1d(5))
 
 
+def evaluation_data(train: Split, test: Split | None = None) -> EvaluationData:
+    return EvaluationData(PlainPolicy(), Modality(spec_of()), train, test)
+
+
 @pytest.fixture(scope="session")
 def fakes() -> SimpleNamespace:
     """What stands in for the real policy, splits and encoder."""
     parts = {"ListSplit": ListSplit, "BatchSplit": BatchSplit, "images": images, "encoder": encoder}
-    return SimpleNamespace(policy=PlainPolicy(), modality=Modality(spec_of()), **parts)
+    return SimpleNamespace(policy=PlainPolicy(), modality=Modality(spec_of()), data=evaluation_data, **parts)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
@@ -129,7 +130,7 @@ def health(z: Sequence[Tensor]) -> dict[str, float]:
 
 
 @register("protocol", "label_free")
-class LabelFree:
+class LabelFree(EvaluationProtocol):
     """Spread and effective rank of the test features, as they come from the encoder (no labels needed).
 
     `std` is `normalised_std` (1 = isotropic, 0 = constant); `effective_rank` counts directions and is no fraction. Both
