@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ssl_zoo.batch import Batch as Batch
     from ssl_zoo.batch import View as View
     from ssl_zoo.errors import UserError as UserError
+    from ssl_zoo.evaluation.evaluate import evaluate as evaluate
     from ssl_zoo.methods.build import build as build
     from ssl_zoo.methods.method import Method as Method
     from ssl_zoo.recipe.load import load_recipe as load_recipe
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ssl_zoo.registry import register as register
     from ssl_zoo.runs.encoder import load_encoder as load_encoder
     from ssl_zoo.studies.run import compare as compare
-    from ssl_zoo.training.train import evaluate as evaluate
     from ssl_zoo.training.train import train as train
 
 _HOMES = {
@@ -28,7 +28,7 @@ _HOMES = {
     "View": "ssl_zoo.batch",
     "build": "ssl_zoo.methods.build",
     "compare": "ssl_zoo.studies.run",
-    "evaluate": "ssl_zoo.training.train",
+    "evaluate": "ssl_zoo.evaluation.evaluate",
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",
     "names": "ssl_zoo.registry",

@@ -52,11 +52,15 @@ def spec_of(channels: int = 3, size: int = 8, local: int | None = None, modality
 DECODING = ("value_range", "max_pixels")
 
 
+def image_modality(channels: int = 3, **options: Any) -> Any:
+    """Return the modality of images, with options of the decoding."""
+    return registry.build("modality", "image", options, spec=spec_of(channels))
+
+
 def image_source(name: str, channels: int = 3, **options: Any) -> Any:
     """Open a source of images; options of the decoding go to the modality."""
     decode = {key: options.pop(key) for key in DECODING if key in options}
-    modality = registry.build("modality", "image", decode, spec=spec_of(channels))
-    return registry.build("source", name, options, modality=modality)
+    return registry.build("source", name, options, modality=image_modality(channels, **decode))
 
 
 NARROW = {

@@ -91,7 +91,7 @@ def bench_pipeline(
     if "lightly" in against:
         sides.append(_lightly(run, steps))
     result = alternate(f"{name} {recipe.method}", "images/s", sides, rounds)
-    result.notes += [_what(run), run.reading.note, _limit(run, result)]
+    result.notes += [_what(run), run.workers.note, _limit(run, result)]
     return [_with_memory(result)]
 
 
@@ -100,7 +100,7 @@ def _what(run: Run) -> str:
     weights = sum(weight.numel() for weight in run.trainer.method.encoder.parameters()) / 1e6
     return (
         f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.options.get('size')} px, "
-        f"batch {settings.batch_size}, {run.hardware}, {run.reading.num_workers} workers"
+        f"batch {settings.batch_size}, {run.hardware}, {run.workers.num_workers} workers"
     )
 
 

@@ -47,7 +47,9 @@ def check(source: str, channels: int, modality: str | None, overrides: tuple[str
     else:
         for name, report in reports.items():
             click.echo(
-                "\n".join([f"{name}: {report['num_samples']} samples, {report['num_bad']} bad", *_lines(report)])
+                "\n".join(
+                    [f"{name}: {report['num_samples']} samples, {report['num_bad']} bad", *_lines(report, kind.axes)]
+                )
             )
         for note in notes:
             click.echo(f"note: {note}")
@@ -55,12 +57,12 @@ def check(source: str, channels: int, modality: str | None, overrides: tuple[str
         raise SystemExit(1)
 
 
-def _lines(report: dict[str, Any]) -> Iterator[str]:
+def _lines(report: dict[str, Any], axes: str) -> Iterator[str]:
     classes = report["classes"]
     yield f"  classes: {len(classes)}: {_some(classes)}" if classes else "  classes: none, the data have no labels"
     if classes and report["num_unlabelled"]:
         yield f"  no label: {report['num_unlabelled']} samples"
-    yield f"  sizes: {_some(report['sizes'])}"
+    yield f"  sizes{f', {axes}' if axes else ''}: {_some(report['sizes'])}"
     for name in ("mean", "std"):
         yield f"  {name}, 0..1, of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
     known = sorted(report["remarks"].items(), key=lambda item: -item[1]["num"])

@@ -145,19 +145,19 @@ def views(
     """Write a PNG of what the model really sees: a row a sample, first as it is, then its views."""
     from PIL import Image
 
+    from ssl_zoo.data.open import open_data
     from ssl_zoo.data.preview import picture_of_views
     from ssl_zoo.errors import UserError
     from ssl_zoo.methods.build import build_modality, build_views
     from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.runs.atomic import check_place, replacing
-    from ssl_zoo.training.train import open_data
 
     if not Path(out).parent.is_dir():
         raise UserError(f"--out {out}: the folder {Path(out).parent} does not exist.")
     check_place(out, "--out")
     loaded = load_recipe(recipe, overrides, data=data, seed=seed, variant=variant)
     policy = build_views(loaded)
-    train = open_data(loaded, build_modality(loaded, policy.spec)).train
+    train = open_data(loaded.data, build_modality(loaded, policy.spec)).train
     picture = picture_of_views(train, policy, loaded.seed, samples)
     with replacing(Path(out)) as file:
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, format="PNG")

@@ -110,8 +110,8 @@ def train(
 @options.as_json
 def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure the encoder of RUN, next to the raw input and the untrained encoder."""
+    from ssl_zoo.evaluation.evaluate import evaluate as run_evaluation
     from ssl_zoo.report.table import results_table
-    from ssl_zoo.training.train import evaluate as run_evaluation
 
     results = run_evaluation(run, protocols, data=data, overrides=overrides, log=options.log)
     options.print_json(results) if as_json else click.echo(results_table(results))

@@ -1,21 +1,23 @@
 """Data of any modality: sources, loading, caching, checking."""
 
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.check import check_source
 from ssl_zoo.data.loader import Loader, RawBatch
 from ssl_zoo.data.memory import MemorySplit, load
-from ssl_zoo.data.source import BadSample, Source, Split, Strings
-from ssl_zoo.data.workers import Reading, choose_reading
+from ssl_zoo.data.source import Source, Split
+from ssl_zoo.data.strings import Strings
+from ssl_zoo.data.workers import WorkerChoice, choose_workers
 
 __all__ = [
     "BadSample",
     "Loader",
     "MemorySplit",
     "RawBatch",
-    "Reading",
+    "WorkerChoice",
     "Source",
     "Split",
     "Strings",
     "check_source",
-    "choose_reading",
+    "choose_workers",
     "load",
 ]

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.remarks import Remarks
-from ssl_zoo.data.source import BadSample, Modality, Split
+from ssl_zoo.data.source import Modality, Split
 
 
 def check_source(split: Split, modality: Modality) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.bad_samples import BadSample
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 

@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ssl_zoo.data.source import Split, Strings
+from ssl_zoo.data.source import Split
+from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError
 
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_zoo import rng
+from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.memory import LargeSplit
-from ssl_zoo.data.source import BadSample, Budget, Sample, Split, ViewPolicy
+from ssl_zoo.data.source import Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 
 HOLD_BYTES = 8 * 2**20
@@ -216,7 +217,7 @@ class Loader:
         with _sigterm_blocked(), warnings.catch_warnings():
             # Python >= 3.12 warns of any fork beside threads; these workers take no lock that torch's threads hold.
             warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
-            # How many workers a machine can use is for who asked, and for `choose_reading`, to say.
+            # How many workers a machine can use is for who asked, and for `choose_workers`, to say.
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
             return iter(
                 DataLoader(

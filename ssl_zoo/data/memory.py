@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.source import BadSample, Budget, Split, Strings, probes
-from ssl_zoo.data.tolerant import Tolerant
+from ssl_zoo.data.source import SkippingSplit, Split, probes
+from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError
 
 Cache = Literal["auto", "memory", "none"]
@@ -105,7 +106,7 @@ def load(
     on_error: Literal["raise", "skip"] = "raise",
     bad_budget: float = 0.001,
 ) -> Split:
-    """Return the split with its samples in memory where that is asked for and possible, else as it is or `Tolerant`.
+    """Return the split with its samples in memory where that is asked for and possible, else unread.
 
     Args:
         split: what to read.
@@ -121,7 +122,7 @@ def load(
     """
     if isinstance(split, (MemorySplit, LargeSplit)):
         return split
-    lazy: Split = Tolerant(split, bad_budget) if on_error == "skip" else split
+    lazy: Split = SkippingSplit(split, bad_budget) if on_error == "skip" else split
     if cache == "none" or (cache == "auto" and not _fits(split)):
         return lazy
     budget = Budget(len(split), on_error, bad_budget)

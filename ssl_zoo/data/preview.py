@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.batch import View
-from ssl_zoo.data.source import BadSample, Sample, Samples, Split, ViewPolicy
+from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.source import Sample, Samples, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.rng import generator
 

@@ -6,83 +6,22 @@ A sample is opaque to everything but its modality and its view policy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ssl_zoo.batch import InputSpec, View
-from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.data.bad_samples import BadSample, Budget
 
 Sample = Any
 """A tensor, encoded bytes, a handle on a file, named tensors: only its modality and its view policy look inside."""
 
 Samples = Tensor | Sequence[Sample]
-
-
-class BadSample(UserError):
-    """A sample that cannot be read. Whoever has no policy for such samples lets it reach the user.
-
-    Attributes:
-        name: the sample as its user knows it, such as a file name.
-        reason: why it cannot be read.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)
-        self.name = name
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return shown_name(f"cannot read {self.name}: {self.reason}.")
-
-
-class BadData(UserError):
-    """Samples that cannot be read, more than are allowed."""
-
-
-class Budget:
-    """Keeps the list of samples that could not be read, and says when there are too many.
-
-    Args:
-        num: samples in the split.
-        on_error: `raise` allows none, `skip` allows the budget.
-        bad_budget: the largest fraction of the split that may be bad, 0..1.
-
-    Attributes:
-        bad: name -> reason, in the order in which they were met.
-    """
-
-    def __init__(self, num: int, on_error: Literal["raise", "skip"], bad_budget: float) -> None:
-        self.num, self.on_error, self.bad_budget = num, on_error, bad_budget
-        self.bad: dict[str, str] = {}
-
-    def add(self, name: str, reason: str) -> None:
-        """Note a bad sample; the same one may be met again in a later epoch.
-
-        Raises:
-            BadData: no bad sample is allowed, or this is one too many.
-        """
-        self.bad[name] = reason
-        if self.on_error == "raise":
-            raise BadData(f"cannot read {name}: {reason}; remove or mend it, or set on_error: skip to leave it out.")
-        allowed = int(self.num * self.bad_budget)
-        if len(self.bad) > allowed:
-            raise BadData(
-                f"{len(self.bad)} of {self.num} samples cannot be read and bad_budget: {self.bad_budget:g} allows "
-                f"{allowed}{self.example()}; mend or remove them, or raise bad_budget."
-            )
-
-    def example(self) -> str:
-        """Return ', for example NAME: REASON', or nothing where all is well."""
-        for name, reason in self.bad.items():
-            return f", for example {name}: {reason}"
-        return ""
 
 
 class Split(ABC):
@@ -138,6 +77,41 @@ class Split(ABC):
         return None
 
 
+class SkippingSplit(Split):
+    """A lazily read split that skips unreadable samples, up to a budget.
+
+    `read` still raises `BadSample`: the caller records it in its own `budget()` and skips the sample.
+
+    Args:
+        split: the samples.
+        bad_budget: the largest fraction of the split that may be bad, 0..1.
+    """
+
+    def __init__(self, split: Split, bad_budget: float) -> None:
+        self._split, self._bad_budget = split, bad_budget
+        self.labels, self.class_names = split.labels, split.class_names
+        self.names = split.names
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def read(self, i: int) -> Sample:
+        """Return sample `i`."""
+        return self._split.read(i)
+
+    def name(self, i: int) -> str:
+        """Return the name of sample `i` in the source."""
+        return self._split.name(i)
+
+    def remarks(self, i: int) -> tuple[str, ...]:
+        """Return notes on how sample `i` was understood."""
+        return self._split.remarks(i)
+
+    def budget(self) -> Budget:
+        """Return a new, empty list of bad samples with the split's limit."""
+        return Budget(len(self), "skip", self._bad_budget)
+
+
 NUM_PROBES = 16
 """Samples, spread over a split, that are looked at before all are read."""
 
@@ -184,8 +158,10 @@ class Modality:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
         columns: names that a column of encoded samples may have, the first choice first.
         max_bytes: the largest encoded sample.
+        axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
     """
 
+    axes: str = ""
     extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     max_bytes: int = 2**31
@@ -278,30 +254,3 @@ class ViewPolicy(nn.Module):
     def picture(self, samples: Samples, views: Sequence[View]) -> Tensor:
         """Return a picture `(3, H, W)`, uint8: a row per sample, first the plain one, then its views."""
         raise NotImplementedError
-
-
-class Strings(Sequence[str]):
-    """Many strings in one byte buffer.
-
-    A Python list of a million paths is a million objects, and touching one in a forked worker copies its page (the
-    reference count is written), so that memory grows over an epoch. Two numpy arrays are never written to.
-    """
-
-    def __init__(self, strings: Iterable[str]) -> None:
-        # File names need not be valid UTF-8; surrogateescape carries such bytes through, as the os module does.
-        encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
-        self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def encoded(self) -> list[bytes]:
-        """Return all strings as their bytes."""
-        data, ends = self._bytes.tobytes(), self._ends.tolist()
-        return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-    def __getitem__(self, i: int) -> str:  # type: ignore[override]
-        i = range(len(self))[i]
-        start = self._ends[i - 1] if i else 0
-        return self._bytes[start : self._ends[i]].tobytes().decode("utf-8", "surrogateescape")

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ssl_zoo import rng
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.loader import HOLD_BYTES, Cutter
 from ssl_zoo.data.memory import LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.source import BadSample, Split, ViewPolicy, probes
+from ssl_zoo.data.source import Split, ViewPolicy, probes
 
 CHEAP = 5e-5
 """Seconds: what is read faster than this is read in the training process, since the way from another costs as much."""
@@ -33,7 +34,7 @@ BYTES_PER_VALUE = 10 / 3
 
 
 @dataclass(frozen=True)
-class Reading:
+class WorkerChoice:
     """The choice: how many worker processes read, and a note for the user: a line, and one for each remark."""
 
     num_workers: int
@@ -61,9 +62,9 @@ class _Probe:
         return max(1, workers) * (whole + batches * batch_size * self.cut)
 
 
-def choose_reading(
+def choose_workers(
     split: Split, policy: ViewPolicy, asked: int | Literal["auto"], batch_size: int | None = None
-) -> Reading:
+) -> WorkerChoice:
     """Choose the number of workers.
 
     Args:
@@ -90,10 +91,10 @@ def choose_reading(
     return _reading(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
 
 
-def _reading(workers: int, note: str, split: Split) -> Reading:
+def _reading(workers: int, note: str, split: Split) -> WorkerChoice:
     remarks = remarks_of_some(split) if split.remarks_of_some is None else split.remarks_of_some
     more = "`ssl-zoo data check` counts all"
-    return Reading(workers, "\n".join([note, *(f"data: {remark} ({more})" for remark in remarks)]))
+    return WorkerChoice(workers, "\n".join([note, *(f"data: {remark} ({more})" for remark in remarks)]))
 
 
 def _bounded(asked: int) -> tuple[int, str]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View, encode, stack_alike
-from ssl_zoo.data.source import BadSample, Budget, Modality, Split, ViewPolicy
+from ssl_zoo.data.bad_samples import BadSample, Budget
+from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.rng import generator
 
 

@@ -1,4 +1,4 @@
-"""What the labels of a data set allow: which samples classifiers learn from, which test them, and what is to be said.
+"""What the labels of a data set allow: which samples classifiers learn from, which test them, and the notes on that.
 
 A label below 0 means that a sample has none. Everything here is a function of the labels, so that it is known before a
 run starts.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.source import Split
 from ssl_zoo.evaluation.features import chosen
 from ssl_zoo.evaluation.holdout import holdout
 
@@ -68,10 +68,10 @@ class Division:
     reason: str = ""
 
 
-def labels_of(train: Any, test: Any | None, limit: int | None = None) -> Labels:
+def labels_of(train: Split, test: Split | None, limit: int | None = None) -> Labels:
     """Return the labels of two splits, of the samples that an evaluation takes."""
 
-    def of(split: Any) -> Tensor:
+    def of(split: Split) -> Tensor:
         index = chosen(len(split), limit)
         return torch.full((len(index),), -1) if split.labels is None else split.labels[index]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ssl_zoo.batch import Data
-from ssl_zoo.data.source import BadSample, Sample, Split, ViewPolicy
+from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.source import Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build_views
 from ssl_zoo.recipe.load import load_recipe
@@ -21,7 +21,7 @@ _KEYS = ("training.precision",)
 _UNUSED = ("data.num_workers",)
 
 
-def _section(recipe: Recipe, name: str) -> Any:
+def _section(recipe: Recipe, name: str) -> object:
     """Return a section of a recipe as plain data, without those of its keys that an evaluation looks at."""
     section = recipe.dump().get(name)
     counted = [key.partition(".")[2] for key in _KEYS if key.startswith(f"{name}.")]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo import registry
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.contract import build_protocol, protocol_class
 from ssl_zoo.evaluation.features import Features, extract, raw
 from ssl_zoo.evaluation.labels import Labels, divide
 
@@ -27,15 +29,9 @@ NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "raw": 
 """What sentences call the representations."""
 
 
-def needs_labels(name: str) -> bool:
-    """Return whether a protocol needs labels."""
-    protocol: Any = registry.find("protocol", name)[0].factory
-    return protocol.needs_labels
-
-
 def usable(protocols: Protocols, labelled: bool) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the protocols that the data allows: all of them on labelled data, else those that need no labels."""
-    return [(name, options) for name, options in protocols if labelled or not needs_labels(name)]
+    return [(name, options) for name, options in protocols if labelled or not protocol_class(name).needs_labels]
 
 
 def check_labels(protocols: Protocols, reason: str) -> None:
@@ -49,7 +45,7 @@ def check_labels(protocols: Protocols, reason: str) -> None:
         UserError: one of them needs labels, and there is a reason.
     """
     for name, _ in protocols:
-        if reason and needs_labels(name):
+        if reason and protocol_class(name).needs_labels:
             raise UserError(
                 f"evaluation: protocol {name!r} needs labels and {reason}; leave it out (label_free needs none) or "
                 "give data with labels in train and test."
@@ -58,8 +54,7 @@ def check_labels(protocols: Protocols, reason: str) -> None:
 
 def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list[str]:
     """Return what protocols have to say before they run, given the labels that are learnt from `(N,)`."""
-    built = [registry.build("protocol", name, options) for name, options in protocols]
-    return [line for protocol in built if hasattr(protocol, "notes") for line in protocol.notes(learnt, labels)]
+    return [line for name, options in protocols for line in build_protocol(name, options).notes(learnt, labels)]
 
 
 def evaluate_features(train: Features, test: Features | None, protocols: Protocols) -> Results:
@@ -94,7 +89,8 @@ def evaluate_features(train: Features, test: Features | None, protocols: Protoco
     for name, options in protocols:
         times[name] += 1
         key = name if times[name] == 1 else f"{name}_{times[name]}"
-        results[key] = registry.build("protocol", name, options)(*(labelled if needs_labels(name) else plain))
+        protocol = build_protocol(name, options)
+        results[key] = protocol(*(labelled if protocol.needs_labels else plain))
     return results
 
 
@@ -111,82 +107,68 @@ def not_finite(train: Features, test: Features | None) -> str:
     return ""
 
 
-def _looked_at(test: Split | None, protocols: Protocols) -> bool:
-    """Return whether any protocol looks at a test split: an empty one and labels that are not there are no test."""
+def _is_used(test: Split | None, protocols: Protocols) -> bool:
+    """Return whether any protocol uses a test split, which has to have samples and, where they are needed, labels."""
     if test is None or not len(test):
         return False
     labelled = test.labels is not None and bool((test.labels >= 0).any())
-    return labelled or not all(needs_labels(name) for name, _ in protocols)
+    return labelled or not all(protocol_class(name).needs_labels for name, _ in protocols)
 
 
-def evaluate_encoder(
-    encoder: nn.Module,
-    policy: ViewPolicy,
-    modality: Modality,
-    train_split: Split,
-    test_split: Split | None,
-    protocols: Protocols,
-    *,
-    device: torch.device | str,
-    limit: int | None = None,
-    half: bool = False,
-) -> Results:
-    """Run protocols on a frozen encoder.
+@dataclass(frozen=True)
+class EvaluationData:
+    """The samples of an evaluation, and how features are made of them.
 
-    Where only one split has labels, or there is no test split, a fifth of the labelled samples, stratified by class and
-    the same every time, is held out as the test; unlabelled data is train and test in one.
-
-    Args:
-        encoder: view -> h `(B, D)`; unchanged, see `features.extract`.
+    Attributes:
         policy: the view policy, for its `plain` samples.
         modality: of the samples.
-        train_split: samples to learn from.
-        test_split: samples to test on, or None.
-        protocols: (name, options) of each; with none, nothing is read.
-        device: where the encoder and the protocols run.
+        train: samples to learn from.
+        test: samples to test on, or None.
+        device: where encoders and protocols run.
         limit: at most so many samples of each split.
-        half: whether the encoder computes in bfloat16.
-
-    Raises:
-        UserError: as `evaluate_features`.
+        half: whether encoders compute in bfloat16.
     """
-    return compare_representations(
-        encoder, None, policy, modality, train_split, test_split, protocols, device=device, limit=limit, half=half
-    )["encoder"]
+
+    policy: ViewPolicy
+    modality: Modality
+    train: Split
+    test: Split | None
+    device: torch.device | str = "cpu"
+    limit: int | None = None
+    half: bool = False
+
+    def encoded(self, encoder: nn.Module, split: Split) -> Features:
+        """Return the features of a split by an encoder, on the device."""
+        made = extract(encoder, self.policy, split, device=self.device, limit=self.limit, half=self.half)
+        return made.to(self.device)
+
+    def raw(self, split: Split) -> Features:
+        """Return the plain samples of a split as features, on the device."""
+        return raw(self.modality, self.policy, split, self.limit).to(self.device)
 
 
 def compare_representations(
     encoder: nn.Module,
     untrained: nn.Module | None,
-    policy: ViewPolicy,
-    modality: Modality,
-    train_split: Split,
-    test_split: Split | None,
+    data: EvaluationData,
     protocols: Protocols,
-    *,
-    device: torch.device | str,
-    limit: int | None = None,
-    half: bool = False,
     log: Log | None = None,
 ) -> dict[str, Results]:
-    """Run the same protocols on the encoder, on an untrained one and on the raw input.
+    """Run the same protocols on a frozen encoder, on an untrained one and on the raw input.
 
     A number says little without the other two: nearest neighbours in pixel space can be good on easy data, and random
     convolutions are no bad features.
 
+    Where only one split has labels, or there is no test split, a fifth of the labelled samples, stratified by class and
+    the same every time, is held out as the test; unlabelled data is train and test in one.
+
     Args:
-        encoder: the trained encoder.
+        encoder: the trained encoder, view -> h `(B, D)`; unchanged, see `features.extract`.
         untrained: the same architecture as initialised; None leaves out both baselines.
-        policy: as in `evaluate_encoder`, and so are the other arguments.
-        modality: of the samples, for the raw baseline.
-        train_split: samples to learn from.
-        test_split: samples to test on, or None.
+        data: the samples.
         protocols: (name, options) of each; with none, nothing is read.
-        device: where encoders and protocols run.
-        limit: at most so many samples of each split.
-        half: whether the encoders compute in bfloat16.
-        log: told in a sentence which representation is left without numbers because its features are not finite; None
-            makes that an error.
+        log: gets a sentence for each representation that is left without numbers because its features are not finite;
+            None makes that an error.
 
     Returns:
         {"encoder", "untrained", "raw"}, each {protocol: {metric: value}}.
@@ -194,30 +176,25 @@ def compare_representations(
     Raises:
         UserError: as `evaluate_features`.
     """
-    splits = [split for split in (train_split, test_split) if split is not None]
+    splits = [split for split in (data.train, data.test) if split is not None]
     if all(split.labels is None for split in splits):
         check_labels(protocols, "the data has none")  # before anything is read
-
-    if not _looked_at(test_split, protocols):
-        test_split = None
-
-    def encoded(module: nn.Module) -> Callable[[Split], Features]:
-        return lambda split: extract(module, policy, split, device=device, limit=limit, half=half).to(device)
-
-    makers: dict[str, Callable[[Split], Features]] = {"encoder": encoded(encoder)}
+    makers: dict[str, Callable[[Split], Features]] = {"encoder": partial(data.encoded, encoder)}
     if untrained is not None:
-        makers |= {
-            "untrained": encoded(untrained),
-            "raw": lambda split: raw(modality, policy, split, limit).to(device),
-        }
-    results: dict[str, Results] = {}
-    for name, features in makers.items():
-        if not protocols:
-            results[name] = {}
-            continue
-        train, test = features(train_split), None if test_split is None else features(test_split)
-        fault = not_finite(train, test)
-        if fault and log is not None:
-            log(f"nothing is measured of {NAMES[name]}: {fault}")
-        results[name] = {} if fault and log is not None else evaluate_features(train, test, protocols)
-    return results
+        makers |= {"untrained": partial(data.encoded, untrained), "raw": data.raw}
+    return {name: _results(name, make, data, protocols, log) for name, make in makers.items()}
+
+
+def _results(
+    name: str, make: Callable[[Split], Features], data: EvaluationData, protocols: Protocols, log: Log | None
+) -> Results:
+    """Return the results of one representation; empty without protocols, and where `log` got why there are none."""
+    if not protocols:
+        return {}
+    test_split = data.test if _is_used(data.test, protocols) else None
+    train, test = make(data.train), None if test_split is None else make(test_split)
+    fault = not_finite(train, test)
+    if fault and log is not None:
+        log(f"nothing is measured of {NAMES[name]}: {fault}")
+        return {}
+    return evaluate_features(train, test, protocols)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ssl_zoo.data.source import BadData
+from ssl_zoo.data.bad_samples import BadData
 from ssl_zoo.errors import CannotWrite, NotFinite, TrainingFailed, UserError
 from ssl_zoo.hardware import Hardware, environment
 from ssl_zoo.recipe.model import Recipe
@@ -111,7 +111,7 @@ class Life:
         try:
             yield
         except Exception as error:
-            told = _told(error, self.run.reading.num_workers if self.run.trainer.whole else 0)
+            told = _told(error, self.run.workers.num_workers if self.run.trainer.whole else 0)
             if not self.run.crew.first:
                 if told is None or told is error:
                     raise

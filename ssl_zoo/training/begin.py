@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_zoo.data.identity import check_identity, identity
 from ssl_zoo.errors import CannotWrite, UserError
-from ssl_zoo.evaluation.measure import notes
+from ssl_zoo.evaluation.evaluate import notes
 from ssl_zoo.methods.first_weights import report
 from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.model import Recipe
@@ -109,7 +109,7 @@ def _banner(run: Run, log: Log) -> None:
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
         f"each BatchNorm sees {samples_per_norm(run.recipe, run.crew.size)} samples"
     )
-    log(run.reading.note)
+    log(run.workers.note)
     if run.trainer.step:
         log(f"resumed at step {run.trainer.step}")
     for note in run.data.notes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError
-from ssl_zoo.evaluation.measure import measure
+from ssl_zoo.evaluation.evaluate import measure
 from ssl_zoo.runs.encoder import save_encoder
 from ssl_zoo.training.active_run import Life
 from ssl_zoo.training.stop import Interrupted

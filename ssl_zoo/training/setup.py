@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch
-from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_reading, load
+from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, WorkerChoice, choose_workers
+from ssl_zoo.data.open import OpenData, open_data
 from ssl_zoo.data.preview import some_views
-from ssl_zoo.data.source import Modality, ViewPolicy
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.distributed import collectives
 from ssl_zoo.distributed.launch import Crew
 from ssl_zoo.errors import UserError
@@ -28,44 +29,6 @@ from ssl_zoo.training.activation_checkpointing import recompute_blocks
 from ssl_zoo.training.trainer import Trainer
 
 
-@dataclass(frozen=True)
-class OpenData:
-    """A recipe's data.
-
-    Attributes:
-        train: the split to train on.
-        test: the split to evaluate on, if the source has one.
-        bad: what could not be read, name -> reason.
-        modality: of the samples.
-        notes: sentences of the source about what was left out, and how the data were understood.
-    """
-
-    train: Split
-    test: Split | None
-    bad: dict[str, str]
-    modality: Modality
-    notes: tuple[str, ...] = ()
-
-
-def open_data(recipe: Recipe, modality: Modality) -> OpenData:
-    """Open the data of a recipe, decoded into memory where it fits.
-
-    Args:
-        recipe: a validated recipe.
-        modality: of its views.
-
-    Raises:
-        UserError: the recipe names no data, or they cannot be read.
-    """
-    if recipe.data.source is None:
-        raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
-    source = registry.build("source", recipe.data.source.name, recipe.data.source.options, modality=modality)
-    options = {key: getattr(recipe.data, key) for key in ("cache", "on_error", "bad_budget")}
-    splits = {name: load(source.split(name), **options) for name in ("train", "test") if name in source.splits}
-    bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
-    return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(source.notes))
-
-
 @dataclass
 class Run:
     """The pieces of one training, put together."""
@@ -75,7 +38,7 @@ class Run:
     hardware: Hardware
     crew: Crew
     data: OpenData
-    reading: Reading
+    workers: WorkerChoice
     policy: ViewPolicy
     loader: Loader
     trainer: Trainer
@@ -108,20 +71,20 @@ def assemble(
     _prepare(recipe, method.encoder)
     groups = parameter_groups(method, recipe.training.groups)
     policy = build_views(recipe)
-    data = open_data(recipe, build_modality(recipe, policy.spec))
+    data = open_data(recipe.data, build_modality(recipe, policy.spec))
     if crew.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     settings, device = recipe.training, crew.fabric.device
     share = settings.batch_size // settings.accumulate // crew.size
-    reading = choose_reading(data.train, policy, recipe.data.num_workers, share)
-    samples = _near(data.train, device, reading.num_workers)
+    workers = choose_workers(data.train, policy, recipe.data.num_workers, share)
+    samples = _near(data.train, device, workers.num_workers)
     loader = Loader(
         samples,
         policy,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         seed=recipe.seed,
-        num_workers=reading.num_workers,
+        num_workers=workers.num_workers,
         on_error=recipe.data.on_error,
         bad_budget=recipe.data.bad_budget,
         pin_memory=device.type == "cuda" and samples is data.train,
@@ -129,7 +92,7 @@ def assemble(
         num_ranks=crew.size,
     )
     trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, crew, data, reading, policy, loader, trainer)
+    return Run(recipe, folder, hardware, crew, data, workers, policy, loader, trainer)
 
 
 def samples_per_norm(recipe: Recipe, num_processes: int) -> int:

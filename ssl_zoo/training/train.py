@@ -1,4 +1,4 @@
-"""Training a recipe: what `ssl-zoo train` calls. `evaluate` has its home in `ssl_zoo.evaluation.measure`."""
+"""Training a recipe: what `ssl-zoo train` calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
 from ssl_zoo.distributed.launch import is_first, launch, size_of_crew
 from ssl_zoo.errors import UserError, shown_name
-from ssl_zoo.evaluation.measure import evaluate as evaluate
 from ssl_zoo.hardware import Hardware, choose
 from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.load import load_recipe
@@ -24,7 +23,6 @@ from ssl_zoo.training.active_run import Life, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
 from ssl_zoo.training.finish import finish
 from ssl_zoo.training.setup import Run, assemble
-from ssl_zoo.training.setup import open_data as open_data
 from ssl_zoo.training.stop import Interrupted, StopRequest
 from ssl_zoo.training.trainer import Step
 

@@ -55,7 +55,7 @@ def test_a_folder_and_a_zip_of_it_both_splits(cli, folder, tmp_path):
         check_report(json.loads(result.stdout))
     text = cli("data", "check", folder).stdout
     assert "train: 3 samples, 0 bad" in text and "test: 2 samples, 0 bad" in text
-    assert "classes: 2: cat (2), dog (1)" in text and "height x width: 4x6 (2), 8x8 (1)" in text
+    assert "classes: 2: cat (2), dog (1)" in text and "sizes, height x width: 4x6 (2), 8x8 (1)" in text
 
 
 def test_bad_files_are_listed_and_the_exit_code_says_so(cli, folder):

@@ -106,9 +106,9 @@ from ssl_zoo import register
 class Rigid(nn.Module):
     """One layer for images of 12 pixels, as a ViT has positions for one size."""
 
-    def __init__(self, *, in_channels: int = 1):
+    def __init__(self):
         super().__init__()
-        self.in_channels, self.out_dim = in_channels, 8
+        self.out_dim = 8
         self.layer = nn.Linear(144, 8)
 
     def forward(self, x):
@@ -133,8 +133,8 @@ def test_an_encoder_of_the_users_is_evaluated_with_its_module_and_at_its_size(cl
     (tmp_path / "rigid_parts.py").write_text(SOURCE)
     # in a process of its own: what a module registers stays registered
     done = subprocess.run([sys.executable, "-c", COMMANDS, tiny], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.startswith("error: encoder rigid: cannot take views (2, 1, 16, 16)"), done.stderr
-    assert done.stdout.rstrip().endswith("it was built for views.size=12.") and len(done.stdout.split("\n")) == 3
+    assert done.stdout.startswith("error: encoder rigid: cannot take views (2, 3, 16, 16)"), done.stderr
+    assert done.stdout.rstrip().endswith("it was built for views of 12x12.") and len(done.stdout.split("\n")) == 3
     assert json.loads((tmp_path / "run" / "encoder.json").read_text())["imports"] == ["rigid_parts"]
     result = cli("eval", "run")
     assert (result.exit_code, result.stderr) == (

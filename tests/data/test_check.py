@@ -3,12 +3,16 @@
 import numpy as np
 import torch
 
-from ssl_zoo.data import BadSample, MemorySplit, check_source
+from ssl_zoo.data import BadSample, MemorySplit, Split, check_source
+from ssl_zoo.data.source import Modality
+from tests.tiny import spec_of
+
+MODALITY = Modality(spec_of())
 
 
 def test_counts_sizes_and_statistics():
     data = torch.randint(0, 256, (20, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    report = check_source(MemorySplit(data, torch.arange(20) % 4 % 3, ["a", "b", "c"]))
+    report = check_source(MemorySplit(data, torch.arange(20) % 4 % 3, ["a", "b", "c"]), MODALITY)
     values = data.numpy().astype(np.float64) / 255
     assert np.allclose(report["mean"], values.mean((0, 2, 3)), atol=1e-6)
     assert np.allclose(report["std"], values.std((0, 2, 3)), atol=1e-6)
@@ -17,9 +21,7 @@ def test_counts_sizes_and_statistics():
 
 
 def test_every_bad_sample_is_named_and_every_size_counted():
-    class Files:
-        labels = class_names = None
-
+    class Files(Split):
         def __len__(self):
             return 6
 
@@ -31,7 +33,7 @@ def test_every_bad_sample_is_named_and_every_size_counted():
         def name(self, i):
             return f"{i}.png"
 
-    assert check_source(Files()) == {
+    assert check_source(Files(), MODALITY) == {
         "num_samples": 6,
         "num_bad": 2,
         "bad": {"1.png": "damaged", "4.png": "damaged"},

@@ -15,22 +15,21 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data import BadSample, Loader, MemorySplit, RawBatch
+from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.errors import UserError
 
 
-class Samples:
+class Samples(Split):
     """Samples read one by one; sample i is an image full of i, of a size that depends on i."""
 
-    labels = class_names = None
-
     def __init__(self, num: int, bad: tuple[int, ...] = ()) -> None:
-        self.num, self.bad = num, bad
+        self.num, self.bad_ones = num, bad
 
     def __len__(self) -> int:
         return self.num
 
     def read(self, i: int) -> Tensor:
-        if i in self.bad:
+        if i in self.bad_ones:
             raise BadSample(self.name(i), "damaged")
         return torch.full((1, 4 + i % 3, 5), i, dtype=torch.uint8)
 
@@ -38,7 +37,7 @@ class Samples:
         return f"{i}.png"
 
 
-class Cut:
+class Cut(ViewPolicy):
     """A policy that draws two numbers a sample and cuts a list of samples to one size."""
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from ssl_zoo.data import BadSample, MemorySplit, load
 from ssl_zoo.data import memory as module
+from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
 
 
-class Files:
+class Files(Split):
     """Sample i is an image full of i; some are of another size, some are bad."""
 
     class_names = ["even", "odd"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_zoo.bench import suite, training
 from ssl_zoo.data import Loader
-from ssl_zoo.data.source import Strings
+from ssl_zoo.data.strings import Strings
 
 STATUS = Path("/proc/self/smaps_rollup")
 needs_proc = pytest.mark.skipif(not STATUS.exists(), reason="reads memory from Linux's /proc")

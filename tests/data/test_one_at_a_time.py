@@ -9,20 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry, rng
-from ssl_zoo.data import Loader, MemorySplit, check_source, choose_reading, load, loader
+from ssl_zoo.data import Loader, MemorySplit, check_source, choose_workers, load, loader
 from ssl_zoo.data import memory as module
 from ssl_zoo.data.memory import LargeSplit
 from ssl_zoo.data.preview import picture_of_views
+from ssl_zoo.data.source import Modality, Split
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.features import extract, pixels
+from ssl_zoo.evaluation.features import extract, raw
+from tests.tiny import spec_of
 
 NUM = 20
+MODALITY = Modality(spec_of())
 
 
-class Photos:
+class Photos(Split):
     """Images of several sizes (or one), that know how many of them are held."""
-
-    class_names = None
 
     def __init__(self, one_size: bool = False) -> None:
         self.labels = torch.arange(NUM)
@@ -67,10 +68,10 @@ PLACES: dict[str, Callable[[Photos], object]] = {
     "training": _train,
     "training with small crops": _multi_crop,
     "evaluation": lambda photos: extract(Flat(), policy(), photos, batch_size=8, device="cpu"),
-    "raw pixels": lambda photos: pixels(policy(), photos, batch_size=8),
+    "raw pixels": lambda photos: raw(MODALITY, policy(), photos, batch_size=8),
     "picture": lambda photos: picture_of_views(photos, policy(), seed=0),
-    "timing": lambda photos: choose_reading(photos, policy(), "auto", 8),
-    "check": check_source,
+    "timing": lambda photos: choose_workers(photos, policy(), "auto", 8),
+    "check": lambda photos: check_source(photos, MODALITY),
     "probing": load,
 }
 
@@ -112,7 +113,7 @@ def test_cutting_one_by_one_gives_what_cutting_a_batch_gives(monkeypatch, name, 
 def test_plain_one_by_one_is_plain_of_a_batch():
     made, photos = policy(), Photos()
     features = extract(nn.Flatten(), made, photos, batch_size=7, device="cpu")
-    assert torch.equal(features.x, made.plain([photos.read(i) for i in range(NUM)]).flatten(1))
+    assert torch.equal(features.x, made.plain([photos.read(i) for i in range(NUM)]).tensor.flatten(1))
 
 
 def test_large_samples_in_memory_are_cut_one_by_one(monkeypatch):
@@ -126,7 +127,7 @@ def test_large_samples_in_memory_are_cut_one_by_one(monkeypatch):
     [[fresh]] = Loader(photos, made, batch_size=8, seed=0, num_ranks=2).iterate(0, 1)
     assert batch.payload["cut"].shape == (2, 4, 3, 16, 16)
     assert all(torch.equal(batch.payload[key], value) for key, value in fresh.payload.items())
-    assert choose_reading(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch anew, ")
+    assert choose_workers(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch anew, ")
     monkeypatch.setattr(module, "WHOLE_BYTES", 3 * 40 * 50)
     assert isinstance(load(photos, "memory"), MemorySplit)
 

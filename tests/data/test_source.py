@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_zoo.data import BadSample, MemorySplit, Split, Strings
-from ssl_zoo.data.source import Budget
+from ssl_zoo.data.bad_samples import Budget
 from ssl_zoo.errors import UserError
 
 

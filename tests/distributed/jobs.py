@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ssl_zoo import hardware
 from ssl_zoo.distributed.launch import launch
+from ssl_zoo.evaluation.evaluate import evaluate
 from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training import setup as assemble
-from ssl_zoo.training.train import evaluate, train
+from ssl_zoo.training.train import train
 from tests.distributed.group import meet
 from tests.distributed.parity import smooth
 

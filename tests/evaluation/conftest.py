@@ -7,17 +7,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ssl_zoo.batch import View
+from ssl_zoo.data.source import Modality, Split, ViewPolicy
+from ssl_zoo.evaluation.features import Features
+from ssl_zoo.evaluation.representations import EvaluationData
+from tests.tiny import spec_of
 
-class PlainPolicy(nn.Module):
+
+class PlainPolicy(ViewPolicy):
     """Scales uint8 samples to 0..1."""
 
     modality = "image"
+    spec = spec_of()
 
-    def plain(self, samples: Tensor | Sequence[Tensor]) -> Tensor:
-        return (samples if isinstance(samples, Tensor) else torch.stack(list(samples))).float() / 255
+    def plain(self, samples: Tensor | Sequence[Tensor]) -> View:
+        stacked = samples if isinstance(samples, Tensor) else torch.stack(list(samples))
+        return View(stacked.float() / 255, self.modality)
 
 
-class ListSplit:
+class ListSplit(Split):
     """Samples that are read one by one."""
 
     def __init__(self, data: Tensor, labels: Tensor | None = None):
@@ -32,6 +40,8 @@ class ListSplit:
 
 class BatchSplit(ListSplit):
     """Samples that are read in batches."""
+
+    stacked = True
 
     def read_batch(self, indices: Tensor) -> Tensor:
         return self.data[indices]
@@ -51,8 +61,22 @@ def encoder(seed: int = 0) -> nn.Sequential:
         return nn.Sequential(*body, nn.Linear(144, 5), nn.BatchNorm1d(5))
 
 
+def evaluation_data(train: Split, test: Split | None = None) -> EvaluationData:
+    return EvaluationData(PlainPolicy(), Modality(spec_of()), train, test)
+
+
 @pytest.fixture(scope="session")
 def fakes() -> SimpleNamespace:
     """What stands in for the real policy, splits and encoder."""
     parts = {"ListSplit": ListSplit, "BatchSplit": BatchSplit, "images": images, "encoder": encoder}
-    return SimpleNamespace(policy=PlainPolicy(), **parts)
+    return SimpleNamespace(policy=PlainPolicy(), modality=Modality(spec_of()), data=evaluation_data, **parts)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Features, Features]:
+    """Train and test features: the 64 pixels of scikit-learn's digits, the first 1,200 and the other 597."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x, y = torch.tensor(bunch.data, dtype=torch.float32), torch.tensor(bunch.target)
+    return Features(x[:1200], y[:1200]), Features(x[1200:], y[1200:])

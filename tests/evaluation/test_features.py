@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_zoo.evaluation.features import Features, chosen, extract, pixels
+from ssl_zoo.evaluation.features import Features, chosen, extract, raw
 
 
 def expected(encoder, data):
@@ -59,10 +59,10 @@ def test_limit_takes_the_same_random_samples_for_every_representation(fakes):
     data, y = fakes.images(50), torch.arange(50)
     split = fakes.BatchSplit(data, y)
     features = extract(fakes.encoder(), fakes.policy, split, device="cpu", limit=20)
-    raw = pixels(fakes.policy, split, 20)
-    assert torch.equal(features.y, raw.y) and len(raw) == 20
-    assert raw.y.max() >= 20, "the first samples of a sorted data set are no sample of it"
-    assert torch.equal(raw.x, (data.float() / 255).flatten(1)[raw.y])
+    plain = raw(fakes.modality, fakes.policy, split, 20)
+    assert torch.equal(features.y, plain.y) and len(plain) == 20
+    assert plain.y.max() >= 20, "the first samples of a sorted data set are no sample of it"
+    assert torch.equal(plain.x, (data.float() / 255).flatten(1)[plain.y])
     assert torch.equal(chosen(50, 80), torch.arange(50))
 
 
@@ -76,11 +76,11 @@ def test_encoder_that_takes_views_gets_the_modality(fakes):
     assert features.x.shape == (3, 192)
 
 
-def test_large_pixels_are_averaged_over_areas(fakes):
+def test_large_samples_are_averaged_over_areas(fakes):
     data = fakes.images(2, size=64)
-    raw = pixels(fakes.policy, fakes.BatchSplit(data), max_dim=3 * 16 * 16)
+    plain = fakes.modality.raw(fakes.policy.plain(data), max_dim=3 * 16 * 16)
     blocks = (data.float() / 255).view(2, 3, 16, 4, 16, 4).mean(dim=(3, 5))
-    torch.testing.assert_close(raw.x, blocks.flatten(1))
+    torch.testing.assert_close(plain, blocks.flatten(1))
 
 
 def test_shapes_that_do_not_match_are_refused():

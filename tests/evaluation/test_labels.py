@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
@@ -121,17 +122,17 @@ def test_features_that_are_not_finite_give_no_number(fakes):
     with torch.no_grad():
         encoder[-1].weight[0] = float("inf")
     split = fakes.BatchSplit(fakes.images(20), torch.arange(20) % 2)
-    parts = (encoder, fakes.encoder(1), fakes.policy, split, split, [("knn", {})])
-    results = compare_representations(*parts, device="cpu", log=told.append)
+    parts = (encoder, fakes.encoder(1), fakes.data(split, split), [("knn", {})])
+    results = compare_representations(*parts, log=told.append)
     assert results["encoder"] == {} and set(results["untrained"]) == set(results["raw"]) == {"knn"}
     assert told == [
         "nothing is measured of the encoder: the features of 20 of 20 train samples are not finite (nan or inf)"
     ]
     with pytest.raises(UserError, match="not finite"):
-        compare_representations(*parts, device="cpu")
+        compare_representations(*parts)
 
 
-class Counted:
+class Counted(Split):
     """A split that counts how often it is read."""
 
     def __init__(self, data, labels):
@@ -147,10 +148,10 @@ class Counted:
 
 def test_what_no_protocol_looks_at_is_not_read(fakes):
     train, test = Counted(fakes.images(20), torch.arange(20) % 2), Counted(fakes.images(10), torch.full((10,), -1))
-    parts = (fakes.encoder(), fakes.encoder(1), fakes.policy, train, test)
-    assert compare_representations(*parts, [], device="cpu") == {"encoder": {}, "untrained": {}, "raw": {}}
+    parts = (fakes.encoder(), fakes.encoder(1), fakes.data(train, test))
+    assert compare_representations(*parts, []) == {"encoder": {}, "untrained": {}, "raw": {}}
     assert (train.reads, test.reads) == (0, 0)
-    compare_representations(*parts, [("knn", {})], device="cpu")
+    compare_representations(*parts, [("knn", {})])
     assert (train.reads, test.reads) == (60, 0)
-    compare_representations(*parts, [("knn", {}), ("label_free", {})], device="cpu")
+    compare_representations(*parts, [("knn", {}), ("label_free", {})])
     assert (train.reads, test.reads) == (120, 30)

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.fuzz.mutate import damaged, exchanged
-from tests.tiny import image_source
+from tests.tiny import image_modality, image_source
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _source(name: str) -> Callable[[Path], None]:
 
         source = image_source(name, path=str(path))
         for split in source.splits:
-            check_source(source.split(split))
+            check_source(source.split(split), image_modality())
 
     return read
 

@@ -141,7 +141,7 @@ def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
 def with_a_bad_file(*arguments: Any) -> Any:
     from dataclasses import replace
 
-    from ssl_zoo.training.train import open_data
+    from ssl_zoo.data.open import open_data
 
     return replace(open_data(*arguments), bad={"caf\udce9.png": "no image"})
 

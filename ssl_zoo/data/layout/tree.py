@@ -26,14 +26,14 @@ from torch import Tensor
 from ssl_zoo.data.layout.classes import many_classes, unify
 from ssl_zoo.data.layout.left_out import Sieve, files
 from ssl_zoo.data.layout.split_names import Part, Splits, normal, understand
-from ssl_zoo.data.source import Strings
+from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError, shown_name
 
 Labels = Literal["auto", "folder", "none"]
 
 
 @dataclass(frozen=True)
-class Listing:
+class SplitFiles:
     """The files of one split.
 
     Attributes:
@@ -48,10 +48,10 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class TreeSplits:
     """The splits of a tree, `train` first, and sentences about what was left out and how it was understood."""
 
-    splits: dict[str, Listing]
+    splits: dict[str, SplitFiles]
     notes: tuple[str, ...]
 
 
@@ -75,14 +75,14 @@ class _Group:
         return found
 
 
-def arrange(
+def split_files(
     paths: Iterable[str],
     *,
     extensions: Collection[str],
     labels: Labels,
     where: str,
     splits: Splits = "auto",
-) -> Arrangement:
+) -> TreeSplits:
     """Return the splits of a tree of files.
 
     Args:
@@ -116,10 +116,10 @@ def arrange(
     for name, group in groups.items():
         table = [numbers[name, f] if part in labelled[name] else -1 for part, f in group.folders]
         known = torch.from_numpy(np.array(table)[np.frombuffer(group.place, np.int64)]) if labelled[name] else None
-        listings[name] = Listing(Strings(group.files), known, classes if labelled[name] else None)
+        listings[name] = SplitFiles(Strings(group.files), known, classes if labelled[name] else None)
     found = {name: listing.labels for name, listing in listings.items()}
     spellings += many_classes(found, where, "-s data.source.labels=none")
-    return Arrangement(listings, (*sieve.notes(where), *notes, *spellings))
+    return TreeSplits(listings, (*sieve.notes(where), *notes, *spellings))
 
 
 def _groups(paths: list[str], splits: Splits, where: str) -> tuple[dict[str, _Group], list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssl_zoo.data.files import read_regular
 from ssl_zoo.data.layout.split_names import Splits
-from ssl_zoo.data.layout.tree import Labels, Listing, arrange
+from ssl_zoo.data.layout.tree import Labels, SplitFiles, split_files
 from ssl_zoo.data.layout.walk import Walk
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.sources.parquet import Parquet
@@ -51,10 +51,10 @@ class Folder:
             raise UserError(f"the data path {path} is a file, not a folder.")
         where = f"the folder {path}"
         walk = Walk(self._root, modality.extensions)
-        found = arrange(walk, extensions=modality.extensions, labels=labels, where=where, splits=splits)
-        self._listings = found.splits
+        found = split_files(walk, extensions=modality.extensions, labels=labels, where=where, splits=splits)
+        self._files = found.splits
         self.notes = tuple(map(shown_name, (*walk.notes(where), *found.notes)))
-        self.splits = tuple(self._listings)
+        self.splits = tuple(self._files)
 
     @staticmethod
     def matches(path: Path, modality: type[Modality]) -> bool:
@@ -63,15 +63,15 @@ class Folder:
 
     def split(self, name: str) -> FolderSplit:
         """Return the split of that name."""
-        return FolderSplit(self._root, self._listings[name], self._modality)
+        return FolderSplit(self._root, self._files[name], self._modality)
 
 
 class FolderSplit(Split):
     """Files, read one by one."""
 
-    def __init__(self, root: Path, listing: Listing, modality: Modality) -> None:
-        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
-        self._root, self._paths, self._modality = root, listing.paths, modality
+    def __init__(self, root: Path, files: SplitFiles, modality: Modality) -> None:
+        self.labels, self.class_names, self.names = files.labels, files.class_names, files.paths
+        self._root, self._paths, self._modality = root, files.paths, modality
 
     def __len__(self) -> int:
         return len(self._paths)

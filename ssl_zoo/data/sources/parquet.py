@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.files import check_size
 from ssl_zoo.data.layout.parquet_files import below, find
 from ssl_zoo.data.layout.parquet_labels import read_labels
 from ssl_zoo.data.layout.parquet_schema import File, inspect, reading
 from ssl_zoo.data.layout.split_names import Splits
-from ssl_zoo.data.source import BadSample, Modality, Sample, Split
+from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
 

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.files import check_size
 from ssl_zoo.data.layout.left_out import files
 from ssl_zoo.data.layout.split_names import Splits
-from ssl_zoo.data.layout.tree import Labels, Listing, arrange
-from ssl_zoo.data.source import BadSample, Modality, Sample, Split
+from ssl_zoo.data.layout.tree import Labels, SplitFiles, split_files
+from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
 
@@ -62,15 +63,15 @@ class Zip:
             raise UserError(f"cannot open {path} as a zip archive: {error}.") from error
         where = f"the archive {path}"
         links = {name for name, info in members.items() if not _is_regular(info)}
-        found = arrange(
+        found = split_files(
             (name for name in members if name not in links),
             extensions=modality.extensions, labels=labels, where=where, splits=splits,
         )  # fmt: skip
-        for listing in found.splits.values():
-            _check_packing([members[name] for name in listing.paths], where)
-        self._listings = found.splits
+        for split in found.splits.values():
+            _check_packing([members[name] for name in split.paths], where)
+        self._files = found.splits
         self.notes = tuple(map(shown_name, (*_notes(links, num_double, where), *found.notes)))
-        self.splits = tuple(self._listings)
+        self.splits = tuple(self._files)
 
     @staticmethod
     def matches(path: Path, modality: type[Modality]) -> bool:
@@ -79,15 +80,15 @@ class Zip:
 
     def split(self, name: str) -> ZipSplit:
         """Return the split of that name."""
-        return ZipSplit(self._path, self._listings[name], self._modality)
+        return ZipSplit(self._path, self._files[name], self._modality)
 
 
 class ZipSplit(Split):
     """Members of an archive, read one by one."""
 
-    def __init__(self, path: Path, listing: Listing, modality: Modality) -> None:
-        self.labels, self.class_names, self.names = listing.labels, listing.class_names, listing.paths
-        self._path, self._members, self._modality = path, listing.paths, modality
+    def __init__(self, path: Path, found: SplitFiles, modality: Modality) -> None:
+        self.labels, self.class_names, self.names = found.labels, found.class_names, found.paths
+        self._path, self._members, self._modality = path, found.paths, modality
         self._opened: tuple[int, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 
     def __len__(self) -> int:

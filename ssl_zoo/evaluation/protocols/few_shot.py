@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels
 from ssl_zoo.evaluation.protocols.knn import classify
@@ -27,7 +28,7 @@ def draw(y: Tensor, labels: int, seed: int, number: int) -> Tensor:
 
 
 @register("protocol", "few_shot")
-class FewShot:
+class FewShot(EvaluationProtocol):
     """Top-1 with a few labels a class: the nearest labelled train features by cosine decide, mean over many draws.
 
     Each draw labels `labels` train samples of every class (a class with fewer gives all it has) and classifies all test

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
 from ssl_zoo.registry import register
@@ -52,7 +53,7 @@ def classify(queries: Tensor, bank: Tensor, labels: Tensor, k: int, temperature:
 
 
 @register("protocol", "knn")
-class KNN:
+class KNN(EvaluationProtocol):
     """Top-1 of a weighted kNN classifier: the k train features nearest by cosine vote with exp(cosine / temperature).
 
     The best k differs between representations (raw digits: 5 rather than 200), so by default each gets its own: the

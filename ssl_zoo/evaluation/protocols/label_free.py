@@ -6,13 +6,14 @@ import torch
 from pydantic import Field
 
 from ssl_zoo.collapse.metrics import effective_rank, normalised_std
+from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
 
 @register("protocol", "label_free")
-class LabelFree:
+class LabelFree(EvaluationProtocol):
     """Spread and effective rank of the test features, as they come from the encoder (no labels needed).
 
     `std` is `normalised_std` (1 = isotropic, 0 = constant); `effective_rank` counts directions and is not a fraction.

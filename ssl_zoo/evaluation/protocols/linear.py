@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
 from ssl_zoo.registry import register
@@ -72,7 +73,7 @@ def predict(weights: Tensor, x: Tensor) -> Tensor:
 
 
 @register("protocol", "linear")
-class Linear:
+class Linear(EvaluationProtocol):
     """Top-1 of a linear softmax classifier on features standardised by the train mean and standard deviation.
 
     Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at

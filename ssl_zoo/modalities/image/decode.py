@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
-from ssl_zoo.data.source import BadSample
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.remarks import remarks_on
 from ssl_zoo.modalities.image.stored import (

@@ -27,6 +27,7 @@ class ImageModality(Modality):
         UserError: other channels, or a range that is empty.
     """
 
+    axes = "height x width"
     extensions = EXTENSIONS
     columns = ("image", "img")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ssl_zoo.data.layout.tree import arrange
+from ssl_zoo.data.layout.tree import split_files
 from ssl_zoo.data.layout.walk import MOST_WAYS, Walk
 from ssl_zoo.errors import UserError
 
 
 def notes(*paths: str) -> tuple[str, ...]:
-    return arrange(paths, extensions={".png", ".jpg"}, labels="auto", where="x").notes
+    return split_files(paths, extensions={".png", ".jpg"}, labels="auto", where="x").notes
 
 
 def touch(*paths: Path) -> None:
@@ -38,7 +38,7 @@ def test_other_endings_are_counted():
 def test_thumbnails_and_waste_are_left_out_and_told():
     aside = ["@eaDir", ".thumbnails", "__MACOSX", ".ipynb_checkpoints", "#recycle", "$RECYCLE.BIN", "lost+found"]
     paths = [f"cat/{name}/1.jpg/x.jpg" for name in aside]
-    found = arrange(["cat/1.jpg", "cat/._1.jpg", "dog/1.jpg", "dog/Thumbs.db", *paths],
+    found = split_files(["cat/1.jpg", "cat/._1.jpg", "dog/1.jpg", "dog/Thumbs.db", *paths],
                     extensions={".jpg"}, labels="auto", where="x")  # fmt: skip
     assert list(found.splits["train"].paths) == ["cat/1.jpg", "dog/1.jpg"]
     assert found.notes[0] == "x: 1 file is not used, by the ending: .db (1); for example dog/Thumbs.db."
@@ -47,7 +47,7 @@ def test_thumbnails_and_waste_are_left_out_and_told():
     )
     assert all(f"{name} (1)" in found.notes[1] for name in aside)
     assert found.notes[2].startswith(
-        "x: hidden files are left out although they end as images do: 1, for example cat/._"
+        "x: hidden files are left out although they end like the others: 1, for example cat/._"
     )
 
 
@@ -105,5 +105,5 @@ def test_names_with_line_breaks_and_foreign_bytes_are_told_escaped():
     [note] = notes("a\n1.png", "b\udce9.heic")
     assert note.endswith("for example b\\xe9.heic.") and note.isprintable()
     with pytest.raises(UserError) as error:
-        arrange(["a.png"], extensions={".png"}, labels="folder", where="the folder caf\udce9\n")
+        split_files(["a.png"], extensions={".png"}, labels="folder", where="the folder caf\udce9\n")
     assert "caf\\xe9\\n" in str(error.value) and str(error.value).isprintable()

@@ -4,12 +4,12 @@ import unicodedata
 
 import pytest
 
-from ssl_zoo.data.layout.tree import Arrangement, arrange
+from ssl_zoo.data.layout.tree import TreeSplits, split_files
 from ssl_zoo.errors import UserError
 
 
-def plan(*paths: str, **options) -> Arrangement:
-    return arrange(paths, **{"extensions": {".png"}, "labels": "auto", "where": "the folder x", **options})
+def plan(*paths: str, **options) -> TreeSplits:
+    return split_files(paths, **{"extensions": {".png"}, "labels": "auto", "where": "the folder x", **options})
 
 
 def two(*splits: str) -> list[str]:
@@ -17,10 +17,10 @@ def two(*splits: str) -> list[str]:
     return [f"{split}/{kind}/1.png" for split in splits for kind in ("cat", "dog")]
 
 
-def shown(found: Arrangement) -> dict[str, tuple[list[str], list[int] | None]]:
+def shown(found: TreeSplits) -> dict[str, tuple[list[str], list[int] | None]]:
     return {
-        name: (list(listing.paths), None if listing.labels is None else listing.labels.tolist())
-        for name, listing in found.splits.items()
+        name: (list(files.paths), None if files.labels is None else files.labels.tolist())
+        for name, files in found.splits.items()
     }
 
 
@@ -51,7 +51,7 @@ def test_images_without_labels_beside_train_are_told_and_can_be_trained_on():
     assert shown(found) == {"train": (two("train"), [0, 1])}
     [note] = found.notes
     assert note == (
-        "the folder x: 2 images outside train/ are not used: unlabeled/ (2); to train on all: "
+        "the folder x: 2 files outside train/ are not used: unlabeled/ (2); to train on all: "
         "-s 'data.source.splits={train: [train, unlabeled]}'."
     )
     all_of_it = plan("test/cat/5.png", "test/dog/5.png", *two("train"), "unlabeled/7.png",
@@ -67,7 +67,7 @@ def test_splits_within_each_class():
     assert found.splits["test"].class_names == ["bottle", "cable"]
     assert "the splits lie within the classes: bottle/" in found.notes[0]
     assert found.notes[1] == (
-        "the folder x: 1 image in no split, not used; for example bottle/ground_truth/broken/1.png."
+        "the folder x: 1 file in no split, not used; for example bottle/ground_truth/broken/1.png."
     )
 
 
@@ -104,7 +104,7 @@ def test_the_user_says_what_the_splits_are():
     assert found.splits["train"].class_names == ["a", "b"] and shown(found)["test"][1] == [0, 0, 1, 1]
     wrapped = plan(*two("pets/one", "pets/two"), splits={"train": "one", "val": "pets/two"})
     assert list(wrapped.splits) == ["train", "test"] and "val is used for it" in wrapped.notes[0]
-    with pytest.raises(UserError, match=r"has no images in 'trian'; did you mean 'train'"):
+    with pytest.raises(UserError, match=r"has no files in 'trian'; did you mean 'train'"):
         plan(*two("train", "test"), splits={"train": "trian"})
     with pytest.raises(UserError, match=r"names no folder for train"):
         plan(*two("train", "test"), splits={"test": "test"})
@@ -131,7 +131,7 @@ def test_letters_are_compared_as_they_look_and_capitals_as_they_are_meant():
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     found = plan(f"train/{composed}/1.png", "train/zoo/2.png", f"test/{decomposed}/3.png", "test/zoo/4.png")
     assert found.splits["test"].labels.tolist() == [0, 1]
-    assert [len(listing.class_names) for listing in found.splits.values()] == [2, 2]
+    assert [len(files.class_names) for files in found.splits.values()] == [2, 2]
     assert found.notes == (
         "the folder x: café is spelt with composed and with decomposed letters, which are one class each.",
     )
@@ -152,5 +152,5 @@ def test_a_stray_image_that_costs_the_labels_is_told():
     found = plan("cat/1.png", "dog/2.png", "3.png")
     assert found.splits["train"].labels is None
     assert found.notes == (
-        "the folder x: train has no labels, since 1 of 3 images lies in no folder of a class; for example 3.png.",
+        "the folder x: train has no labels, since 1 of 3 files lies in no folder of a class; for example 3.png.",
     )

@@ -2,19 +2,19 @@
 
 import pytest
 
-from ssl_zoo.data.layout.tree import arrange
+from ssl_zoo.data.layout.tree import split_files
 from ssl_zoo.errors import UserError
 
 
 def plan(*paths: str, labels: str = "auto") -> dict[str, list[tuple[str, str | None]]]:
     """Return for each split its files, each with the name of its class."""
-    listings = arrange(paths, extensions={".png", ".jpg"}, labels=labels, where="the folder x").splits
+    found = split_files(paths, extensions={".png", ".jpg"}, labels=labels, where="the folder x").splits
     return {
         name: [
-            (path, None if listing.labels is None else listing.class_names[listing.labels[i]])
-            for i, path in enumerate(listing.paths)
+            (path, None if files.labels is None else files.class_names[files.labels[i]])
+            for i, path in enumerate(files.paths)
         ]
-        for name, listing in listings.items()
+        for name, files in found.items()
     }
 
 
@@ -74,10 +74,8 @@ def test_an_unlabelled_split_beside_a_labelled_one():
 def test_images_outside_the_splits_are_told():
     paths = ("train/1.png", "test/2.png", "unlabeled/3.png", "4.png")
     assert plan(*paths) == {"train": [("train/1.png", None)], "test": [("test/2.png", None)]}
-    [note] = arrange(paths, extensions={".png"}, labels="auto", where="the folder x").notes
-    assert note.startswith(
-        "the folder x: 2 images outside train/ and test/ are not used: no folder (1), unlabeled/ (1)"
-    )
+    [note] = split_files(paths, extensions={".png"}, labels="auto", where="the folder x").notes
+    assert note.startswith("the folder x: 2 files outside train/ and test/ are not used: no folder (1), unlabeled/ (1)")
     assert note.endswith("-s 'data.source.splits={train: [train, unlabeled], test: test}'.")
 
 

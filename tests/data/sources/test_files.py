@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from ssl_zoo.data import BadSample, Loader, MemorySplit, Split, check_source, load
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
-from tests.tiny import image_source
+from tests.tiny import image_modality, image_source
 
 KINDS = {"grey": ("L", ".png"), "colour": ("RGB", ".JPG"), "clear": ("RGBA", ".png"), "deep": ("I;16", ".tif")}
 
 
-class Corner:
+class Corner(ViewPolicy):
     """A policy that keeps the upper left pixel."""
 
     def draw(self, generator, num):
@@ -73,7 +74,7 @@ def test_a_folder_of_all_kinds_of_images(mixed, channels):
         with Image.open(split.name(i)) as file:
             assert image.shape == (channels, file.height, file.width) and image.dtype == torch.uint8
     assert Path(split.name(0)) == mixed / "train/cat/clear.png"
-    assert check_source(split)["num_bad"] == 0
+    assert check_source(split, image_modality())["num_bad"] == 0
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -141,7 +142,7 @@ def test_damaged_files_are_named_with_their_reason(mixed):
     os.truncate(mixed / "train" / "dog" / "cut.jpg", 2000)
     (mixed / "train" / "dog" / "lost.png").symlink_to(mixed / "nowhere.png")
     split = source("folder", mixed).split("train")
-    report = check_source(split)
+    report = check_source(split, image_modality())
     reasons = {Path(name).name: reason for name, reason in report["bad"].items()}
     assert report["num_samples"] == 12 and reasons.keys() == {"empty.png", "text.jpg", "cut.jpg", "lost.png"}
     assert reasons["empty.png"] == "the file is empty" and "not an image" in reasons["text.jpg"]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ssl_zoo.data import check_source
-from tests.tiny import image_source
+from tests.tiny import image_modality, image_source
 
 
 def draw(path: Path, value: int = 9, **options) -> None:
@@ -26,7 +26,7 @@ def test_usual_endings_are_read_and_others_told(tmp_path):
     for ending in (".jfif", ".jpe", ".JPE", ".heic", ".avif", ""):
         shutil.copy(tmp_path / "a.jpg", tmp_path / f"x{ending}")
     found = source(tmp_path)
-    report = check_source(found.split("train"))
+    report = check_source(found.split("train"), image_modality())
     assert report["num_samples"] == 10 and report["bad"] == {}
     assert found.notes == (
         f"the folder {tmp_path}: 3 files are not used, by the ending: .avif (1), .heic (1), no ending (1); for example "

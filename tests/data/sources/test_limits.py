@@ -18,7 +18,7 @@ from PIL import Image
 from ssl_zoo.data import BadSample, Split, check_source
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.decode import Decoding, decode
-from tests.tiny import image_source
+from tests.tiny import image_modality, image_source
 
 
 def png(size: tuple[int, int] = (8, 6), mode: str = "L") -> bytes:
@@ -108,7 +108,7 @@ def test_a_large_image_takes_little_more_than_itself_to_decode_and_to_check(tmp_
         assert tracemalloc.get_traced_memory()[1] < 2.2 * image.nbytes  # the image, and a part of it
         del image
         tracemalloc.reset_peak()
-        report = check_source(split_of("folder", tmp_path, {"a.png": data}))
+        report = check_source(split_of("folder", tmp_path, {"a.png": data}), image_modality())
         assert tracemalloc.get_traced_memory()[1] < 3 * 4000 * 3000 and report["sizes"] == {"3000x4000": 1}
     finally:
         tracemalloc.stop()
@@ -140,7 +140,7 @@ def test_an_archive_that_cannot_be_unpacked_in_pieces_is_refused(tmp_path, metho
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.png", png())
-    with pytest.raises(UserError, match="1 image is packed otherwise than by deflate, for example a.png"):
+    with pytest.raises(UserError, match="1 file is packed otherwise than by deflate, for example a.png"):
         image_source("zip", 1, path=str(path))
 
 

@@ -19,7 +19,7 @@ def write(*paths: Path, table: pa.Table | None = None) -> None:
 
 
 def source(path: Path, **options):
-    part = resolve(str(path))
+    part = resolve(str(path), "image")
     return image_source(part.pop("name"), 1, **{**part, **options})
 
 
@@ -70,7 +70,7 @@ def test_the_user_says_what_the_splits_are(tmp_path):
 
 def test_images_beside_a_table_are_images(tmp_path):
     write(tmp_path / "metadata.parquet", table=pa.table({"file_name": ["cat/0.png"], "label": [0]}))
-    with pytest.raises(UserError, match="no column image or img with the bytes of images; its columns are file_name"):
+    with pytest.raises(UserError, match="no column image or img with encoded samples; its columns are file_name"):
         source(tmp_path)  # there is nothing else
     for kind in ("cat", "dog"):
         (tmp_path / kind).mkdir()
@@ -98,7 +98,7 @@ def test_a_picture_beside_parquet_files_of_images_does_not_matter(tmp_path):
 )
 def test_other_types_are_one_sentence(tmp_path, columns):
     write(tmp_path / "a.parquet", table=pa.table(columns))
-    with pytest.raises(UserError, match=r"has no column image or img with the bytes of images; its columns are "):
+    with pytest.raises(UserError, match=r"has no column image or img with encoded samples; its columns are "):
         source(tmp_path / "a.parquet")
 
 

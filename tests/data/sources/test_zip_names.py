@@ -68,7 +68,7 @@ def test_a_link_in_an_archive_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (8, 1, "1 image is encrypted, for example 1.png; unpack it with its password"),
+        (8, 1, "1 file is encrypted, for example 1.png; unpack it with its password"),
         (10, 9, "packed otherwise than by"),
     ],
 )

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data.memory import MemorySplit
-from ssl_zoo.data.source import Modality, Strings
+from ssl_zoo.data.source import Modality
+from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.decode import check_channels
 from ssl_zoo.registry import register

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.evaluate import evaluate
 from ssl_zoo.methods.build import build
 from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.load import load_recipe
@@ -18,7 +19,7 @@ from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.weights import initial_weights, report
-from ssl_zoo.training.train import evaluate, train
+from ssl_zoo.training.train import train
 
 VIT = "vit_tiny_patch16_224"
 SMALL = ("projector.dims=[8, 8]", "predictor.dims=[4, 8]", "training.batch_size=8", "training.max_steps=2",

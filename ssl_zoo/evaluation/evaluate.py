@@ -1,4 +1,4 @@
-"""Measuring a frozen encoder by a recipe's protocols: at the end of a run, and what `ssl-zoo eval` calls."""
+"""Evaluation of a frozen encoder by a recipe's protocols: at the end of a run, and by `ssl-zoo eval`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
+from ssl_zoo.data.open import OpenData, open_data
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.contract import protocol_class
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.evaluation.overrides import check_sections, check_views
 from ssl_zoo.evaluation.representations import (
+    EvaluationData,
+    Results,
     check_labels,
     compare_representations,
-    needs_labels,
     protocol_notes,
     usable,
 )
@@ -31,13 +34,12 @@ from ssl_zoo.recipe.part import Part
 from ssl_zoo.runs.encoder import load_encoder, read_card
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported
-from ssl_zoo.training.setup import OpenData, open_data
 
 Log = Callable[[str], None]
 
 
 def silent(line: str) -> None:
-    """Tell nobody."""
+    """Log nothing."""
 
 
 def measure(
@@ -48,7 +50,7 @@ def measure(
     device: torch.device,
     insist: bool = False,
     log: Log = silent,
-) -> dict[str, Any]:
+) -> dict[str, Results]:
     """Return `{"encoder" | "untrained" | "raw": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
     Encoders compute in bfloat16 where training does. Without protocols nothing is read.
@@ -61,7 +63,7 @@ def measure(
         device: where encoders and protocols run.
         insist: whether protocols that the data do not allow, and features that are not finite, are an error; else what
             cannot be measured is left out.
-        log: told each of `notes`, and what was left out, in a sentence.
+        log: gets each of `notes`, and a sentence for whatever is left out.
 
     Raises:
         UserError: with `insist`, as above.
@@ -73,19 +75,10 @@ def measure(
     for line in notes(recipe, data):
         log(line)
     kept = usable(protocols, not division.reason)
-    return compare_representations(
-        encoder,
-        build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None,
-        policy,
-        data.modality,
-        data.train,
-        data.test,
-        kept,
-        device=device,
-        limit=recipe.evaluation.limit,
-        half=choose(recipe.training, for_training=False).precision == "bf16",
-        log=None if insist else log,
-    )
+    half = choose(recipe.training, for_training=False).precision == "bf16"
+    untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
+    samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
+    return compare_representations(encoder, untrained, samples, kept, None if insist else log)
 
 
 def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
@@ -104,18 +97,18 @@ def _divided(recipe: Recipe, data: OpenData) -> Division:
 def left_out(recipe: Recipe, data: OpenData) -> list[str]:
     """Return the names of the recipe's protocols that `measure` leaves out because of the labels."""
     missing = bool(_divided(recipe, data).reason)
-    return [part.name for part in recipe.evaluation.protocols if missing and needs_labels(part.name)]
+    return [part.name for part in recipe.evaluation.protocols if missing and protocol_class(part.name).needs_labels]
 
 
 def notes(recipe: Recipe, data: OpenData) -> list[str]:
-    """Return what a user has to know of an evaluation before it runs, a sentence each; none where all is as usual.
+    """Return sentences for the user about an evaluation, known before it runs; none where all is as usual.
 
-    Which protocols the labels do not allow, and why; how many samples have no label; what the test is where there is no
-    labelled test split; classes of the test that train lacks; and what protocols say of their own (`few_shot`: classes
+    They are on protocols that the labels do not allow, and why; samples without a label; the test, where there is no
+    labelled test split; classes of the test that train lacks; and whatever a protocol has to note (`few_shot`: classes
     with fewer labels than it asks for).
     """
     protocols, labels = _protocols(recipe), _labels(recipe, data)
-    if not any(needs_labels(name) for name, _ in protocols):
+    if not any(protocol_class(name).needs_labels for name, _ in protocols):
         return []
     division = divide(labels.train, labels.test)
     if division.reason:
@@ -130,15 +123,15 @@ def evaluate(
     data: str | None = None,
     overrides: Sequence[str] = (),
     log: Log = print,
-) -> dict[str, Any]:
-    """Measure a run's encoder by named protocols, next to the raw input and the untrained encoder.
+) -> dict[str, Results]:
+    """Measure a run's encoder by named protocols, with raw input and the untrained encoder as baselines.
 
     Args:
         run: a finished run folder.
         protocols: names; empty takes the recipe's.
         data: other data than the run's.
         overrides: dotted keys on the run's recipe, such as `evaluation.protocols.knn.k=20`.
-        log: prints a line for the user: what was left out, and what is to be known of the numbers, see `notes`.
+        log: prints a line for the user: each of `notes`, and what was left out.
 
     Returns:
         `{"encoder" | "untrained" | "raw": {protocol: {metric: value}}}`.
@@ -148,29 +141,33 @@ def evaluate(
             all; an override that would have no effect; an encoder that does not take the samples.
     """
     folder = RunFolder(run)
-    if not folder.recipe.is_file():
-        raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
-    check_imported(run)
-    recipe = load_recipe(str(folder.recipe), overrides, data=data)
-    check_sections(run, load_recipe(str(folder.recipe)), recipe, overrides)
-    if protocols:
-        parts = {part.name: part for part in recipe.evaluation.protocols}
-        chosen = [
-            parts.get(name) or Part(name=name, options=registry.check("protocol", name, {})) for name in protocols
-        ]
-        recipe = recipe.model_copy(
-            update={"evaluation": recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})}
-        )
-    if not recipe.evaluation.protocols:
-        raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
+    recipe = _recipe_of(folder, protocols, data, overrides)
     encoder = load_encoder(run)
     policy = build_views(recipe)
     built_for = read_card(folder.card).spec.sides
     hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
     try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
     device = choose(recipe.training, for_training=False).fabric().device
-    opened = open_data(recipe, build_modality(recipe, policy.spec))
+    opened = open_data(recipe.data, build_modality(recipe, policy.spec))
     check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
     return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)
+
+
+def _recipe_of(folder: RunFolder, protocols: Sequence[str], data: str | None, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a run with what an evaluation changes in it; see `evaluate`."""
+    run, path = folder.path, str(folder.recipe)
+    if not folder.recipe.is_file():
+        raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
+    check_imported(run)
+    recipe = load_recipe(path, overrides, data=data)
+    check_sections(run, load_recipe(path), recipe, overrides)
+    if protocols:
+        own = {part.name: part for part in recipe.evaluation.protocols}
+        chosen = [own.get(name) or Part(name=name, options=registry.check("protocol", name, {})) for name in protocols]
+        evaluation = recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})
+        recipe = recipe.model_copy(update={"evaluation": evaluation})
+    if not recipe.evaluation.protocols:
+        raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
+    return recipe

@@ -1,0 +1,68 @@
+"""The contract of evaluation protocols."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ssl_zoo import registry
+from ssl_zoo.evaluation.features import Features
+from ssl_zoo.evaluation.labels import Labels
+
+
+class EvaluationProtocol(ABC):
+    """A measure of frozen features: the registered kind `protocol`.
+
+    Attributes:
+        needs_labels: whether it gets labelled samples only, and is left out where there are none. An attribute of the
+            class, since it is asked before the protocol is built.
+    """
+
+    needs_labels: bool = True
+
+    @abstractmethod
+    def __call__(self, train: Features, test: Features) -> dict[str, float]:
+        """Return `{metric: value}`.
+
+        Args:
+            train: what a classifier may learn and choose from.
+            test: what it is tested on, once.
+        """
+
+    def notes(self, train: Tensor, labels: Labels) -> list[str]:
+        """Return sentences for the user about labels, known before the protocol runs.
+
+        Args:
+            train: labels `(N,)` of the samples that classifiers learn from.
+            labels: of both splits, with the names of the classes.
+        """
+        return []
+
+
+def protocol_class(name: str) -> type[EvaluationProtocol]:
+    """Return the class of a registered protocol.
+
+    Raises:
+        UserError: there is no such protocol.
+        PartFailed: it does not keep the contract.
+    """
+    factory: object = registry.find("protocol", name)[0].factory
+    if not isinstance(factory, type) or not issubclass(factory, EvaluationProtocol):
+        raise registry.PartFailed(
+            f"protocol {name!r}: must be a subclass of ssl_zoo.evaluation.contract.EvaluationProtocol."
+        )
+    return factory
+
+
+def build_protocol(name: str, options: Mapping[str, Any]) -> EvaluationProtocol:
+    """Return a registered protocol with options.
+
+    Raises:
+        UserError: an unknown protocol or option.
+        PartFailed: it does not keep the contract.
+    """
+    protocol_class(name)
+    return registry.build("protocol", name, options)
