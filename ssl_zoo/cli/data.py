@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from ssl_zoo.cli import options
-from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.errors import shown_name
 
 SHOWN = 20
-"""How many classes, sizes and bad files are printed; --json gives all."""
+"""The most classes, sizes and bad files that are printed; --json gives all."""
 
 
 @click.group(cls=options.Once)
@@ -28,20 +28,13 @@ def data() -> None:
 @options.imports
 @options.as_json
 def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Read every sample of SRC: splits, classes, sizes, statistics, bad files, what is left out and why.
+    """Read every sample of SRC and report splits, classes, sizes, statistics, bad files and ignored ones.
 
     SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
     """
-    from ssl_zoo import registry
-    from ssl_zoo.data import check_source
-    from ssl_zoo.evaluation import labels
+    from ssl_zoo.evaluation.data_report import check_data
 
-    part = _source(source, overrides)
-    opened = registry.build("source", part.pop("name"), part, channels=channels)
-    splits = {name: opened.split(name) for name in opened.splits}
-    reports: dict[str, Any] = {name: check_source(split) for name, split in splits.items()}
-    num_bad = sum(report["num_bad"] for report in reports.values())
-    notes = [*getattr(opened, "notes", ()), *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]
+    reports, notes = check_data(source, overrides, channels=channels)
     if as_json:
         options.print_json({**reports, "notes": notes})
     else:
@@ -51,22 +44,8 @@ def check(source: str, channels: int, overrides: tuple[str, ...], as_json: bool)
             )
         for note in notes:
             click.echo(f"note: {note}")
-    if num_bad:
+    if any(report["num_bad"] for report in reports.values()):
         raise SystemExit(1)
-
-
-def _source(text: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Return the source that a text means, as a recipe writes it, with options turned."""
-    from ssl_zoo.recipe.overrides import put, split
-    from ssl_zoo.recipe.resolve import resolve
-
-    raw: dict[str, Any] = {"data": {"source": resolve(text)}}
-    for override in overrides:
-        key, value = split(override)
-        if not key.startswith("data.source."):
-            raise UserError(f"-s {override}: data check turns options of the source only: -s data.source.OPTION=VALUE.")
-        put(raw, key, value, "-s ")
-    return dict(raw["data"]["source"])
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
@@ -90,6 +69,6 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _some(counts: dict[str, int]) -> str:
-    """Return `name (count), ...`, with the number of those left out."""
+    """Return `name (count), ...`, and the number of those that are not printed."""
     listed = ", ".join(f"{shown_name(name)} ({count})" for name, count in list(counts.items())[:SHOWN])
     return listed + (f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")

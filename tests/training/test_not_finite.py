@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.runs.test_killed import same_end, short_run
 
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.runs import checkpoint
@@ -16,6 +15,7 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.train import train
 from ssl_zoo.training.trainer import MOST_SKIPPED, Trainer
+from tests.runs.test_killed import same_end, short_run
 
 RARE = {"log_every": 1000, "max_steps": 8}
 """Eight steps, of which the first and the last are logged."""

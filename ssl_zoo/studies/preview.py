@@ -1,0 +1,39 @@
+"""A preview of a recipe: the picture of its views, `ssl-zoo views`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ssl_zoo.data.preview import picture_of_views
+from ssl_zoo.errors import UserError
+from ssl_zoo.methods.build import build_encoder, build_views
+from ssl_zoo.methods.contract import without_memory
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.runs.atomic import check_place, replacing
+from ssl_zoo.training.setup import open_data
+
+
+def write_views(recipe: Recipe, out: str | Path, samples: int = 8) -> None:
+    """Write a PNG of a recipe's views: one row per sample, first the sample without augmentation, then its views.
+
+    Args:
+        recipe: its data, views and seed are used.
+        out: the file; its folder exists.
+        samples: number of rows.
+
+    Raises:
+        UserError: the file cannot be written, or the data cannot be read.
+    """
+    out = Path(out)
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
+    check_place(out, "--out")
+    encoder = without_memory(lambda: build_encoder(recipe))  # only its channels matter
+    policy: Any = build_views(recipe, encoder)
+    train = open_data(recipe, policy.channels).train
+    picture = picture_of_views(train, policy, recipe.seed, samples)
+    with replacing(out) as file:
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, format="PNG")
