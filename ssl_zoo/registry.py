@@ -1,9 +1,9 @@
 """The registry: a name for every part, and the schema of its options.
 
 A part is a plain class or function. Its positional parameters come from the framework, by name (an input width, the
-online branch); its keyword-only parameters are the options that a recipe may turn, and their schema is read from the
-signature, so a component is one file and nothing else needs editing. Parts are found by walking the package that
-belongs to their kind; third parties add theirs by the entry-point group `ssl_zoo` or by `--import my_pkg`.
+online branch); its keyword-only parameters are the options that a recipe may set, and their schema is read from the
+signature, so a component is one file and nothing else needs editing. Parts are found by walking the package of their
+kind; third parties add theirs by the entry-point group `ssl_zoo` or by `--import my_pkg`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -45,7 +46,7 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered part: what the recipe calls it and what builds it."""
+    """A registered part: its name in recipes and the class or function that builds it."""
 
     kind: str
     name: str
@@ -58,7 +59,7 @@ class Entry:
 
 
 class PartFailed(UserError):
-    """A part that cannot be built, or that cannot be used as its contract says."""
+    """A part that cannot be built, or that does not keep its contract."""
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
@@ -70,11 +71,10 @@ def register(kind: str, name: str) -> Callable[[Any], Any]:
 
     Args:
         kind: one of `PACKAGES`.
-        name: what recipes call it. A name that ends in `/*` stands for a family: `timm/*` builds `timm/resnet18`, and
+        name: of the part in recipes. A name that ends in `/*` stands for a family: `timm/*` builds `timm/resnet18`, and
             the part's positional parameter `model` receives the rest of the name.
 
-    The same class or function of the same module takes the place of its older self, so that a notebook's cell can run
-    again.
+    A class or function of the same module and name replaces its older version, so that a notebook's cell can run again.
 
     Raises:
         UserError: the kind does not exist, or the name is taken.
@@ -128,7 +128,7 @@ def _load_plugins() -> None:
     for point in entry_points(group="ssl_zoo"):
         try:
             point.load()
-        except Exception as error:  # somebody else's package must not take this one away
+        except Exception as error:  # a broken plug-in must not break this package
             _MISSING_PLUGINS.append(point.name)
             if os.environ.get("LOCAL_RANK", "0") == "0":
                 _LOG.warning(
@@ -137,22 +137,30 @@ def _load_plugins() -> None:
                 )
 
 
-def names(kind: str) -> list[str]:
-    """Return the sorted names of all parts of a kind."""
+def names(kind: str, pattern: str = "*") -> list[str]:
+    """Return the sorted names of the parts of a kind.
+
+    Args:
+        kind: one of `PACKAGES`.
+        pattern: the names to return, with the wildcards `*`, `?` and `[...]`, such as `resnet*`.
+
+    Raises:
+        UserError: there is no such kind.
+    """
     if kind not in PACKAGES:
         raise UserError(f"unknown kind of part {kind!r}{suggest(kind, PACKAGES)}")
     for package in PACKAGES[kind]:
         _discover(package)
-    return sorted(_ENTRIES[kind])
+    return sorted(name for name in _ENTRIES[kind] if fnmatchcase(name, pattern))
 
 
-def entries(kind: str) -> list[Entry]:
-    """Return all parts of a kind, sorted by name."""
-    return [_ENTRIES[kind][name] for name in names(kind)]
+def entries(kind: str, pattern: str = "*") -> list[Entry]:
+    """Return the parts of a kind, sorted by name; see `names`."""
+    return [_ENTRIES[kind][name] for name in names(kind, pattern)]
 
 
 def find(kind: str, name: str) -> tuple[Entry, str]:
-    """Return the entry for a name, and what a family name (`timm/*`) leaves open.
+    """Return the entry for a name, and the part of the name that a family (`timm/*`) leaves open.
 
     Raises:
         UserError: there is no such part; the message names the nearest one.
@@ -260,7 +268,7 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
         kind: the kind of part.
         name: its name, as in a recipe.
         values: its options; those left out take their defaults.
-        **context: what the framework offers (`in_dim`, `size`, `branch`, ...); a part takes what it names.
+        **context: values of the framework (`in_dim`, `size`, `branch`, ...); a part receives those that it names.
 
     Raises:
         UserError: unknown part, unknown or invalid option.

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 
 import ssl_zoo
@@ -52,6 +53,15 @@ def test_type_checkers_see_the_same_names():
     seen = {alias.asname: f"{node.module}" for node in block.body for alias in node.names}
     assert seen == ssl_zoo._HOMES and sorted(seen) == PUBLIC
     assert Path(ssl_zoo.__file__).with_name("py.typed").is_file()
+
+
+def test_every_command_has_a_function_that_the_page_of_the_api_names():
+    page = (Path(__file__).parents[1] / "docs/reference/api.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([\w ]+)` \| `([\w.]+)` \|", page, flags=re.MULTILINE))
+    assert sorted(name.partition(" ")[0] for name in listed) == COMMANDS
+    for path in listed.values():
+        module, _, name = path.rpartition(".")
+        assert inspect.getdoc(getattr(importlib.import_module(module), name)), path
 
 
 def test_the_commands_are_these_and_each_says_what_it_does():

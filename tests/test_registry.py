@@ -198,3 +198,13 @@ def test_a_module_of_the_users_is_imported_by_name(own_parts, tmp_path, monkeypa
             registry.import_user_module(f"my_broken{number}")
         says = says.replace(" (", f" (my_broken{number}.py, line ")
         assert str(caught.value).startswith(f"--import my_broken{number}: cannot be imported: {says}")
+
+
+def test_names_takes_wildcards_and_tells_cases_apart():
+    import ssl_zoo
+
+    assert ssl_zoo.names("encoder", "resnet*") == ["resnet101", "resnet18", "resnet34", "resnet50"]
+    assert ssl_zoo.names("encoder", "ResNet*") == ssl_zoo.names("encoder", "resnet") == []
+    assert [entry.name for entry in registry.entries("schedule", "cos*")] == ["cosine"]
+    with pytest.raises(UserError, match="unknown kind of part 'encodr'"):
+        ssl_zoo.names("encodr", "*")

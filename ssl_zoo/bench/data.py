@@ -1,4 +1,4 @@
-"""Reading samples: `data`, each source and each decoder, in one process."""
+"""The benchmark `data`: reading samples by each source and each decoder, in one process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_jpegs(folder: Path, images: Tensor) -> None:
 
 
 def bench(rounds: int, quick: bool = False) -> list[Result]:
-    """Measure samples a second: JPEGs of 32 and 224 px by source, and 224 px by decoder."""
+    """Measure samples per second: JPEGs of 32 and 224 px by source, and 224 px by decoder."""
     results = []
     for size, num in ((32, 256), (224, 64)):
         num = 4 if quick else num

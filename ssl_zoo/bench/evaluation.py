@@ -1,4 +1,4 @@
-"""The protocols on frozen features: `eval`, kNN against lightly's loop and the sweep against one probe at a time."""
+"""The benchmark `eval`: kNN against lightly's loop, and the linear sweep against one probe at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIGHTLY_BATCH = 512
 
 
 def features(num: int, dim: int, seed: int) -> Features:
-    """Return clusters, one a class, that overlap."""
+    """Return overlapping clusters, one per class."""
     source = generator(seed, "bench")
     y = torch.randint(0, CLASSES, (num,), generator=source)
     centres = torch.randn(CLASSES, dim, generator=generator(0, "bench"))
@@ -28,7 +28,7 @@ def features(num: int, dim: int, seed: int) -> Features:
 
 
 def bench(against: Sequence[str], rounds: int, quick: bool = False) -> list[Result]:
-    """Measure queries a second of kNN, and optimizer steps a second of a sweep of seven learning rates."""
+    """Measure queries per second of kNN, and optimizer steps per second of a sweep of seven learning rates."""
     num, bank_size, dim, steps = (64, 300, 16, 2) if quick else (10_000, 50_000, 512, 50)
     bank, queries = (part.to(_device()) for part in (features(bank_size, dim, 1), features(num, dim, 2)))
     sides = [Side("ssl_zoo", lambda: _knn(bank, queries))]
@@ -57,7 +57,7 @@ def _knn(bank: Features, queries: Features) -> int:
 
 
 def _product(bank: Features, queries: Features) -> int:
-    """The one matrix product that no exact kNN can do without."""
+    """The matrix product that every exact kNN needs."""
     turned = bank.x.T
     return sum(len(part @ turned) for part in queries.x.split(LIGHTLY_BATCH))
 

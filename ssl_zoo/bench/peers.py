@@ -1,4 +1,7 @@
-"""How other libraries make the same views and take the same steps, tuned as their documentation advises."""
+"""The same views and the same steps by other libraries, tuned as their documentation advises.
+
+A tool for developers of this package, and no part of its API.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ Transform = Callable[[Any], Any]
 
 
 class Views(Dataset[Any]):
-    """Images in memory and a transform of each: what a DataLoader's workers read."""
+    """A data set of images in memory with a transform, for the workers of a DataLoader."""
 
     def __init__(self, images: list[Any], transform: Transform) -> None:
         self.images, self.transform = images, transform
@@ -67,7 +70,7 @@ def torchvision_transform(size: int, blur: float) -> Transform:
 
 
 def batches(images: Tensor, transform: Transform, batch_size: int, pil: bool, shuffle: bool = False) -> Any:
-    """Return a DataLoader of views with workers that stay."""
+    """Return a DataLoader of views with persistent workers."""
     return DataLoader(
         Views(_as_pil(images) if pil else list(images), transform),
         batch_size=batch_size,
@@ -152,6 +155,7 @@ def lightly_loop(encoder: nn.Module, dims: tuple[int, int, int], lr: float, imag
     loader = batches(images, transform, batch, pil=True, shuffle=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     hidden, out, narrow = dims
+    # torch types every attribute of a module as a tensor or a module
     projector = SimSiamProjectionHead(int(encoder.out_dim), hidden, out)  # type: ignore[arg-type]
     model = nn.ModuleList([encoder, projector, SimSiamPredictionHead(out, narrow, out)]).to(device)
     criterion = NegativeCosineSimilarity()

@@ -1,4 +1,6 @@
-"""How far a step is from what the hardware could do: arithmetic and bytes counted operation by operation.
+"""The distance of a step from the limits of the hardware: arithmetic and bytes counted operation by operation.
+
+A tool for developers of this package, and no part of its API.
 
 An operation takes at least as long as its arithmetic at the speed of a large matrix product, and as its bytes (all that
 it reads and writes, once) at the speed of a large copy (Williams, Waterman & Patterson 2009, the roofline model). The
@@ -84,13 +86,13 @@ def _least(work: Callable[[], Any], times: int = 5) -> float:
 
 
 def describe(count: Count, machine: Machine, images: int, rate: float) -> str:
-    """Say how far a step is from the roofline.
+    """Return a sentence on the distance of a step from the roofline.
 
     Args:
         count: of one step.
-        machine: what it could do.
+        machine: its measured speeds.
         images: of one step.
-        rate: images a second that were measured.
+        rate: measured images per second.
     """
     possible, done = images / count.seconds(machine), rate / images * count.flops
     return (

@@ -1,4 +1,4 @@
-"""All benches behind one call, and what they print and write."""
+"""All benchmarks behind one call, and the table of their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PEERS = ("lightly", "kornia", "torchvision")
 _QUICK = ("training.batch_size=8", "encoder.width=0.125", "projector.dims=[8, 8]", "predictor.dims=[4, 8]")
 
 _FOLDER = ("encoder=resnet18", "training.batch_size=32")
-"""What `folder` trains: SimSiam's recipe, views of 224 px, a small ResNet."""
+"""Overrides for `folder`: SimSiam's recipe, views of 224 px, a small ResNet."""
 
 BLOCK = "bench"
 """The block of a page that `--write` fills, see `ssl_zoo.report.markers`."""
@@ -33,7 +33,7 @@ BLOCK = "bench"
 
 @contextmanager
 def recipe_for(name: str, data: str | None, overrides: Sequence[str], quick: bool) -> Any:
-    """Give the recipe to train, on images that are made for it where no data are named."""
+    """A context with the recipe to train; without `data`, images are made for it."""
     overrides = [*(_QUICK if quick else ()), *overrides]
     with tempfile.TemporaryDirectory() if data is None else nullcontext(data) as place:
         if data is None:
@@ -58,12 +58,12 @@ def bench(
 
     Args:
         parts: of `PARTS`.
-        recipe: what `step` and `pipeline` train.
-        data: what they train on; None makes images.
+        recipe: of `step` and `pipeline`.
+        data: of `step` and `pipeline`; None makes images.
         overrides: of the recipe.
-        against: of `PEERS`: who else does the same work in `views`, `pipeline` and `eval`, in turn.
-        rounds: how often each side is timed; medians are reported.
-        quick: tiny amounts of work, to see that it runs.
+        against: of `PEERS`: libraries that do the same work in `views`, `pipeline` and `eval`, in turn.
+        rounds: the number of timed rounds; medians are reported.
+        quick: tiny amounts of work, to test that it runs.
 
     Raises:
         UserError: an unknown part or peer, a peer that is not installed, or a recipe that cannot be trained.
@@ -94,7 +94,7 @@ def bench(
 
 
 def machine(recipe: Recipe) -> dict[str, Any]:
-    """Return what the numbers were measured on; `load` is how many processes were ready to run in the last minute."""
+    """Return hardware and versions; `load` is the number of processes that were ready to run in the last minute."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = environment(choose(recipe.training))

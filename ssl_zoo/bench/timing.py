@@ -1,4 +1,4 @@
-"""Measuring sides against each other: alternating rounds, medians, ratios."""
+"""Timing of several sides that do the same work: alternating rounds, medians, ratios."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Side:
 
     Attributes:
         name: such as `ssl_zoo` or `lightly`.
-        run: does it once, and returns how many samples that were; all sides of a result do the same number.
-        close: frees what it holds (worker processes).
+        run: does it once, and returns the number of samples; all sides of a result do the same number.
+        close: frees its resources (worker processes).
     """
 
     name: str
@@ -31,14 +31,14 @@ class Side:
 
 @dataclass
 class Result:
-    """What was measured of one piece of work.
+    """The measurements of one piece of work.
 
     Attributes:
         name: of the work, such as `views 32 px`.
-        unit: what is counted a second.
-        samples: how many of them one round is.
-        rates: side -> units a second, one number a round.
-        notes: what else is worth knowing, a sentence each.
+        unit: counted per second.
+        samples: units per round.
+        rates: side -> units per second, one number per round.
+        notes: a sentence each.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Result:
         return median(self.rates[side])
 
     def ratios(self) -> dict[str, float]:
-        """Return how many times faster the first side is than each other: the median over rounds of their ratio."""
+        """Return the speed-up of the first side over each other: the median over rounds of their ratio."""
         first, *others = self.rates
         pairs = {other: zip(self.rates[first], self.rates[other], strict=True) for other in others}
         return {other: median(ours / theirs for ours, theirs in pair) for other, pair in pairs.items()}
@@ -63,14 +63,14 @@ class Result:
 
 
 def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int, least_seconds: float = 0.0) -> Result:
-    """Run all sides in turn, so that what else the machine does meets all of them.
+    """Run all sides in turn, so that other load on the machine affects all of them.
 
     Args:
         name: of the work.
-        unit: what is counted a second.
-        sides: the first one is what the others are compared to.
-        rounds: how often each is timed, after one run that is not.
-        least_seconds: a round is as many runs as take so long; caches and memory are then those of steady work.
+        unit: counted per second.
+        sides: the first one is compared with each of the others.
+        rounds: the number of timed rounds of each, after one run that is not timed.
+        least_seconds: a round repeats the run for so long; caches and memory are then those of steady work.
 
     Raises:
         RuntimeError: the sides did different amounts of work.
@@ -100,10 +100,10 @@ def _wait() -> None:
 
 
 def needs(module: str, install: str) -> None:
-    """Make sure that a library to compare with is there.
+    """Make sure that a library to compare with is installed.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not installed.
     """
     from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""The training: `step` (bare arithmetic), `pipeline` (the real run), and the top costs of a step."""
+"""The benchmarks `step` (bare arithmetic) and `pipeline` (the real run), and the top costs of a step."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ssl_zoo.training.setup import Run, assemble
 
 
 def open_run(recipe: Recipe) -> Run:
-    """Return the pieces of a training of a recipe, which is not written anywhere."""
+    """Return the pieces of a training of a recipe, whose run folder is temporary."""
     hardware = choose(recipe.training)
     with tempfile.TemporaryDirectory() as folder:
         return assemble(recipe, RunFolder(Path(folder) / "run"), hardware, launch(hardware, 1), {})
 
 
 def step_side(run: Run) -> Side:
-    """Return the bare step: method and optimizer on one batch of views that lies on the device."""
+    """Return the bare step: method and optimizer on one batch of views that is already on the device."""
     trainer = run.trainer
     raw = next(run.loader.iterate(0, 1))
     made = [trainer.to_batch(each) for each in raw]
@@ -50,8 +50,8 @@ def step_side(run: Run) -> Side:
 class _Pipeline:
     """The real run, some steps at a time: loader, views, trainer.
 
-    The workers of the loader live as long as those steps, and are started anew for the next ones: none of them works
-    ahead while another side is timed.
+    The workers of the loader live as long as those steps and are restarted for the next ones, so that none of them
+    works ahead while another side is timed.
     """
 
     def __init__(self, run: Run, steps: int) -> None:
@@ -64,7 +64,7 @@ class _Pipeline:
 
 
 def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
-    """Measure images a second of the bare step."""
+    """Measure images per second of the bare step."""
     run = open_run(recipe)
     side, halves = step_side(run), {"bf16": torch.bfloat16, "fp16": torch.float16}
     with Count() as count:
@@ -80,7 +80,7 @@ def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
 def bench_pipeline(
     recipe: Recipe, against: Sequence[str], rounds: int, steps: int = 4, name: str = "pipeline"
 ) -> list[Result]:
-    """Measure the real run against the bare step, and against lightly's loop where that is asked for."""
+    """Measure the real run against the bare step, and on request against lightly's loop."""
     run = open_run(recipe)
     bare = step_side(run)
     pipeline = _Pipeline(run, steps)
@@ -105,7 +105,7 @@ def _what(run: Run) -> str:
 
 
 def _limit(run: Run, result: Result) -> str:
-    """Say what the time of the run goes to, and which part limits it."""
+    """Return a sentence on the shares of the run's time, and the part that limits it."""
     share = median(p / s for p, s in zip(result.rates["pipeline"], result.rates["bare step"], strict=True))
     waits = run.trainer.clock.data_fraction
     parts = {"the encoder's arithmetic": share, "waiting for data": waits, "views": max(0.0, 1 - share - waits)}
@@ -137,7 +137,7 @@ def _lightly(run: Run, steps: int) -> Side:
 
 
 def profile(recipe: Recipe, top: int = 12) -> dict[str, Any]:
-    """Return the operations that a real step spends its time in: name -> fraction of the time, largest first."""
+    """Return the costliest operations of a real step: name -> fraction of the time, largest first."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 

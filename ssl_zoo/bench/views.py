@@ -1,8 +1,10 @@
-"""Two views of every image: `views`."""
+"""The benchmark `views`: two views of every image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +15,10 @@ from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.rng import generator
 
 SIZES = {32: (32, 512, 2048), 96: (96, 64, 256), 224: (256, 32, 64)}
-"""Pixels of a view -> pixels of the images, samples a batch, samples a run."""
+"""Side of a view in pixels -> side of the images, samples per batch, samples per run."""
 
 SECONDS = 2.0
-"""A round lasts at least so long."""
+"""The least duration of a round."""
 
 
 def pictures(num: int, size: int) -> Tensor:
@@ -34,7 +36,7 @@ def pictures(num: int, size: int) -> Tensor:
 
 
 def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float = 0.5) -> list[Result]:
-    """Measure two-view images a second at 32, 96 and 224 px, all of the processor on one side at a time."""
+    """Measure two-view images per second at 32, 96 and 224 px; each side has all of the processor while it runs."""
     results = []
     for size, (source, batch, num) in SIZES.items():
         batch, num = (4, 8) if quick else (batch, num)
@@ -43,7 +45,7 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float 
         result = alternate(f"views {size} px", "two-view images/s", sides, rounds, 0.0 if quick else SECONDS)
         result.notes.append(f"from {source} px, batch {batch}, blur with probability {blur:g}")
         results.append(result)
-    results[0].notes.append(colour_difference(8 if quick else 240))
+    results[0].notes.append(str(colour_difference(8 if quick else 240)))
     return results
 
 
@@ -66,20 +68,42 @@ def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
     return Side("ssl_zoo", run)
 
 
-def colour_difference(num: int) -> str:
-    """Say how far colours as one matrix, after the blur, are from torchvision's changes one by one before it."""
+@dataclass(frozen=True)
+class ColourDifference:
+    """The distance between two ways to change colours, in levels of 0 to 255.
+
+    Attributes:
+        mean: over all values of all views.
+        high: the 95th percentile.
+        change: the mean change by the jitter itself, for comparison.
+    """
+
+    mean: float
+    high: float
+    change: float
+
+    def __str__(self) -> str:
+        """Return the note of the benchmark."""
+        return (
+            f"colour: matrix differs from exact by {self.mean:.1f} of 255 levels on average "
+            f"({self.high:.1f} at the 95th percentile); the jitter itself changes {self.change:.1f}"
+        )
+
+
+def colour_difference(num: int) -> ColourDifference:
+    """Return the difference of colours as one matrix, after the blur, and torchvision's changes in turn, before it.
+
+    Args:
+        num: samples, of 32 px.
+    """
+
+    def views(**changed: Any) -> Tensor:
+        policy = Augment(size=32, **{"jitter": 1.0, "grey": 0.0, **changed})
+        made = policy(policy.collate(x, policy.draw(generator(1, "bench"), num)))
+        return torch.stack([view.data for view in made]) * policy.std * 255
+
     x = pictures(num, 32)
-    made = {}
-    for colour in ("matrix", "exact"):
-        policy = Augment(size=32, colour=colour, jitter=1.0, grey=0.0)
-        views = policy(policy.collate(x, policy.draw(generator(1, "bench"), num)))
-        made[colour] = torch.stack([view.data for view in views]) * policy.std * 255
-    off = (made["matrix"] - made["exact"]).abs().flatten()
-    plain = Augment(size=32, jitter=0.0, grey=0.0)
-    without = plain(plain.collate(x, plain.draw(generator(1, "bench"), num)))
-    change = (torch.stack([view.data for view in without]) * plain.std * 255 - made["exact"]).abs().mean()
-    return (
-        f"colour: matrix differs from exact by {float(off.mean()):.1f} of 255 levels on average "
-        f"({float(off.kthvalue(int(0.95 * off.numel())).values):.1f} at the 95th percentile); "
-        f"the jitter itself changes {float(change):.1f}"
-    )
+    exact = views(colour="exact")
+    off = (views(colour="matrix") - exact).abs().flatten()
+    high = off.kthvalue(int(0.95 * off.numel())).values
+    return ColourDifference(float(off.mean()), float(high), float((views(jitter=0.0) - exact).abs().mean()))

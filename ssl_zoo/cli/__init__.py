@@ -1,4 +1,7 @@
-"""The command line. Thin: each command calls the public API; torch is loaded by the commands that need it."""
+"""The command line. A command loads its recipe, calls one function of the package and prints what that returns.
+
+docs/reference/api.md lists the functions; `bench` alone calls several. Torch is loaded by the commands that need it.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,17 @@ from ssl_zoo.errors import TrainingFailed, UserError
 
 
 class Commands(options.Once):
-    """The group of all commands. A user's mistake is one sentence and exit code 2, a run that broke off one and 1."""
+    """The group of all commands: one sentence and exit code 2 for a mistake, exit code 1 for a run that broke off."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)
         except UserError as error:
-            options.say_error(f"error: {error}", error)
+            options.print_error(f"error: {error}", error)
             ctx.exit(2)
         except TrainingFailed as error:
-            options.say_error(f"failed: {error}", error)
+            options.print_error(f"failed: {error}", error)
             ctx.exit(1)
 
 
@@ -40,7 +43,7 @@ def main() -> None:
     --max-time after saving.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a class may be called what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # a class may have a name that the terminal cannot show
 
 
 for command in (demo, train, evaluate, compare, run, report, views, list_, show, check, schema, data, bench):

@@ -12,18 +12,16 @@ from ssl_zoo.cli import options
 
 @click.command()
 @click.argument("parts", nargs=-1, metavar="[PART]...")
-@click.option("--recipe", default="cifar10/simsiam", show_default=True, help="What `step` and `pipeline` train.")
-@click.option("--data", metavar="SRC", help="What they train on; images are made where it is left out.")
+@click.option("--recipe", default="cifar10/simsiam", show_default=True, help="The recipe of `step` and `pipeline`.")
+@click.option("--data", metavar="SRC", help="The data of `step` and `pipeline`; by default images are made.")
 @options.overrides
 @options.imports
 @click.option(
     "--against", multiple=True, metavar="LIBRARY", help="lightly, kornia or torchvision: the same work, in turn."
 )
-@click.option(
-    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each side is timed."
-)
-@click.option("--quick", is_flag=True, help="Tiny amounts of work, to see that it runs; the numbers mean nothing.")
-@click.option("--profile", "profiled", is_flag=True, help="Name the top costs of a training step instead.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="The number of timed rounds.")
+@click.option("--quick", is_flag=True, help="Tiny amounts of work, to test that it runs; the numbers mean nothing.")
+@click.option("--profile", "profiled", is_flag=True, help="Print the top costs of a training step instead.")
 @click.option("--write", metavar="FILE", help="Also put the result between the bench markers of a Markdown file.")
 @options.as_json
 def bench(
@@ -38,10 +36,10 @@ def bench(
     write: str | None,
     as_json: bool,
 ) -> None:
-    """Measure how fast PARTs are: views, step, pipeline, folder, data, eval; all of them where none is named.
+    """Measure the speed of PARTs: views, step, pipeline, folder, data, eval; by default all of them.
 
-    All sides run in turn, so that what else the machine does meets each of them; medians over the rounds are printed,
-    and which part limits the training.
+    All sides run in turn, so that other load on the machine affects all of them. Prints medians over the rounds, and
+    the part that limits the training.
     """
     from ssl_zoo.bench import suite, training
     from ssl_zoo.recipe.load import load_recipe

@@ -11,7 +11,7 @@ from ssl_zoo.cli import options
 from ssl_zoo.errors import shown_name
 
 SHOWN = 20
-"""How many classes, sizes and bad files are printed; --json gives all."""
+"""The most classes, sizes and bad files that are printed; --json gives all."""
 
 
 @click.group(cls=options.Once)
@@ -29,40 +29,33 @@ def data() -> None:
 @options.imports
 @options.as_json
 def check(source: str, channels: int, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Read every sample of SRC: splits, classes, sizes, statistics, bad files, what is left out and why.
+    """Read every sample of SRC and report splits, classes, sizes, statistics, bad files and ignored ones.
 
     SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
     """
-    from ssl_zoo.data import check_source
-    from ssl_zoo.evaluation import labels
-    from ssl_zoo.recipe.resolve import open_source
+    from ssl_zoo.evaluation.data_report import check_data
 
-    opened, kind = open_source(source, overrides, channels, modality)
-    splits = {name: opened.split(name) for name in opened.splits}
-    reports: dict[str, Any] = {name: check_source(split, kind) for name, split in splits.items()}
-    num_bad = sum(report["num_bad"] for report in reports.values())
-    notes = [*opened.notes, *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]
+    reports, notes = check_data(source, overrides, channels=channels, modality=modality)
     if as_json:
         options.print_json({**reports, "notes": notes})
     else:
         for name, report in reports.items():
             click.echo(
-                "\n".join(
-                    [f"{name}: {report['num_samples']} samples, {report['num_bad']} bad", *_lines(report, kind.axes)]
-                )
+                "\n".join([f"{name}: {report['num_samples']} samples, {report['num_bad']} bad", *_lines(report)])
             )
         for note in notes:
             click.echo(f"note: {note}")
-    if num_bad:
+    if any(report["num_bad"] for report in reports.values()):
         raise SystemExit(1)
 
 
-def _lines(report: dict[str, Any], axes: str) -> Iterator[str]:
+def _lines(report: dict[str, Any]) -> Iterator[str]:
     classes = report["classes"]
     yield f"  classes: {len(classes)}: {_some(classes)}" if classes else "  classes: none, the data have no labels"
     if classes and report["num_unlabelled"]:
         yield f"  no label: {report['num_unlabelled']} samples"
-    yield f"  sizes{f', {axes}' if axes else ''}: {_some(report['sizes'])}"
+    axes = f", {report['axes']}" if report["axes"] else ""
+    yield f"  sizes{axes}: {_some(report['sizes'])}"
     for name in ("mean", "std"):
         yield f"  {name}, 0..1, of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
     known = sorted(report["remarks"].items(), key=lambda item: -item[1]["num"])
@@ -78,6 +71,6 @@ def _lines(report: dict[str, Any], axes: str) -> Iterator[str]:
 
 
 def _some(counts: dict[str, int]) -> str:
-    """Return `name (count), ...`, with the number of those left out."""
+    """Return `name (count), ...`, and the number of those that are not printed."""
     listed = ", ".join(f"{shown_name(name)} ({count})" for name, count in list(counts.items())[:SHOWN])
     return listed + (f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")

@@ -13,7 +13,7 @@ from ssl_zoo.errors import UserError
 
 
 class Once(click.Group):
-    """A group of commands that refuses an option given twice, of which click would silently take the last."""
+    """A group of commands that refuses an option given twice; click would silently take the last."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -50,7 +50,7 @@ def _import_modules(ctx: click.Context, option: click.Parameter, value: tuple[st
 
 imports = click.option(
     "--import", "imports", multiple=True, metavar="MODULE", is_eager=True, expose_value=False, callback=_import_modules,
-    help="Import a module of yours that registers parts (also from the current folder).",
+    help="Import a module that registers parts of your own (also from the current folder).",
 )  # fmt: skip
 overrides = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
@@ -77,15 +77,15 @@ def print_json(value: Any) -> None:
 
 
 def log(line: str) -> None:
-    """Print a line of progress, on standard error, so that standard output holds only results."""
+    """Print a line of progress on standard error; standard output holds only results."""
     click.echo(line, err=True)
 
 
 @contextmanager
 def interruptible(advice: str) -> Iterator[None]:
-    """A context that SIGTERM and Ctrl-C leave with exit code 75 and some advice.
+    """A context that SIGTERM and Ctrl-C leave with exit code 75, after printing some advice.
 
-    Trainings inside have their own way of stopping; this is for what is done before, between and after them.
+    Trainings inside handle both signals themselves; this is for the work before, between and after them.
     """
     from ssl_zoo.training.stop import Interrupted, StopRequest
 
@@ -97,8 +97,8 @@ def interruptible(advice: str) -> Iterator[None]:
         raise SystemExit(75) from None
 
 
-def say_error(line: str, error: Exception) -> None:
-    """Print why a command ends, once where several processes train together."""
+def print_error(line: str, error: Exception) -> None:
+    """Print the error that ends a command, once where several processes train together."""
     if "LOCAL_RANK" in os.environ:
         from ssl_zoo.distributed.launch import let_first_speak
 

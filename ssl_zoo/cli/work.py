@@ -1,4 +1,4 @@
-"""Commands that work: `demo`, `train`, `eval`, `run`, `report`."""
+"""Commands that train, evaluate and report: `demo`, `train`, `eval`, `run`, `compare`, `report`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def _leave(status: str) -> NoReturn:
 def _default_out(recipe: str, variant: str | None, seed: int) -> str:
     """Return the run folder of `digits/simsiam` as runs/digits-simsiam-seed0; of a path, by the file's name."""
     path = Path(recipe)
-    name = path.stem if path.suffix in (".yaml", ".yml") else path.name if path.is_dir() else recipe.replace("/", "-")
+    if path.suffix in (".yaml", ".yml"):
+        name = path.stem
+    else:
+        name = path.name if path.is_dir() else recipe.replace("/", "-")
     return f"runs/{name}{'-' + variant if variant else ''}-seed{seed}"
 
 
@@ -31,12 +34,12 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
 @click.argument("recipe")
 @options.recipe_options
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/METHOD-seedN.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly as if it had not been stopped.")
-@click.option("--init-from", metavar="RUN", help="Take first weights from a run folder or an encoder.safetensors.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out, exactly as if it had not been stopped.")
+@click.option("--init-from", metavar="RUN", help="Start from the weights of a run folder or an encoder.safetensors.")
 @click.option("--init-part", "init_parts", multiple=True, default=("encoder",), show_default=True, metavar="PART",
-              help="Component to take by --init-from: encoder, projector, predictor.")  # fmt: skip
+              help="Component that --init-from loads: encoder, projector, predictor.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(min=1), metavar="N",
-              help="Train with N processes, one a device; leave it out under torchrun.")  # fmt: skip
+              help="Train with N processes, one per device; leave it out under torchrun.")  # fmt: skip
 @click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
 @options.as_json
@@ -61,21 +64,14 @@ def train(
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
     from ssl_zoo.distributed.launch import is_first
-    from ssl_zoo.recipe.load import is_run_folder, load_recipe
-    from ssl_zoo.report.table import summary_table
-    from ssl_zoo.runs import commands
+    from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.training.stop import seconds
     from ssl_zoo.training.train import train as run_training
 
     if max_steps is not None:
         overrides = (*overrides, f"training.max_steps={max_steps}")
-    if not resume and out is None and is_run_folder(recipe):
-        raise UserError(
-            f"{recipe}: is a run; go on with it by `{commands.resume(recipe)}`, or name a folder for a new run of its "
-            "recipe with --out."
-        )
-    is_run = resume and out is None and (Path(recipe) / "recipe.yaml").is_file()
-    reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may be called like a method
+    is_run = _is_run(recipe, resume, out)
+    reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may have the name of a method
     loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant)
     if out is None:
         out = recipe if is_run else _default_out(recipe, variant, loaded.seed)
@@ -89,16 +85,39 @@ def train(
         max_seconds=None if max_time is None else seconds(max_time),
         log=options.log,
     )
-    if not is_first():
-        return  # the first process's output and exit code are the run's
+    if is_first():  # its output and exit code are the run's
+        _print_summary(summary, out, as_json)
+        _leave(summary["status"])
+
+
+def _is_run(recipe: str, resume: bool, out: str | None) -> bool:
+    """Return whether `train RECIPE` names a run to resume.
+
+    Raises:
+        UserError: it names a run, and --resume is missing.
+    """
+    from ssl_zoo.recipe.load import is_run_folder
+    from ssl_zoo.runs import commands
+
+    if not resume and out is None and is_run_folder(recipe):
+        raise UserError(
+            f"{recipe}: is a run; resume it by `{commands.resume(recipe)}`, or name a folder for a new run of its "
+            "recipe with --out."
+        )
+    return resume and out is None and (Path(recipe) / "recipe.yaml").is_file()
+
+
+def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
+    from ssl_zoo.report.table import summary_table
+    from ssl_zoo.runs import commands
+
     if as_json:
         options.print_json(summary)
     elif summary["status"] == "interrupted":
-        click.echo(shown_name(f"stopped at step {summary['steps']}; go on with: {commands.resume(out)}"))
+        click.echo(shown_name(f"stopped at step {summary['steps']}; resume with: {commands.resume(out)}"))
     else:
         click.echo(summary_table(summary))
         click.echo(shown_name(f"{summary['status']}: {out}"))
-    _leave(summary["status"])
 
 
 @click.command("eval")
@@ -138,7 +157,7 @@ def run(
     out: str,
     results: str | None,
 ) -> None:
-    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping what is done; writes RESULTS.md."""
+    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping finished runs; write RESULTS.md."""
     from ssl_zoo.studies.run import run_study
 
     summaries = run_study(

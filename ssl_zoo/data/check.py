@@ -51,6 +51,7 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
         "classes": _classes(split),
         "num_unlabelled": len(split) if split.labels is None else int((split.labels < 0).sum()),
         "sizes": dict(sizes.most_common()),
+        "axes": modality.axes,
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(value, 6) for value in std.tolist()],
         "remarks": {text: {"num": num, "example": name} for text, (num, name) in remarks.counts.items()},

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a crash leaves the old file or the new one, and never a part of it."""
+"""Atomic writes: a kill, a full disk or a crash leaves the old file or the new one, and never a part of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ssl_zoo.errors import CannotWrite, UserError
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A context in which a failing write is told as one sentence that names the file.
+    """A context in which a failing write becomes one sentence that names the file.
 
     Raises:
         CannotWrite: an `OSError` was raised inside.
@@ -28,12 +28,12 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Give a new file, open for writing and reading, which takes the place of `path` at the end of the context.
+    """A context with a new file, open for writing and reading, that replaces `path` at the end.
 
-    It is on the disk before it does, so that a machine that loses its power keeps one of the two as well.
+    The file is synced to the disk first, so that a power cut leaves one of the two as well.
 
     Raises:
-        CannotWrite: the disk is full, the folder is read-only or gone; `path` is what it was.
+        CannotWrite: the disk is full, the folder is read-only or gone; `path` is unchanged.
     """
     partial = path.with_name(path.name + ".partial")
     with writing(path):
@@ -44,14 +44,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except Exception:
-            with suppress(OSError):  # half a file on a disk that is full helps nobody
+            with suppress(OSError):  # a full disk needs the space
                 partial.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the folder's new entry reach the disk, where the system can be asked for it."""
+    """Sync a folder's entries to the disk, where the system allows it."""
     if os.name != "posix":
         return
     number = os.open(folder, os.O_RDONLY)
@@ -70,20 +70,20 @@ def write_atomically(path: Path, text: str) -> None:
     Characters that UTF-8 does not have, from names of files, are written as escapes.
 
     Raises:
-        CannotWrite: the disk is full, the folder is read-only or gone; `path` is what it was.
+        CannotWrite: the disk is full, the folder is read-only or gone; `path` is unchanged.
     """
     with replacing(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def check_place(path: str | Path, option: str, *, folder: bool = False) -> None:
-    """Make sure that a file or a folder can be made at `path`, before work is done whose result belongs there.
+    """Make sure that a file or a folder can be made at `path`, before work starts whose result belongs there.
 
-    A folder is made beside it and removed again: permissions do not say it, to the superuser or of read-only disks.
+    It makes a temporary folder there: permissions alone do not show a read-only disk, nor anything to the superuser.
 
     Args:
-        path: what is to be written.
-        option: what the message calls it, such as `--out`.
+        path: of the file or folder.
+        option: the command-line option that named it, such as `--out`, for messages.
         folder: whether it will be a folder, and not a file.
 
     Raises:

@@ -34,16 +34,16 @@ def save(path: Path, state: dict[str, Any]) -> None:
         state: tensors and plain Python values only.
 
     Raises:
-        NotFinite: a tensor holds an infinity or what is no number; `path` is what it was.
-        CannotWrite: the disk is full, the folder is read-only or gone; `path` is what it was.
+        NotFinite: a tensor holds nan or an infinity; `path` is unchanged.
+        CannotWrite: the disk is full, the folder is read-only or gone; `path` is unchanged.
     """
     if (name := first_not_finite(state)) is not None:
         raise NotFinite(f"the state after step {state.get('step')} is not finite ({name}); {NotFinite.advice}")
     with writing(path):
         path.parent.mkdir(exist_ok=True)
     with replacing(path) as file:
-        with _Told(file) as told:
-            torch.save({"format": FORMAT, **state}, cast(IO[bytes], told))
+        with _ErrorKeeper(file) as keeper:
+            torch.save({"format": FORMAT, **state}, cast(IO[bytes], keeper))  # torch calls write and flush alone
         file.seek(-2, os.SEEK_END)  # the end of a zip archive is the length of its comment, so far 0
         file.write(_DIGEST.to_bytes(2, "little"))
         file.seek(0)
@@ -52,8 +52,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
         file.write(digest.encode())
 
 
-class _Told:
-    """A file that keeps the `OSError` of a failing write: torch raises another error that does not name the reason."""
+class _ErrorKeeper:
+    """A file that keeps the `OSError` of a failing write: torch raises another error, without the reason."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -69,7 +69,7 @@ class _Told:
     def flush(self) -> None:
         self._file.flush()
 
-    def __enter__(self) -> _Told:
+    def __enter__(self) -> _ErrorKeeper:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,7 +83,7 @@ def first_not_finite(state: Any) -> str | None:
     by_device: dict[torch.device, list[str]] = {}
     for path, value in found.items():
         by_device.setdefault(value.device, []).append(path)
-    # One answer from each device, whatever the number of tensors: a GPU is waited for once.
+    # One flag per device, whatever the number of tensors, so that a GPU is synchronised once.
     flags = {d: torch.stack([torch.isfinite(found[path]).all() for path in paths]) for d, paths in by_device.items()}
     if all(bool(each.all()) for each in flags.values()):
         return None

@@ -1,4 +1,4 @@
-"""The commands that messages tell a user to type, quoted for a shell."""
+"""Commands for a user to type, as messages print them, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import shlex
 from pathlib import Path
 
 imported: list[str] = []
-"""The modules that `--import` has named, which a command about the same run needs too."""
+"""The modules of `--import`, which another command about the same run needs too."""
 
 
 def command(*words: str | Path) -> str:
-    """Return an `ssl-zoo` command of some words, with the `--import` of this one."""
+    """Return an `ssl-zoo` command of some words, with the `--import` options of this process."""
     imports = [word for module in imported for word in ("--import", module)]
     return shlex.join(["ssl-zoo", *map(str, words), *imports])
 
 
 def resume(run: str | Path, *options: str) -> str:
-    """Return the command that goes on with a run."""
+    """Return the command that resumes a run."""
     return command("train", run, "--resume", *options)

@@ -1,4 +1,4 @@
-"""The run folder: where a run keeps what it is, what it logged and what came out."""
+"""The run folder: the recipe, logs, checkpoints and results of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ssl_zoo.runs.summary import read_summary
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON text; numbers that JSON does not have (nan, inf) become null, so that every reader can read it."""
+    """Return JSON text; nan and inf, which JSON lacks, become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -31,7 +31,7 @@ def _finite(value: Any) -> Any:
 
 
 BEFORE_THE_RECIPE = (lock.NAME, "checkpoints", "recipe.yaml.partial")
-"""What a run that was killed while it made its folder leaves behind; `recipe.yaml` is what makes a folder a run."""
+"""Files that a run killed while it made its folder leaves behind; only `recipe.yaml` makes a folder a run."""
 
 
 class RunFolder:
@@ -53,10 +53,10 @@ class RunFolder:
     def claimed(self, log: Callable[[str], None]) -> Iterator[None]:
         """A context in which the folder exists and no other process works in it.
 
-        Folders that were made for it and in which nothing has been written are removed at the end.
+        Folders that were made for it are removed at the end if they are empty.
 
         Args:
-            log: told what a user has to know of the lock.
+            log: prints what a user has to know of the lock.
 
         Raises:
             UserError: nothing can be written there, or another process works there.
@@ -92,9 +92,7 @@ class RunFolder:
         self._check_no_file()
         if self.recipe.exists():
             if self._has_begun():
-                raise UserError(
-                    f"--out {self.path}: holds another run; go on with it by --resume, or name another folder."
-                )
+                raise UserError(f"--out {self.path}: holds another run; resume it by --resume, or name another folder.")
             if (difference := self._difference(recipe)) is not None:
                 key, old, new = difference
                 raise UserError(
@@ -125,13 +123,13 @@ class RunFolder:
 
         return first_difference(load_recipe(str(self.recipe)).dump(), recipe.dump())
 
-    def check_same(self, recipe: Recipe, *, going_on: bool = False) -> None:
+    def check_same(self, recipe: Recipe, *, resuming: bool = False) -> None:
         """Make sure that a recipe is the one that the run here was started with.
 
         Args:
-            recipe: the one.
-            going_on: whether it may differ in what the training does not depend on: how samples are read, where they
-                lie (whether they are the same is for the caller to see), and how the encoder is evaluated.
+            recipe: to compare.
+            resuming: whether it may differ in what the training does not depend on: how samples are read, where they
+                lie (the caller checks that they are the same), and the evaluation.
 
         Raises:
             UserError: there is no run here, or its recipe differs; the message names the first difference.
@@ -140,11 +138,11 @@ class RunFolder:
 
         if not self.recipe.is_file():
             raise UserError(f"--resume: {self.path} holds no run; start one without --resume.")
-        self._compare(load_recipe(str(self.recipe)), recipe, going_on)
+        self._compare(load_recipe(str(self.recipe)), recipe, resuming)
 
-    def _compare(self, then: Recipe, now: Recipe, going_on: bool) -> None:
+    def _compare(self, then: Recipe, now: Recipe, resuming: bool) -> None:
         old, new = then.dump(), now.dump()
-        if going_on:
+        if resuming:
             old, new = _trained_alike(old, new), _trained_alike(new, old)
         if (difference := first_difference(old, new)) is not None:
             key, first, second = difference
@@ -154,7 +152,7 @@ class RunFolder:
             )
 
     def read_state(self, recipe: Recipe) -> dict[str, Any]:
-        """Return the checkpoint of the run here, to go on by a recipe that trains alike, see `check_same`.
+        """Return the checkpoint of the run here, to resume it by a recipe that trains alike, see `check_same`.
 
         Raises:
             UserError: there is no checkpoint, it is damaged, or it was trained by another recipe.
@@ -164,10 +162,10 @@ class RunFolder:
 
         if not self.checkpoint.is_file():
             raise UserError(
-                f"--resume: {self.path} holds no checkpoint to go on from; start the run again, without --resume."
+                f"--resume: {self.path} holds no checkpoint to resume from; start the run again, without --resume."
             )
         state = checkpoint.load(self.checkpoint)
-        self._compare(parse(state["recipe"], f"the recipe in {self.checkpoint}"), recipe, going_on=True)
+        self._compare(parse(state["recipe"], f"the recipe in {self.checkpoint}"), recipe, resuming=True)
         return state
 
     def finished(self) -> dict[str, Any] | None:
@@ -186,7 +184,7 @@ class RunFolder:
 
         Args:
             recipe: of the run.
-            state: to go on from when nothing else has been saved; None where there is a checkpoint already.
+            state: to resume from while nothing else has been saved; None where there is a checkpoint already.
 
         Raises:
             CannotWrite: the disk is full, or the folder is gone.
@@ -200,7 +198,7 @@ class RunFolder:
             write_atomically(self.recipe, text)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add a line to `metrics.jsonl`.
+        """Append a record to `metrics.jsonl`.
 
         Raises:
             CannotWrite: the disk is full, or the folder is gone.
@@ -212,7 +210,7 @@ class RunFolder:
         """Yield the records of `metrics.jsonl`; a last line that a kill cut short is left out.
 
         Raises:
-            UserError: a line is none that a run has written.
+            UserError: a line is not a record of a run.
         """
         if not self.metrics.is_file():
             return
@@ -232,7 +230,7 @@ class RunFolder:
             yield record
 
     def rewind_metrics(self, step: int) -> None:
-        """Forget what was logged after `step`, so that a resumed run logs each step once.
+        """Remove the records after `step`, so that a resumed run logs each step once.
 
         Raises:
             UserError: the file cannot be read.
@@ -243,7 +241,7 @@ class RunFolder:
             write_atomically(self.metrics, "".join(kept))
 
     def write_bad_files(self, bad: Mapping[str, str]) -> None:
-        """Write the names of samples that could not be read and the reasons, a line each, with a tab between.
+        """Write the names of samples that could not be read and the reasons, one per line, separated by a tab.
 
         Raises:
             CannotWrite: the disk is full, or the folder is gone.
@@ -271,7 +269,7 @@ class RunFolder:
 
 
 def _is_record(record: Any) -> bool:
-    """Return whether a line of `metrics.jsonl` has what its readers use."""
+    """Return whether a line of `metrics.jsonl` has the keys that its readers use."""
     if not isinstance(record, dict) or type(record.get("step")) is not int or "loss" not in record:
         return False
     embedding = record.get("embedding", {})
@@ -283,13 +281,13 @@ def _is_number(value: Any) -> bool:
 
 
 FREE = ("on_error", "bad_budget", "num_workers", "cache")
-"""Keys of `data` that say how samples are read, and not which ones."""
+"""Keys of `data` about how samples are read, and not which ones."""
 
 
 def _trained_alike(recipe: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return what a recipe and another must agree on for a run to go on: all but what the training does not depend on.
+    """Return the part of a recipe that must equal another's for a run to be resumed: all that the training depends on.
 
-    That is how samples are read, how the encoder is evaluated, and where the data lie if both read them from a path.
+    Left out are how samples are read, the evaluation, and the path of the data if both recipes read them from a path.
     """
     data = {key: value for key, value in recipe["data"].items() if key not in FREE}
     one, two = data["source"], other["data"]["source"]

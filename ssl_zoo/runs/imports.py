@@ -1,4 +1,4 @@
-"""The user's modules that a recipe's parts come from: what `--import` has to name before a run is read again."""
+"""The user's modules of a recipe's parts, which `--import` has to name before a run is read again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 
 _LARGEST = 2**16
-"""Characters of a card that are read."""
+"""The most characters of a card that are read."""
 
 
 def used_modules(recipe: Recipe) -> list[str]:
@@ -44,16 +44,16 @@ def check_imported(run: str | Path) -> None:
     """Make sure that the modules which a run's card names are imported; a folder without a card passes.
 
     Raises:
-        UserError: one is not; nothing is imported because a file says so.
+        UserError: one is not imported; a file never causes an import.
     """
-    registry.names("encoder")  # plug-ins that are installed come by themselves
+    registry.names("encoder")  # imports the installed plug-ins
     for module in _modules(RunFolder(run).card):
         if module not in sys.modules:
             raise UserError(f"{run}: has parts of the module {module}; give --import {module} (import it, in Python).")
 
 
 def _modules(card: Path) -> list[str]:
-    """Return the modules that a card names; none of a card that has none or cannot be read, which its reader tells."""
+    """Return the modules that a card names; empty for a card that cannot be read, which its reader reports."""
     if not card.is_file():
         return []
     try:

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process at a time works in it, and another one is told which."""
+"""The lock of a run folder: one process at a time works in it, and a second one gets an error that names the first."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ssl_zoo.errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module or None, which mypy cannot express for an import
 
 NAME = ".lock"
 
 _held: set[int] = set()
-"""The files by which this process holds locks."""
+"""File descriptors of the locks that this process holds."""
 
 
 class Lock:
     """A lock that this process holds.
 
     Args:
-        path: the file by which it is held.
-        number: of the open file.
+        path: of the lock file.
+        number: file descriptor of the open file.
     """
 
     def __init__(self, path: Path, number: int):
@@ -34,7 +34,7 @@ class Lock:
         _held.add(number)
 
     def release(self) -> None:
-        """Give the lock back and remove its file; in a process that was forked meanwhile, do nothing."""
+        """Release the lock and remove its file; in a process that was forked meanwhile, do nothing."""
         if self._number in _held:
             with suppress(OSError):  # the folder may be gone
                 self._path.unlink()
@@ -45,12 +45,12 @@ class Lock:
 def take(folder: Path, log: Callable[[str], None]) -> Lock:
     """Return the lock of a folder.
 
-    The system gives a lock back when its process ends, however it ends: one that was killed leaves a file behind and
-    no lock. The file says which process on which machine holds it.
+    The system releases a lock when its process ends, however it ends: a killed process leaves a file and no lock. The
+    file names the process and the machine that hold it.
 
     Args:
-        folder: which exists.
-        log: told where the file system has no locks, and of a process on another machine that left its file behind.
+        folder: an existing folder.
+        log: prints a note where the file system has no locks, and on a file that a process of another machine left.
 
     Raises:
         UserError: another process holds the lock.
@@ -67,14 +67,14 @@ def take(folder: Path, log: Callable[[str], None]) -> Lock:
         except BaseException:
             os.close(number)
             raise
-        os.close(number)  # its holder has just removed the file: the lock of a file that is gone keeps nobody out
+        os.close(number)  # its holder has just removed the file, so this lock protects nothing: try again
 
 
 def _sign(number: int, folder: Path, log: Callable[[str], None]) -> None:
-    """Write into the file who holds the lock."""
+    """Write the holder of the lock into its file."""
     left, host = _owner(number), socket.gethostname()
     if left and not left.endswith(f" on {host}"):
-        log(f"{folder}: {left} did not leave this folder in order; if it still runs there, stop one of the two")
+        log(f"{folder}: {left} left its lock file behind; if it still runs there, stop one of the two")
     os.ftruncate(number, 0)
     os.pwrite(number, f"process {os.getpid()} on {host}\n".encode(), 0)
 
@@ -90,19 +90,19 @@ def _take(number: int, folder: Path, log: Callable[[str], None]) -> None:
             "stop it."
         ) from None
     except OSError as error:
-        log(f"{folder}: cannot be locked ({error.strerror}); see to it that no other process works in it")
+        log(f"{folder}: cannot be locked ({error.strerror}); make sure that no other process works in it")
 
 
 def _owner(number: int) -> str:
     return os.pread(number, 200, 0).decode("utf-8", "replace").strip()
 
 
-def _let_go() -> None:
-    """Close the files of the locks in a process that was forked, so that it keeps no lock when its parent is gone."""
+def _close_after_fork() -> None:
+    """Close the lock files in a forked process, so that it does not hold the locks after its parent has ended."""
     for number in _held:
         os.close(number)
     _held.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_after_fork)

@@ -1,4 +1,4 @@
-"""`summary.json`: what it holds, and whether a file that says so really does."""
+"""`summary.json`: its schema, and reading it with a check."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     """Return the content of a `summary.json`.
 
     Raises:
-        UserError: it cannot be read, is no JSON, or lacks what readers of summaries use.
+        UserError: it cannot be read, is no JSON, or lacks a key that readers of summaries use.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

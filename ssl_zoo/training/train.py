@@ -79,7 +79,7 @@ def train(
     tell = _printable(log) if is_first() else _log_nothing
     with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_first() else nullcontext():
         if resume:
-            folder.check_same(recipe, going_on=True)
+            folder.check_same(recipe, resuming=True)
             if (summary := folder.finished()) is not None:
                 tell(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
                 return summary

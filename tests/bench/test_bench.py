@@ -56,8 +56,9 @@ def test_views_of_all_libraries_are_as_many_and_as_large(monkeypatch: pytest.Mon
 
 
 def test_the_default_colour_is_near_the_exact_one() -> None:
-    levels = float(views.colour_difference(48).split(" by ")[1].split(" of 255")[0])
-    assert 0 < levels < 5  # what the option's documentation says is about 3
+    found = views.colour_difference(48)
+    assert 0 < found.mean < 5 < found.change  # the option's documentation: about 3
+    assert found.mean < found.high
 
 
 def test_data_are_read_by_every_source_and_decoder() -> None:

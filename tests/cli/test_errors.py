@@ -217,7 +217,7 @@ def test_resume_takes_no_other_weights(refused, trained, tmp_path):
 def test_an_output_folder_that_is_taken(refused, tiny, trained, tmp_path):
     copied(trained, tmp_path)
     assert refused("train", tiny, "--out", "run") == (
-        "--out run: holds another run; go on with it by --resume, or name another folder."
+        "--out run: holds another run; resume it by --resume, or name another folder."
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")

@@ -172,10 +172,10 @@ def test_a_second_process_is_told_of_the_first(tmp_path):
 
 def test_a_run_is_not_started_over_beside_it(cli, tiny, tmp_path):
     assert cli("train", tiny, "--out", "my run", "--max-time", "0.000001s").stdout == (
-        "stopped at step 1; go on with: ssl-zoo train 'my run' --resume\n"
+        "stopped at step 1; resume with: ssl-zoo train 'my run' --resume\n"
     )
     assert refused(cli("train", "my run")) == (
-        "my run: is a run; go on with it by `ssl-zoo train 'my run' --resume`, or name a folder for a new run of its "
+        "my run: is a run; resume it by `ssl-zoo train 'my run' --resume`, or name a folder for a new run of its "
         "recipe with --out."
     )
     assert not (tmp_path / "runs").exists()
@@ -196,7 +196,7 @@ def test_a_finished_run_is_not_evaluated_again(cli, trained, tmp_path):
 def test_a_command_names_the_modules_that_it_needs(cli, tiny, tmp_path, monkeypatch):
     (tmp_path / "my_parts_of_life.py").write_text("")
     result = cli("train", tiny, "--out", "run", "--max-time", "0.000001s", "--import", "my_parts_of_life")
-    assert result.stdout.endswith("go on with: ssl-zoo train run --resume --import my_parts_of_life\n")
+    assert result.stdout.endswith("resume with: ssl-zoo train run --resume --import my_parts_of_life\n")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,9 @@ def test_an_edited_recipe_and_the_checkpoint_of_another_are_told(cli, tiny, tmp_
     (tmp_path / "run" / "checkpoints" / "last.pt").write_bytes(b"PK")
     assert refused(cli("train", "run", "--resume")).startswith("run/checkpoints/last.pt: is damaged, or no checkpoint")
     (tmp_path / "run" / "checkpoints" / "last.pt").unlink()
-    assert refused(cli("train", "run", "--resume")).startswith("--resume: run holds no checkpoint to go on from; start")
+    assert refused(cli("train", "run", "--resume")).startswith(
+        "--resume: run holds no checkpoint to resume from; start"
+    )
 
 
 def test_a_clock_that_goes_back_makes_no_negative_time(cli, tiny, tmp_path, monkeypatch):

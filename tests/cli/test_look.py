@@ -31,6 +31,29 @@ def test_list_of_a_kind_shows_that_kind_only(cli, kind):
     assert json.loads(cli("list", kind, "--json").stdout) == {kind: names}
 
 
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (("encoder", "resnet*"), {"encoder": ["resnet101", "resnet18", "resnet34", "resnet50"]}),
+        (("encoder", "resnet?[18]*"), {"encoder": ["resnet18"]}),
+        (("encoder", "timm*"), {"encoder": ["timm/*"]}),
+        (("methods", "byol*"), {"methods": ["byol", "byol_variance", "byol_variance_covariance"]}),
+        (("experiments", "digits/*"), {"experiments": ["digits/simsiam"]}),
+    ],
+)
+def test_list_takes_wildcards(cli, arguments, expected):
+    assert json.loads(cli("list", *arguments, "--json").stdout) == expected
+    shown = cli("list", *arguments).stdout.splitlines()
+    assert [line.split()[0] for line in shown] == [f"{arguments[0]}:", *expected[arguments[0]]]
+
+
+def test_a_pattern_that_nothing_matches_names_the_nearest(cli):
+    result = cli("list", "encoder", "resnet5O")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: no name in encoder matches 'resnet5O'; did you mean 'resnet50'? Known: ")
+    assert "nothing to list of the kind 'encodr'; did you mean 'encoder'?" in cli("list", "encodr", "*").stderr
+
+
 def test_show_prints_a_recipe_with_all_its_settings(cli):
     result = cli("show", "simsiam", "-s", "target=ema", "--seed", 4)
     expected = load_recipe("simsiam", ["target=ema"], seed=4)

@@ -42,7 +42,7 @@ def test_while_the_data_are_read(cli, tiny, tmp_path, trained, monkeypatch, numb
     monkeypatch.setattr(api, "assemble", signalled(api.assemble, number))
     stopped = cli("train", tiny, "--out", "run")
     assert stopped.exit_code == 75
-    assert stopped.stdout == "stopped at step 0; go on with: ssl-zoo train run --resume\n"
+    assert stopped.stdout == "stopped at step 0; resume with: ssl-zoo train run --resume\n"
     assert status(tmp_path / "run") == "interrupted"
     assert cli("train", *again).exit_code == 0
     assert same_end(tmp_path / "run", trained)
@@ -73,7 +73,7 @@ def test_in_the_evaluation_and_after_the_last_step(cli, tiny, tmp_path, trained,
             patched.setattr(*patch)
             stopped = cli("train", tiny, "--out", name)
         assert stopped.exit_code == 75, stopped.output
-        assert stopped.stdout == f"stopped at step 3; go on with: ssl-zoo train {name} --resume\n"
+        assert stopped.stdout == f"stopped at step 3; resume with: ssl-zoo train {name} --resume\n"
         assert f"stopped in the evaluation; {name}/encoder.safetensors is written" in stopped.stderr
         assert status(tmp_path / name) == "interrupted" and (tmp_path / name / "encoder.safetensors").is_file()
         resumed = cli("train", name, "--resume")

@@ -49,7 +49,7 @@ def test_train_prints_json_that_is_the_summary(cli, tiny, tmp_path):
 
 def test_max_time_saves_and_leaves_with_75_and_resume_goes_on_exactly(cli, tiny, tmp_path, trained):
     stopped = cli("train", tiny, "--out", "run", "--max-time", "0.000001s")
-    assert stopped.exit_code == 75 and "stopped at step 1; go on with: ssl-zoo train run --resume" in stopped.stdout
+    assert stopped.exit_code == 75 and "stopped at step 1; resume with: ssl-zoo train run --resume" in stopped.stdout
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
     assert not (tmp_path / "run" / "encoder.safetensors").exists()
     assert cli("train", "run", "--resume").exit_code == 0

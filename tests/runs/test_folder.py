@@ -64,7 +64,7 @@ def test_a_run_that_has_taken_no_step_is_started_again_by_the_same_recipe(starte
             started.checkpoint.write_bytes(b"damaged")
         else:
             started.create(recipe, state)
-        with pytest.raises(UserError, match=r"--out .*one: holds another run; go on with it by --resume, or name anot"):
+        with pytest.raises(UserError, match=r"--out .*one: holds another run; resume it by --resume, or name anot"):
             started.check_free(recipe)
     started.checkpoint.unlink()
     started.encoder.touch()  # a run whose checkpoint was removed to save space

@@ -58,8 +58,7 @@ def test_a_process_on_another_machine_is_told(tmp_path: Path) -> None:
     lines: list[str] = []
     held = lock.take(tmp_path, lines.append)
     assert lines == [
-        f"{tmp_path}: process 12 on elsewhere did not leave this folder in order; if it still runs there, stop one of "
-        "the two"
+        f"{tmp_path}: process 12 on elsewhere left its lock file behind; if it still runs there, stop one of the two"
     ]
     assert (tmp_path / lock.NAME).read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
     held.release()

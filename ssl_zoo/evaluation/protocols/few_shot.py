@@ -1,4 +1,4 @@
-"""Protocol `few_shot`: how far a handful of labels a class goes, as mean and spread over many draws of them."""
+"""Protocol `few_shot`: accuracy with a few labels per class, as mean and spread over many draws of them."""
 
 from typing import Annotated
 
@@ -14,12 +14,15 @@ from ssl_zoo.evaluation.protocols.knn import classify
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
+_TEMPERATURE = 0.1
+"""Of the votes, as the default of `knn`."""
+
 
 def draw(y: Tensor, labels: int, seed: int, number: int) -> Tensor:
     """Return the sorted indices of one draw: `labels` samples of each class, without replacement.
 
-    A function of the labels, the seed and the draw's number alone: every representation of a data set is judged on the
-    same draws. A class with fewer samples gives all it has.
+    A function of the labels, the seed and the draw's number alone, so that every representation of a data set is
+    measured on the same draws. All samples of a class with fewer are taken.
     """
     y = y.cpu()
     order = torch.rand(len(y), generator=generator(seed, "few_shot", number)).argsort()
@@ -29,17 +32,17 @@ def draw(y: Tensor, labels: int, seed: int, number: int) -> Tensor:
 
 @register("protocol", "few_shot")
 class FewShot(EvaluationProtocol):
-    """Top-1 with a few labels a class: the nearest labelled train features by cosine decide, mean over many draws.
+    """Top-1 with a few labels per class: the nearest labelled train features by cosine decide, mean over many draws.
 
-    Each draw labels `labels` train samples of every class (a class with fewer gives all it has) and classifies all test
-    features. `std` is the sample standard deviation over the draws. Nothing is chosen, since so few labels leave
-    nothing to choose on, and one neighbour favours no trained encoder: raw digits are best with it, and more help
-    trained features more than raw ones (CIFAR-10).
+    Each draw labels `labels` train samples of every class (or all of a class that has fewer) and classifies all test
+    features. `std` is the sample standard deviation over the draws. No option is chosen on held-out samples, since so
+    few labels leave none. One neighbour does not favour trained encoders: raw digits are best with it, and more
+    neighbours help trained features more than raw ones (CIFAR-10).
 
     Args:
-        labels: labelled samples a class.
-        draws: how many times they are drawn.
-        neighbours: how many labelled neighbours vote; more than one vote with exp(cosine / 0.1), as in `knn`.
+        labels: labelled samples per class.
+        draws: the number of draws.
+        neighbours: the number of labelled neighbours that vote; several vote with exp(cosine / 0.1), as in `knn`.
         seed: of the draws.
     """
 
@@ -56,7 +59,7 @@ class FewShot(EvaluationProtocol):
         self.labels, self.draws, self.neighbours, self.seed = labels, draws, neighbours, seed
 
     def notes(self, train: Tensor, labels: Labels) -> list[str]:
-        """Return what a user has to know before it runs, given the labels that are learnt from `(N,)`."""
+        """Return notes for the user before it runs, given the labels `(N,)` of the train features."""
         classes, counts = train.unique(return_counts=True)
         rare = classes[counts < self.labels]
         if not len(rare):
@@ -75,7 +78,7 @@ class FewShot(EvaluationProtocol):
         for number in range(self.draws):
             index = draw(train.labels, self.labels, self.seed, number).to(bank.device)
             k = min(self.neighbours, len(index))
-            guesses = classes[classify(queries, bank[index], labels[index], k, 0.1, len(classes))]
+            guesses = classes[classify(queries, bank[index], labels[index], k, _TEMPERATURE, len(classes))]
             scores.append((guesses == test.labels).float().mean())
         top1 = torch.stack(scores)
         return {"top1": top1.mean().item(), "std": top1.std().item()}

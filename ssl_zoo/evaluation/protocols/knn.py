@@ -12,8 +12,11 @@ from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
 from ssl_zoo.registry import register
 
-_BLOCK = 1024  # queries at a time, so that memory stays at 1024 x (bank size) numbers
-_MAX_QUERIES = 10_000  # held-out samples that k is chosen on: enough to tell the candidates apart, and a bound on time
+_BLOCK = 1024
+"""Queries at a time, so that the similarities take 1024 x (bank size) numbers."""
+
+_MAX_QUERIES = 10_000
+"""The most held-out samples for the choice of k: enough to separate the candidates, and a bound on time."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -58,14 +61,13 @@ class KNN(EvaluationProtocol):
 
     The best k differs between representations (raw digits: 5 rather than 200), so by default each gets its own: the
     best on a held-out part of the train features, with the others as the bank (the smallest of equals). Test features
-    are then classified once, with all train features as the bank. Test labels have no part in any choice.
+    are then classified once, with all train features as the bank. Test labels take no part in any choice.
 
     Args:
-        k: number of neighbours, or `auto` to choose it (200 for all in the paper and in SimSiam). A bank that is
-            smaller votes as a whole.
-        temperature: of the votes; 0.1 as in most code since (0.07 in the paper).
-        candidates: what `auto` chooses from; those that are larger than its bank are left out.
-        held_out: the part of the train samples of each class that k is chosen on; at most 10,000 samples in all.
+        k: number of neighbours, or `auto` to choose it (the paper and SimSiam: 200). A smaller bank votes as a whole.
+        temperature: of the votes; 0.1 as in most later code (0.07 in the paper).
+        candidates: values of k for `auto`; those larger than its bank are skipped.
+        held_out: the fraction of the train samples of each class for the choice of k; at most 10,000 samples in all.
         seed: of the held-out part.
     """
 
@@ -94,7 +96,7 @@ class KNN(EvaluationProtocol):
         return ks[int((guesses == labels[held]).sum(dim=1).argmax())]
 
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
-        """Return {"top1", "k"}: a fraction, and how many neighbours voted."""
+        """Return {"top1", "k"}: a fraction, and the number of neighbours that voted."""
         bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
         classes, labels = train.labels.unique(return_inverse=True)
         k = self.choose_k(bank, labels, len(classes)) if self.k == "auto" else min(self.k, len(bank))

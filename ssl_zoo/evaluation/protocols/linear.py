@@ -21,7 +21,7 @@ Rate = Annotated[float, Field(gt=0)]
 def train_classifiers(
     data: Features, num_classes: int, lrs: Sequence[float], steps: int, batch_size: int, seed: int
 ) -> Tensor:
-    """Train one softmax classifier a learning rate, all at once on the same batches.
+    """Train one softmax classifier per learning rate, all at once on the same batches.
 
     Adam without weight decay, from zero weights, cosine decay to 0. Adam works number by number, so the classifiers do
     not influence each other.
@@ -29,9 +29,9 @@ def train_classifiers(
     Args:
         data: standardised features with labels.
         num_classes: K.
-        lrs: learning rates, one a classifier.
+        lrs: learning rates, one per classifier.
         steps: number of optimizer steps.
-        batch_size: samples a step; smaller data is used whole.
+        batch_size: samples per step; smaller data is used whole.
         seed: of the order of the samples.
 
     Returns:
@@ -49,7 +49,7 @@ def train_classifiers(
         index, used = order[used : used + size], used + size
         x, y = data.x[index], data.labels[index]
         scores = torch.addmm(weights[-1], x, weights[:-1]).view(size, len(lrs), num_classes).softmax(dim=2)
-        # The gradient of each classifier's mean cross-entropy, by hand: autograd and an optimizer with a group a
+        # The gradient of each classifier's mean cross-entropy, by hand: autograd and an optimizer with one group per
         # classifier take longer than the arithmetic.
         error = (scores - F.one_hot(y, num_classes)[:, None]).flatten(1).div_(size)
         torch.mm(x.T, error, out=gradient[:-1])
@@ -78,15 +78,15 @@ class Linear(EvaluationProtocol):
 
     Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at
     once on a part of the train samples (`1 - held_out` of each class), the best on the rest is chosen (the smallest of
-    equals), and a classifier with it is trained on all train samples and tested once: test labels have no part in any
-    choice. AdamW, no weight decay, zero initial weights, cosine decay to 0.
+    equals), and a classifier with it is trained on all train samples and tested once: test labels take no part in any
+    choice. Adam, no weight decay, zero initial weights, cosine decay to 0.
 
     Args:
         lrs: the learning rates to choose from.
         epochs: passes over the train samples; also the passes of the sweep over its part.
-        max_steps: at most so many optimizer steps, which bounds the time on large data.
-        batch_size: samples a step.
-        held_out: the part of the train samples that the learning rate is chosen on.
+        max_steps: the most optimizer steps, a bound on the time on large data.
+        batch_size: samples per step.
+        held_out: the fraction of the train samples of each class for the choice of the learning rate.
         seed: of the held-out part and of the order of samples.
     """
 

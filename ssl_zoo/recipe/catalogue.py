@@ -1,0 +1,97 @@
+"""The catalogue: every method, experiment and part with a line of description, and the details of one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ssl_zoo import registry
+from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe.load import experiment_names, load_recipe, method_names, recipe_path
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.registry import Entry
+
+_RECIPES = {"methods": method_names, "experiments": experiment_names}
+"""The sections of recipes; every kind of part is a section too."""
+
+
+def catalogue(section: str | None = None, pattern: str = "*") -> dict[str, dict[str, str]]:
+    """Return the names and one-line descriptions of recipes and parts.
+
+    Args:
+        section: `methods`, `experiments` or a kind of part; None takes all.
+        pattern: the names to return, with the wildcards `*`, `?` and `[...]`, such as `resnet*`.
+
+    Returns:
+        `{section: {name: description}}`.
+
+    Raises:
+        UserError: there is no such section, or no name in it that matches.
+    """
+    known = (*_RECIPES, *registry.PACKAGES)
+    if section is not None and section not in known:
+        raise UserError(f"there is nothing to list of the kind {section!r}{suggest(section, known)}")
+    found = {each: _described(each, pattern) for each in (known if section is None else (section,))}
+    if pattern != "*":
+        found = {each: names for each, names in found.items() if names}
+        if not found:
+            names = _described(section) if section else {name for each in known for name in _described(each)}
+            raise UserError(f"no name in {section or 'the catalogue'} matches {pattern!r}{suggest(pattern, names)}")
+    return found
+
+
+def _described(section: str, pattern: str = "*") -> dict[str, str]:
+    if section in _RECIPES:
+        return {name: _headline(name) for name in _RECIPES[section]() if fnmatchcase(name, pattern)}
+    return {entry.name: entry.summary for entry in registry.entries(section, pattern)}
+
+
+def _headline(reference: str) -> str:
+    """Return the comment in the first line of a recipe."""
+    first = recipe_path(reference).read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ") if first.startswith("#") else ""
+
+
+def show(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    seed: int | None = None,
+    variant: str | None = None,
+) -> Recipe | list[dict[str, Any]]:
+    """Return the recipe of a name, or else the parts of that name.
+
+    Args:
+        name: a recipe as for `load_recipe`; or a part, NAME or KIND/NAME.
+        overrides: as for `load_recipe`, and so are the next.
+        data: in place of the recipe's.
+        seed: in place of the recipe's.
+        variant: of an experiment.
+
+    Returns:
+        A recipe; or for each part `{"kind", "name", "doc", "options": {option: default as text}}`.
+
+    Raises:
+        UserError: there is neither, or as `load_recipe`.
+    """
+    every = [entry for kind in registry.PACKAGES for entry in registry.entries(kind)]
+    parts = [entry for entry in every if name in (entry.name, f"{entry.kind}/{entry.name}") or _in_family(name, entry)]
+    recipes = [*method_names(), *experiment_names()]
+    if name in recipes or not parts:
+        if name not in recipes and not os.path.exists(name):  # a name of any length
+            known = {entry.name for entry in every} | set(recipes)
+            raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known)}")
+        return load_recipe(name, overrides, data=data, seed=seed, variant=variant)
+    return [{"kind": e.kind, "name": e.name, "doc": registry.options(e).__doc__, "options": _options(e)} for e in parts]
+
+
+def _in_family(name: str, entry: Entry) -> bool:
+    return entry.name.endswith("/*") and name.startswith(entry.name[:-1])
+
+
+def _options(entry: Entry) -> dict[str, str]:
+    fields = registry.options(entry).model_fields
+    return {name: "(must be given)" if field.is_required() else str(field.default) for name, field in fields.items()}
