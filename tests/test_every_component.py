@@ -85,10 +85,10 @@ def test_pairing(name: str) -> None:
 def test_term(name: str) -> None:
     """A finite scalar with a finite gradient, equal in training and evaluation mode, and no surprise in its options."""
     term = registry.build("term", name, {}, dim=6)
-    assert term.takes in ("pair", "set", "globals")
+    assert term.inputs in ("pair", "set", "globals")
 
     def value(x: Tensor, y: Tensor) -> Tensor:
-        return term(x, y) if term.takes == "pair" else term([x, y])
+        return term(x, y) if term.inputs == "pair" else term([x, y])
 
     x, y = rows(256, requires_grad=True), rows(256, seed=1, requires_grad=True)
     first = value(x, y)

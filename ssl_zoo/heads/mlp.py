@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.heads.iterative_norm import IterativeNorm
+from ssl_zoo.parts import Head
 from ssl_zoo.registry import register
 
 Norm = Literal["batch", "layer", "none"]
@@ -89,7 +90,7 @@ class Linear(nn.Linear):
 
 
 @register("head", "identity")
-class Identity(nn.Module):
+class Identity(Head):
     """No head: what comes in goes out.
 
     Args:

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.heads.mlp import MLP
+from ssl_zoo.parts import Head
 from ssl_zoo.registry import register
 
 Width = Annotated[int, Field(ge=1)]
@@ -35,7 +36,7 @@ class WeightNormed(nn.Module):
 
 
 @register("head", "prototypes")
-class Prototypes(nn.Module):
+class Prototypes(Head):
     """An MLP, l2 normalisation, and a linear layer with rows of unit length: z is the score of each prototype.
 
     SwAV (Caron et al. 2020, arXiv 2006.09882) and DINO (Caron et al. 2021, arXiv 2104.14294). The scores are cosines,

@@ -21,6 +21,7 @@ from ssl_zoo.blame import told
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.joint_embedding import Method
 from ssl_zoo.methods.returned import check_features, check_maps
+from ssl_zoo.parts import patches_left_over
 from ssl_zoo.registry import PartFailed
 
 T = TypeVar("T")
@@ -233,12 +234,3 @@ def _whole_patches(name: str, view: View) -> Callable[[nn.Module, tuple[Tensor, 
                 raise PartFailed(patches_left_over(key, side, patch, name))
 
     return hook
-
-
-def patches_left_over(key: str, side: int, patch: int, name: str) -> str:
-    """Return the sentence for views whose border an encoder of patches would not see."""
-    near = [str(size) for size in (side // patch * patch, (side // patch + 1) * patch) if size]
-    return (
-        f"{key}: {side} is no multiple of the patch size {patch}; use {' or '.join(near)} "
-        f"(encoder {name} would not see the border)."
-    )

@@ -6,7 +6,7 @@ train it, `method.after_step(progress)` being called once per optimizer step. `m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import Batch, View, encode
 from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.parts import Pairing, Target, after_step
 
 
 @dataclass
@@ -74,8 +75,8 @@ class Method(nn.Module):
         encoder: nn.Module,
         projector: nn.Module,
         predictor: nn.Module,
-        target: nn.Module,
-        pairing: nn.Module,
+        target: Target,
+        pairing: Pairing,
         objective: Objective,
         stack_views: bool = False,
     ):
@@ -94,7 +95,5 @@ class Method(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Let the parts that follow the training move: once per optimizer step, `progress` in [0, 1]."""
-        for part in (self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values()):
-            hook: Callable[[float], None] | None = getattr(part, "after_step", None)
-            if hook is not None:
-                hook(progress)
+        parts = (self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values())
+        after_step(parts, progress)

@@ -12,6 +12,7 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.methods.joint_embedding import Method, StepOutput
 from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.parts import after_step
 
 Matched = list[tuple[Tensor, Tensor]]
 
@@ -91,9 +92,7 @@ class LocalMethod(Method):
     def after_step(self, progress: float) -> None:
         """Let the parts that follow the training move: once per optimizer step, `progress` in [0, 1]."""
         super().after_step(progress)
-        for part in (self.local_projector, *self.local_objective.terms.values()):
-            if hasattr(part, "after_step"):
-                part.after_step(progress)  # type: ignore[operator]
+        after_step((self.local_projector, *self.local_objective.terms.values()), progress)
 
 
 def _both_ways(embedded: Sequence[Tensor], points: Sequence[Tensor], num: int | None) -> Matched:

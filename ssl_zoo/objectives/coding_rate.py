@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -32,7 +33,7 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
 
 
 @register("term", "coding_rate")
-class CodingRate(nn.Module):
+class CodingRate(Term):
     """Minus the coding rate, mean over views: the embeddings of a view are to fill the space.
 
     Args:
@@ -42,8 +43,6 @@ class CodingRate(nn.Module):
         balance: multiply by (D + B) / (D B), which makes the term independent of the width and of the batch; SimDINO's
             code calls it a heuristic.
     """
-
-    takes: Literal["set", "globals"]
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class CodingRate(nn.Module):
     ):
         super().__init__()
         self.eps, self.normalise, self.balance = eps, normalise, balance
-        self.takes = "globals" if views == "globals" else "set"
+        self.inputs = "globals" if views == "globals" else "set"
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of the views, each `(B, D)`."""

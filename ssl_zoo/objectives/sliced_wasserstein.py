@@ -8,9 +8,10 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.objectives.slices import Slices
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 Positive = Annotated[float, Field(gt=0)]
@@ -55,14 +56,14 @@ def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tens
 
 
 @register("term", "unit_scale")
-class UnitScale(nn.Module):
+class UnitScale(Term):
     """Each dimension is to have standard deviation 1 (VISReg's scale, arXiv 2606.02572, equation 1).
 
     Args:
         eps: the least standard deviation; a dimension below it has no gradient.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(self, *, eps: Positive = 1e-6):
         super().__init__()
@@ -74,10 +75,10 @@ class UnitScale(nn.Module):
 
 
 @register("term", "centre")
-class Centre(nn.Module):
+class Centre(Term):
     """Each dimension is to have mean 0 (VISReg, arXiv 2606.02572, equation 6)."""
 
-    takes = "set"
+    inputs = "set"
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
@@ -85,7 +86,7 @@ class Centre(nn.Module):
 
 
 @register("term", "sliced_wasserstein")
-class SlicedWasserstein(nn.Module):
+class SlicedWasserstein(Term):
     """Random slices of the standardised embeddings are to be Gaussian (VISReg's shape, arXiv 2606.02572, equation 5).
 
     Args:
@@ -94,7 +95,7 @@ class SlicedWasserstein(nn.Module):
         seed: of the sequence of directions.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(
         self,
@@ -111,7 +112,3 @@ class SlicedWasserstein(nn.Module):
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
         a = self.directions(z[0])
         return torch.stack([sliced_wasserstein(x, a, self.eps) for x in z]).mean()
-
-    def after_step(self, progress: float) -> None:
-        """Go on to the next step's directions."""
-        self.directions.after_step(progress)

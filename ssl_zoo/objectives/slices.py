@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_zoo.parts import StepCounter
 from ssl_zoo.rng import generator
 
 
@@ -20,12 +21,10 @@ class Slices(nn.Module):
         seed: of the sequence.
     """
 
-    step: Tensor
-
     def __init__(self, num: int, seed: int):
         super().__init__()
         self.num, self.seed = num, seed
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.step = StepCounter()
 
     def forward(self, like: Tensor) -> Tensor:
         """Return the directions of this step, `(D, num)`, columns of unit length, for embeddings `(B, D)`."""
@@ -33,7 +32,3 @@ class Slices(nn.Module):
         # On the CPU whatever the device, so that devices agree; float32 whatever the type, so that types agree.
         drawn = torch.randn(like.shape[1], self.num, generator=source, device="cpu")
         return F.normalize(drawn, dim=0).to(like)
-
-    def after_step(self, progress: float) -> None:
-        """Go on to the next step's directions."""
-        self.step += 1

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View
+from ssl_zoo.parts import Target
 from ssl_zoo.registry import register
 
 
@@ -23,7 +24,7 @@ def _still(network: nn.Module) -> None:
 
 
 @register("target", "ema")
-class EMA(nn.Module):
+class EMA(Target):
     """t comes from a second network whose weights follow the online ones, xi <- tau xi + (1 - tau) theta.
 
     It has no dropout and no stochastic depth, as in the code of DINO.

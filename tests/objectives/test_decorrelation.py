@@ -50,7 +50,7 @@ def test_lambda_multiplies_the_off_diagonal_part_only() -> None:
 @pytest.mark.parametrize("term", [CrossCorrelation(), Variance(), Covariance()])
 def test_a_dead_dimension_gives_finite_loss_and_gradient(term: nn.Module) -> None:
     z = [torch.cat([x[:, :3], torch.ones(9, 1, dtype=x.dtype)], dim=1).requires_grad_() for x in embeddings()]
-    value = term(*z) if term.takes == "pair" else term(z)
+    value = term(*z) if term.inputs == "pair" else term(z)
     value.backward()
     assert value.isfinite() and all(x.grad.isfinite().all() for x in z)
 
@@ -80,14 +80,14 @@ def test_covariance_is_torchs_matrix() -> None:
 @pytest.mark.parametrize("term", [CrossCorrelation(), Variance(std=3.0), Covariance()])
 def test_gradients_in_float64(term: nn.Module) -> None:
     z = [x.requires_grad_() for x in embeddings(batch=5, dim=3)]
-    call = term if term.takes == "pair" else lambda *views: term(list(views))
+    call = term if term.inputs == "pair" else lambda *views: term(list(views))
     assert torch.autograd.gradcheck(call, tuple(z))
 
 
 @pytest.mark.parametrize("term", [CrossCorrelation(), Variance(), Covariance()])
 def test_same_value_in_train_and_eval(term: nn.Module) -> None:
     z = embeddings()
-    call = (lambda: term(*z)) if term.takes == "pair" else (lambda: term(z))
+    call = (lambda: term(*z)) if term.inputs == "pair" else (lambda: term(z))
     first = call()
     term.eval()
     assert torch.equal(call(), first) and not list(term.buffers())

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.objectives.once import KEPT, OncePerTarget
 from ssl_zoo.objectives.sinkhorn import SinkhornCrossEntropy, sinkhorn
 from ssl_zoo.pairing.view_pairs import AllPairs, OneWay
 
@@ -73,19 +72,6 @@ def test_no_gradient_passes_the_codes() -> None:
     p, t = (x.requires_grad_() for x in scores())
     SinkhornCrossEntropy()(p, t).backward()
     assert p.grad is not None and t.grad is None
-
-
-def test_codes_of_a_target_are_computed_once_a_step() -> None:
-    calls = []
-    once = OncePerTarget(lambda t: calls.append(t) or 2 * t)  # type: ignore[func-returns-value]
-    a, b = torch.ones(2), torch.ones(2)
-    assert once(a) is once(a) and once(b) is not once(a) and len(calls) == 2
-    once.forget()
-    once(a)
-    assert len(calls) == 3
-    for _ in range(3 * KEPT):
-        once(torch.ones(2))
-    assert len(once._known) == KEPT
 
 
 def test_gradients_in_float64() -> None:

@@ -76,7 +76,7 @@ def test_slices_are_unit_a_function_of_the_step_and_survive_a_checkpoint() -> No
     torch.testing.assert_close(first(like).norm(dim=0), torch.ones(4))
     assert torch.equal(first(like), second(like)) and torch.equal(first(like), first(like))
     before = first(like)
-    first.after_step(0.1)
+    first.step.advance()
     assert not torch.equal(first(like), before)
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(like), second(like))

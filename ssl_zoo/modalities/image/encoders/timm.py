@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_zoo.blame import told
 from ssl_zoo.errors import UserError, suggest
-from ssl_zoo.methods.contract import patches_left_over
+from ssl_zoo.parts import patches_left_over
 from ssl_zoo.registry import PartFailed, register
 
 
