@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
+from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.optim.group_rules import Group
+from ssl_zoo.optim.schedules import half_cosine
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, GlobalBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LayerNorm, nn.GroupNorm),
+)
 KINDS = ("bias", "norm")
 Groups = list[dict[str, Any]]
 
@@ -108,4 +112,4 @@ def set_decay(groups: Iterable[dict[str, Any]], step: int, total_steps: int) -> 
         if "decay" in group:
             start, end = group["decay"]
             progress = step / max(1, total_steps - 1)
-            group["weight_decay"] = end + (start - end) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+            group["weight_decay"] = end + (start - end) * half_cosine(min(1.0, progress))

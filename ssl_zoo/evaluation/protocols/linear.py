@@ -11,16 +11,19 @@ from torch import Tensor
 
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
+from ssl_zoo.optim.schedules import half_cosine
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
 Rate = Annotated[float, Field(gt=0)]
+HELD_OUT = 0.2
+"""The fraction of the train samples of each class that the learning rate is chosen on."""
 
 
 def train_classifiers(
     data: Features, num_classes: int, lrs: Sequence[float], steps: int, batch_size: int, seed: int
 ) -> Tensor:
-    """Train one softmax classifier a learning rate, all at once on the same batches.
+    """Train one softmax classifier per learning rate, all at once on the same batches.
 
     Adam without weight decay, from zero weights, cosine decay to 0. Adam works number by number, so the classifiers do
     not influence each other.
@@ -28,9 +31,9 @@ def train_classifiers(
     Args:
         data: standardised features with labels.
         num_classes: K.
-        lrs: learning rates, one a classifier.
+        lrs: learning rates, one per classifier.
         steps: number of optimizer steps.
-        batch_size: samples a step; smaller data is used whole.
+        batch_size: samples per step; smaller data is used whole.
         seed: of the order of the samples.
 
     Returns:
@@ -48,12 +51,12 @@ def train_classifiers(
         index, used = order[used : used + size], used + size
         x, y = data.x[index], data.labels[index]
         scores = torch.addmm(weights[-1], x, weights[:-1]).view(size, len(lrs), num_classes).softmax(dim=2)
-        # The gradient of each classifier's mean cross-entropy, by hand: autograd and an optimizer with a group a
+        # The gradient of each classifier's mean cross-entropy, by hand: autograd and an optimizer with a group per
         # classifier take longer than the arithmetic.
         error = (scores - F.one_hot(y, num_classes)[:, None]).flatten(1).div_(size)
         torch.mm(x.T, error, out=gradient[:-1])
         torch.sum(error, dim=0, out=gradient[-1])
-        _adam_step(weights, gradient, mean, square, rates * ((1 + math.cos(math.pi * step / steps)) / 2), step + 1)
+        _adam_step(weights, gradient, mean, square, rates * half_cosine(step / steps), step + 1)
     return weights.view(dim + 1, len(lrs), num_classes).transpose(0, 1).contiguous()
 
 
@@ -76,7 +79,7 @@ class Linear:
     """Top-1 of a linear softmax classifier on features standardised by the train mean and standard deviation.
 
     Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at
-    once on a part of the train samples (`1 - held_out` of each class), the best on the rest is chosen (the smallest of
+    once on a part of the train samples (`1 - HELD_OUT` of each class), the best on the rest is chosen (the smallest of
     equals), and a classifier with it is trained on all train samples and tested once: test labels have no part in any
     choice. AdamW, no weight decay, zero initial weights, cosine decay to 0.
 
@@ -84,8 +87,7 @@ class Linear:
         lrs: the learning rates to choose from.
         epochs: passes over the train samples; also the passes of the sweep over its part.
         max_steps: at most so many optimizer steps, which bounds the time on large data.
-        batch_size: samples a step.
-        held_out: the part of the train samples that the learning rate is chosen on.
+        batch_size: samples per step.
         seed: of the held-out part and of the order of samples.
     """
 
@@ -98,11 +100,10 @@ class Linear:
         epochs: Annotated[int, Field(ge=1)] = 100,
         max_steps: Annotated[int, Field(ge=1)] = 3000,
         batch_size: Annotated[int, Field(ge=1)] = 256,
-        held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2,
         seed: Annotated[int, Field(ge=0)] = 0,
     ):
         self.lrs, self.epochs, self.max_steps = sorted(lrs), epochs, max_steps
-        self.batch_size, self.held_out, self.seed = batch_size, held_out, seed
+        self.batch_size, self.seed = batch_size, seed
 
     def _train(self, data: Features, num_classes: int, lrs: Sequence[float]) -> Tensor:
         steps = min(self.max_steps, self.epochs * math.ceil(len(data) / self.batch_size))
@@ -110,7 +111,7 @@ class Linear:
 
     def choose_lr(self, train: Features, num_classes: int) -> float:
         """Return the learning rate that is best on the held-out part of standardised train features."""
-        kept, held = holdout(train.labels, self.held_out, self.seed, "linear_holdout")
+        kept, held = holdout(train.labels, HELD_OUT, self.seed, "linear_holdout")
         if len(self.lrs) == 1 or not len(held):
             return self.lrs[0]
         part, rest = train.take(kept), train.take(held)
