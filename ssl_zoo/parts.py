@@ -1,4 +1,4 @@
-"""Part: the contract of the parts of a method, and the state that they keep from one optimizer step to the next.
+"""Part: the contract of a method's parts, and the state that they keep from one optimizer step to the next.
 
 Encoders and heads may be any torch module. Targets, pairings and terms derive from the base of their kind, and so does
 every part that has state. With accumulation a step has several forward passes: `forward` therefore only notes what it

@@ -32,7 +32,7 @@ def _norm(kind: LastNorm, width: int, affine: bool) -> list[nn.Module]:
 class MLP(nn.Sequential):
     """Linear layers with a norm and an activation between them.
 
-    Hidden layers are Linear - norm - activation; the last one is Linear, then a norm if `last_norm` asks for it.
+    Hidden layers are Linear - norm - activation; the last one is Linear, then a norm where `last_norm` is one.
 
     Args:
         in_dim: width of the input.

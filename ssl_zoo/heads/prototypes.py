@@ -22,7 +22,7 @@ class WeightNormed(nn.Module):
     Args:
         in_dim: width of the input.
         out_dim: number of rows.
-        learn_length: let the lengths learn; they start at 1.
+        learn_length: whether the lengths are trained; they start at 1.
     """
 
     def __init__(self, in_dim: int, out_dim: int, learn_length: bool):
@@ -52,7 +52,7 @@ class Prototypes(Head):
         activation: after each hidden layer.
         init: `default`, torch's; or `truncated_normal`, std 0.02 and no bias at first, as in DINO's MLP.
         unit: how the rows keep length 1: `renormalised` after each optimizer step (SwAV) or by `weight_norm` (DINO).
-        learn_length: with `weight_norm`, let the lengths learn.
+        learn_length: with `weight_norm`, whether the lengths are trained.
 
     Shapes: `(B, in_dim)` -> `(B, num)`.
     """
@@ -94,5 +94,5 @@ class Prototypes(Head):
         return self.last(F.normalize(self.mlp(x), dim=1))
 
     def after_step(self, progress: float) -> None:
-        """Bring the rows back to unit length, where that is how they keep it."""
+        """Bring the rows back to unit length, with `unit: renormalised`."""
         self._renormalise()

@@ -30,7 +30,7 @@ class CentredCrossEntropy(Term):
         target_temperature: of the target, after its warm-up.
         first_target_temperature: of the target, at the start.
         warmup: part of the run, 0..1, in which it goes linearly from the first to the last.
-        momentum: weight of the old centre, once an optimizer step.
+        momentum: weight of the old centre, once per optimizer step.
     """
 
     inputs = "pair"

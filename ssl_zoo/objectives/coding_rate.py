@@ -1,4 +1,4 @@
-"""The term `coding_rate`: the log-det volume of the embeddings, to be large (EMP-SSL, SimDINO)."""
+"""The term `coding_rate`: the log-det volume of the embeddings (EMP-SSL, SimDINO)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
 
     Args:
         z: embeddings `(B, D)`.
-        eps: allowed distortion. The authors' code divides by eps as it stands, the paper by its square.
+        eps: allowed distortion. The authors' code divides by eps itself, the paper by its square.
 
     Returns:
         A scalar >= 0, of the type of z.
@@ -34,7 +34,7 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
 
 @register("term", "coding_rate")
 class CodingRate(Term):
-    """Minus the coding rate, mean over views: the embeddings of a view are to fill the space.
+    """Minus the coding rate, the mean over views: it is least where the embeddings of each view fill the space.
 
     Args:
         eps: allowed distortion, not squared: 0.2 in EMP-SSL, 0.05 in SimDINO's commands.

@@ -14,7 +14,7 @@ from ssl_zoo.registry import register
 
 @register("term", "covariance_contrast")
 class CovarianceContrast(Term):
-    """z is to avoid the directions that past and present embeddings fill: mean_i z_i^T C z_i (TiCo).
+    """Overlap of z with the directions that past and present embeddings fill: mean_i z_i^T C z_i (TiCo).
 
     z is of unit length. C = keep C + (1 - keep) B with B = mean_i z_i z_i^T, uncentred, and C = 0 at first; with keep 0
     the term is |B|_F^2. Each view is mixed with the same old C, and C then moves to the mean of the views' B; for one

@@ -45,7 +45,7 @@ def cross_correlation(p: Tensor, t: Tensor, off_diagonal: float = 0.005, eps: fl
 
 @register("term", "cross_correlation")
 class CrossCorrelation(Term):
-    """The cross-correlation matrix of the two views is to be the identity (Barlow Twins, equation 1).
+    """Distance of the two views' cross-correlation matrix from the identity (Barlow Twins, equation 1).
 
     Args:
         off_diagonal: lambda; 0.005 in the paper, 0.0051 in the authors' code.
@@ -70,7 +70,7 @@ def variance(z: Tensor, std: float = 1.0, eps: float = 1e-4) -> Tensor:
 
 @register("term", "variance")
 class Variance(Term):
-    """Hinge that keeps the standard deviation of each dimension above a value (VICReg, equations 1 and 2).
+    """Hinge on the standard deviation of each dimension, to keep it above a value (VICReg, equations 1 and 2).
 
     Args:
         std: the least standard deviation, gamma.
@@ -99,7 +99,7 @@ def covariance(z: Tensor) -> Tensor:
 
 @register("term", "covariance")
 class Covariance(Term):
-    """Squared covariances between dimensions are to be zero (VICReg, equations 3 and 4).
+    """Squared covariances between dimensions (VICReg, equations 3 and 4).
 
     Args:
         views: `sum` over the views as in the paper and the authors' code, or their `mean`.

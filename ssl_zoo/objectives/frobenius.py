@@ -36,7 +36,7 @@ def column_mse(z: Sequence[Tensor]) -> Tensor:
 
 @register("term", "log_frobenius")
 class LogFrobenius(Term):
-    """The entropy of the embeddings' covariance is to be large, without its eigenvalues; sum over views (FroSSL)."""
+    """Minus the entropy of the embeddings' covariance, without its eigenvalues; sum over views (FroSSL)."""
 
     inputs = "set"
 
@@ -47,7 +47,7 @@ class LogFrobenius(Term):
 
 @register("term", "column_mse")
 class ColumnMSE(Term):
-    """Every view is to equal the mean view, each dimension scaled to unit length over the batch (FroSSL)."""
+    """Distance of every view from the mean view, dimensions scaled to unit length over the batch (FroSSL)."""
 
     inputs = "set"
 

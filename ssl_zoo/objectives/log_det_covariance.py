@@ -23,7 +23,7 @@ def log_det(matrix: Tensor, eps: float) -> Tensor:
 
 @register("term", "log_det_covariance")
 class LogDetCovariance(Term):
-    """The running covariance of each view's embeddings is to have a large volume (CorInfoMax).
+    """Minus the log-volume of the running covariance of each view's embeddings (CorInfoMax).
 
     -1/D sum_v log det(R_v + eps I). mu = keep mu + (1 - keep) mean(z), then R = keep R + (1 - keep) E[(z - mu)
     (z - mu)^T], both with the current batch and with gradient through it. In float64.

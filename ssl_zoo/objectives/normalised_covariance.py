@@ -27,7 +27,7 @@ def normalised_covariance(z: Tensor, eps: float = 1e-12) -> Tensor:
 
 @register("term", "normalised_covariance")
 class NormalisedCovariance(Term):
-    """Squared correlations between dimensions are to be zero (VIbCReg, arXiv 2109.00783).
+    """Squared correlations between dimensions (VIbCReg, arXiv 2109.00783).
 
     VICReg's covariance term scaled to [0, 1]: it does not grow with the embedding's scale or width, so one weight fits
     several widths.

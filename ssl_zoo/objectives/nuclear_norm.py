@@ -32,7 +32,7 @@ def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
 
 @register("term", "nuclear_norm")
 class NuclearNorm(Term):
-    """The mean views of the samples are to fill the space, and so the views of each to agree (MMCR).
+    """Minus the nuclear norm of the samples' mean views: least where they fill the space and views agree (MMCR).
 
     Args:
         local: weight of the nuclear norm of the views of one sample; 0 by default in the authors' code.

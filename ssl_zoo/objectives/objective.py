@@ -1,8 +1,8 @@
 """The objective: a list of weighted terms, computed in float32 outside autocast.
 
 A term is a formula of the whole batch. With several processes the objective gathers their batches before a term sees
-them, so that a term cannot be right on one process and wrong on many. A term that is a mean over samples says so
-(`Term.per_sample`) and gets the process's own samples: the average over processes is then the same.
+them, so that a term cannot be right on one process and wrong on many. A term that is a mean over samples is marked
+so (`Term.per_sample`) and gets the process's own samples: the average over processes is then the same.
 """
 
 from collections.abc import Iterator, Sequence

@@ -73,7 +73,7 @@ def squared_error(p: Tensor, t: Tensor, normalise: bool = False, over: Literal["
 
 @register("term", "mse")
 class MSE(Term):
-    """Squared error: VICReg's invariance as it stands, BYOL's loss with `normalise: true, over: sum`.
+    """Squared error: VICReg's invariance by default, BYOL's loss with `normalise: true, over: sum`.
 
     Args:
         normalise: bring p and t to unit length first.

@@ -1,4 +1,4 @@
-"""The term `sliced_characteristic` (SIGReg): every random slice of the embeddings is to be a standard Gaussian."""
+"""The term `sliced_characteristic` (SIGReg): Gaussianity of random slices of the embeddings."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class SlicedCharacteristic(Term):
     """Gaussianity of random slices, by their characteristic function (SIGReg of LeJEPA, arXiv 2511.08544).
 
     The mean over views and slices of the Epps-Pulley statistic of z a, for unit vectors a that are drawn anew each
-    step. Unlike a variance or covariance term, it asks for the whole distribution. Its gradient fades as all samples
+    step. Unlike a variance or covariance term, it acts on the whole distribution. Its gradient fades as all samples
     come together, since the sample's characteristic function is flat there.
 
     Args:
-        slices: random directions a step; 1024 in the authors' package, 256 in their short script.
+        slices: random directions per step; 1024 in the authors' package, 256 in their short script.
         knots: points of the integration rule in [0, reach].
         reach: where the integral ends: 3 in the authors' code, 5 in the paper's text.
         times_samples: multiply by the number of samples N (over all processes) as in the authors' code; the weight of

@@ -42,8 +42,8 @@ def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tens
     """Return the squared 2-Wasserstein distance of the standardised z from the Gaussian, mean over the slices.
 
     Each dimension is centred and divided by its standard deviation, which no gradient passes (Wu et al. 2026, equation
-    2), so that the shape is asked for and the scale left alone. In one dimension the distance is that between sorted
-    samples and quantiles (equation 5).
+    2), so that the term acts on the shape and leaves the scale alone. In one dimension the distance is that between
+    sorted samples and quantiles (equation 5).
 
     Args:
         z: embeddings `(B, D)`.
@@ -57,7 +57,7 @@ def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tens
 
 @register("term", "unit_scale")
 class UnitScale(Term):
-    """Each dimension is to have standard deviation 1 (VISReg's scale, arXiv 2606.02572, equation 1).
+    """Squared distance of each dimension's standard deviation from 1 (VISReg's scale, arXiv 2606.02572, equation 1).
 
     Args:
         eps: the least standard deviation; a dimension below it has no gradient.
@@ -76,7 +76,7 @@ class UnitScale(Term):
 
 @register("term", "centre")
 class Centre(Term):
-    """Each dimension is to have mean 0 (VISReg, arXiv 2606.02572, equation 6)."""
+    """Squared mean of each dimension (VISReg, arXiv 2606.02572, equation 6)."""
 
     inputs = "set"
 
@@ -87,10 +87,10 @@ class Centre(Term):
 
 @register("term", "sliced_wasserstein")
 class SlicedWasserstein(Term):
-    """Random slices of the standardised embeddings are to be Gaussian (VISReg's shape, arXiv 2606.02572, equation 5).
+    """Distance of random slices of the standardised embeddings from Gaussian (VISReg's shape, arXiv 2606.02572, eq. 5).
 
     Args:
-        slices: random directions a step; more than the embedding has dimensions.
+        slices: random directions per step; more than the embedding has dimensions.
         eps: the least standard deviation that is divided by.
         seed: of the sequence of directions.
     """

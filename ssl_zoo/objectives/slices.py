@@ -1,4 +1,4 @@
-"""Random directions for terms that look at embeddings through one-dimensional projections."""
+"""Random directions for terms of one-dimensional projections of the embeddings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ssl_zoo.rng import generator
 class Slices(nn.Module):
     """Random unit vectors that change with every optimizer step, and are the same on every process and device.
 
-    They are a function of (seed, step); the step is counted in a buffer, so that a resumed run goes on with the slices
-    that it would have had. All views, and all micro-batches of a step, are looked at along the same ones.
+    They are a function of (seed, step); the step is counted in a buffer, so that a resumed run has the slices
+    that it would have had. All views, and all micro-batches of a step, have the same ones.
 
     Args:
         num: how many.

@@ -24,7 +24,7 @@ class LARS(torch.optim.Optimizer):
         momentum: in [0, 1).
         weight_decay: L2 penalty, where a group does not set its own.
         trust: the trust coefficient, eta.
-        clip: let no layer learn faster than the learning rate says.
+        clip: bound the rate of each layer by the learning rate.
     """
 
     def __init__(

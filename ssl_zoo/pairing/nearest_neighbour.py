@@ -53,7 +53,7 @@ class NearestNeighbour(Pairing):
             return torch.where(self.seen > 0, self.queue[nearest], unit).to(t.dtype)
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with neighbours of targets t, one entry a view; None where a view is no target."""
+        """Pair predictions p with neighbours of targets t, one entry per view; None where a view is no target."""
         first = next((x for x in t if x is not None), None)
         if self.training and first is not None:
             unit = F.normalize(first.detach().to(self.queue.dtype), dim=1)

@@ -34,7 +34,7 @@ class AllPairs(Pairing):
         self.reduce: Reduce = reduce
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p and targets t, lists with one entry a view; t is None where a view is no target."""
+        """Pair predictions p and targets t, lists with one entry per view; t is None where a view is no target."""
         pairs = [(x, y) for i, x in enumerate(p) for j, y in enumerate(t) if i != j and y is not None]
         return _scale(self.reduce, pairs)
 
@@ -52,7 +52,7 @@ class MeanOfOthers(Pairing):
         self.reduce: Reduce = reduce
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with mean targets, lists with one entry a view; t is None where a view is no target."""
+        """Pair predictions p with mean targets, lists with one entry per view; t is None where a view is no target."""
         pairs = []
         for i, x in enumerate(p):
             others = [y for j, y in enumerate(t) if j != i and y is not None]
@@ -91,7 +91,7 @@ class ToMean(Pairing):
         self.normalise = normalise
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with the mean target, lists with one entry a view; t is None where a view is no target.
+        """Pair predictions p with the mean target, lists with one entry per view; t is None where a view is no target.
 
         Raises:
             ValueError: no view is a target.

@@ -31,15 +31,15 @@ class EMA(Target):
     """t comes from a second network whose weights follow the online ones, xi <- tau xi + (1 - tau) theta.
 
     It has no dropout and no stochastic depth, as in the code of DINO.
-    It moves once per optimizer step, whatever the accumulation. Its rate is a function of the run's progress, so a
-    resumed run goes on with the rate that it would have had.
+    It moves once per optimizer step, with accumulation too. Its rate is a function of the run's progress, so a
+    resumed run has the rate that it would have had.
 
     Args:
         branch: encoder and projector of the online network, as one module that maps views to embeddings.
         momentum: tau at the start, in [0, 1]; 1 never moves, 0 copies the online network.
         schedule: `cosine` takes tau from `momentum` to 1 over the run, tau = 1 - (1 - tau0) (cos(pi k / K) + 1) / 2
             (BYOL, section 3.1); `constant` keeps it.
-        buffers: what the statistics of its norm layers are: `own` (those of its own forward passes, as BYOL's code),
+        buffers: the statistics of its norm layers: `own` (those of its own forward passes, as BYOL's code),
             `copy` (the online network's) or `ema` (averaged as the weights are).
     """
 

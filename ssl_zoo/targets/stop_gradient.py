@@ -10,7 +10,7 @@ from ssl_zoo.registry import register
 
 
 def global_only(views: Sequence[View], embeddings: Sequence[Tensor]) -> list[Tensor | None]:
-    """Return one entry a view: its embedding, or None for a local view, which is no target."""
+    """Return one entry per view: its embedding, or None for a local view, which is no target."""
     return [x if view.role == "global" else None for view, x in zip(views, embeddings, strict=True)]
 
 
