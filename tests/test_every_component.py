@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
-from ssl_zoo.batch import View
+from ssl_zoo.batch import Pairs, View
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.methods.branch import Branch
+from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.parts import Term
 from ssl_zoo.rng import generator
 from tests.tiny import spec_of
 
@@ -20,6 +22,10 @@ COVERED: Counter[str] = Counter()
 LEAST = {"encoder": 5, "views": 2, "source": 5, "head": 6, "target": 3, "pairing": 5, "term": 20, "optimizer": 4,
          "schedule": 3, "protocol": 4, "method": 2, "modality": 1}  # fmt: skip
 """How many parts of each kind there are at least: a walk that finds nothing tests nothing."""
+
+
+CONSTANT_PART = {"sliced_wasserstein"}
+"""Terms that hold a part of themselves constant, so that their gradient is not that of their value; see their tests."""
 
 
 def of(kind: str) -> Any:
@@ -89,10 +95,10 @@ def test_pairing(name: str) -> None:
 def test_term(name: str) -> None:
     """A finite scalar with a finite gradient, equal in training and evaluation mode, and no surprise in its options."""
     term = registry.build("term", name, {}, dim=6)
-    assert term.takes in ("pair", "set", "globals")
+    assert term.inputs in ("pair", "set", "globals")
 
     def value(x: Tensor, y: Tensor) -> Tensor:
-        return term(x, y) if term.takes == "pair" else term([x, y])
+        return term(x, y) if term.inputs == "pair" else term([x, y])
 
     x, y = rows(256, requires_grad=True), rows(256, seed=1, requires_grad=True)
     first = value(x, y)
@@ -102,6 +108,32 @@ def test_term(name: str) -> None:
     term.eval()
     torch.testing.assert_close(value(x, y), first, rtol=0, atol=0)
     assert not list(term.parameters())
+
+
+def value_of(term: Term, z: list[Tensor]) -> Tensor:
+    """Return what the objective makes of one term, for two views that are a pair."""
+    return Objective([("term", 1.0, term)])(Pairs([(z[0], z[1])], 1.0), z, [View(x) for x in z])["term"]
+
+
+@of("term")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_term_is_computed_in_float32_and_bears_large_embeddings(name: str, dtype: torch.dtype) -> None:
+    z = [(100 * rows(256, 64, seed)).to(dtype) for seed in range(2)]  # |z| ~ 1e3
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = value_of(registry.build("term", name, {}, dim=64), z)
+    expected = value_of(registry.build("term", name, {}, dim=64), [x.float() for x in z])
+    assert value.dtype == torch.float32 and value.isfinite()
+    torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("name", [name for kind, name in ALL if kind == "term" and name not in CONSTANT_PART])
+def test_a_terms_gradient_is_that_of_its_value(name: str) -> None:
+    term = registry.build("term", name, {}, dim=3).double()
+    z = [rows(12, 3, seed, dtype=torch.float64) / 2 for seed in range(2)]
+    if term.inputs == "pair":  # the target may be a constant
+        assert torch.autograd.gradcheck(lambda p: term(p, z[1]), (z[0].requires_grad_(),))
+    else:
+        assert torch.autograd.gradcheck(lambda *views: term(list(views)), tuple(x.requires_grad_() for x in z))
 
 
 @of("optimizer")

@@ -31,6 +31,7 @@ import torch
 from torch import nn
 
 from ssl_zoo import register
+from ssl_zoo.parts import Term
 
 
 @register("encoder", "mine/average")
@@ -52,10 +53,10 @@ class Average(nn.Module):
 
 
 @register("term", "mine/l1")
-class L1(nn.Module):
+class L1(Term):
     """The mean absolute difference of p and t."""
 
-    takes = "pair"
+    inputs = "pair"
 
     def forward(self, p, t):
         return (p - t).abs().mean()

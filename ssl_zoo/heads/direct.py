@@ -7,9 +7,10 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.distributed import collectives
+from ssl_zoo.parts import Head, Pending
 from ssl_zoo.registry import register
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -29,7 +30,7 @@ def root_spectrum(correlation: Tensor, eps: float) -> Tensor:
     return (u * weight) @ u.T
 
 
-class _FromCorrelation(nn.Module):
+class _FromCorrelation(Head):
     """A linear predictor without bias, set from a running correlation of its input; it has no trainable weights."""
 
     correlation: Tensor
@@ -43,14 +44,14 @@ class _FromCorrelation(nn.Module):
         self.register_buffer("correlation", torch.zeros(in_dim, in_dim))
         self.register_buffer("weight", torch.eye(in_dim))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self._pending: list[Tensor] = []
+        self._pending = Pending()
 
     def forward(self, z: Tensor) -> Tensor:
         """Return p `(B, D)` for z `(B, D)`; in training mode, z's correlation is taken up."""
         if self.training:
             with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
                 x = z.detach().to(self.correlation.dtype)
-                self._pending.append(collectives.mean(x.T @ x / len(x)))
+                self._pending.note(collectives.mean(x.T @ x / len(x)))
         return F.linear(z, self.weight.to(z.dtype))
 
     def from_correlation(self, correlation: Tensor) -> Tensor:
@@ -60,10 +61,10 @@ class _FromCorrelation(nn.Module):
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Take the step's correlation into the running one, and at every `every`-th step set the predictor."""
-        if not self._pending:
+        noted = self._pending.take()
+        if not noted:
             return
-        new = torch.stack(self._pending).mean(dim=0)
-        self._pending.clear()
+        new = torch.stack(noted).mean(dim=0)
         first = self.steps == 0
         self.correlation.copy_(torch.where(first, new, self.rho * self.correlation + (1 - self.rho) * new))
         if int(self.steps) % self.every == 0:

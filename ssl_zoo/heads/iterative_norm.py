@@ -80,5 +80,5 @@ class IterativeNorm(nn.Module):
         return mean, whitening
 
     def extra_repr(self) -> str:
-        """Say what is whitened together."""
+        """Return the channels that are whitened together, for repr."""
         return f"{len(self.mean)} channels in groups of {self.width}, iterations={self.iterations}"

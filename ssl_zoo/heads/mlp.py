@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.heads.iterative_norm import IterativeNorm
+from ssl_zoo.parts import Head
 from ssl_zoo.registry import register
 
 Norm = Literal["batch", "layer", "none"]
@@ -31,7 +32,7 @@ def _norm(kind: LastNorm, width: int, affine: bool) -> list[nn.Module]:
 class MLP(nn.Sequential):
     """Linear layers with a norm and an activation between them.
 
-    Hidden layers are Linear - norm - activation; the last one is Linear, then a norm if `last_norm` asks for it.
+    Hidden layers are Linear - norm - activation; the last one is Linear, then a norm where `last_norm` is one.
 
     Args:
         in_dim: width of the input.
@@ -89,7 +90,7 @@ class Linear(nn.Linear):
 
 
 @register("head", "identity")
-class Identity(nn.Module):
+class Identity(Head):
     """No head: what comes in goes out.
 
     Args:

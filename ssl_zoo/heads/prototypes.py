@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.heads.mlp import MLP
+from ssl_zoo.parts import Head
 from ssl_zoo.registry import register
 
 Width = Annotated[int, Field(ge=1)]
@@ -21,7 +22,7 @@ class WeightNormed(nn.Module):
     Args:
         in_dim: width of the input.
         out_dim: number of rows.
-        learn_length: let the lengths learn; they start at 1.
+        learn_length: whether the lengths are trained; they start at 1.
     """
 
     def __init__(self, in_dim: int, out_dim: int, learn_length: bool):
@@ -35,7 +36,7 @@ class WeightNormed(nn.Module):
 
 
 @register("head", "prototypes")
-class Prototypes(nn.Module):
+class Prototypes(Head):
     """An MLP, l2 normalisation, and a linear layer with rows of unit length: z is the score of each prototype.
 
     SwAV (Caron et al. 2020, arXiv 2006.09882) and DINO (Caron et al. 2021, arXiv 2104.14294). The scores are cosines,
@@ -51,7 +52,7 @@ class Prototypes(nn.Module):
         activation: after each hidden layer.
         init: `default`, torch's; or `truncated_normal`, std 0.02 and no bias at first, as in DINO's MLP.
         unit: how the rows keep length 1: `renormalised` after each optimizer step (SwAV) or by `weight_norm` (DINO).
-        learn_length: with `weight_norm`, let the lengths learn.
+        learn_length: with `weight_norm`, whether the lengths are trained.
 
     Shapes: `(B, in_dim)` -> `(B, num)`.
     """
@@ -93,5 +94,5 @@ class Prototypes(nn.Module):
         return self.last(F.normalize(self.mlp(x), dim=1))
 
     def after_step(self, progress: float) -> None:
-        """Bring the rows back to unit length, where that is how they keep it."""
+        """Bring the rows back to unit length, with `unit: renormalised`."""
         self._renormalise()

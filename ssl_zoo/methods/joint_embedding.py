@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ssl_zoo import parts
 from ssl_zoo.batch import Batch, StepOutput
 from ssl_zoo.methods.branch import embed
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
-from ssl_zoo.methods.method import Method, move
+from ssl_zoo.methods.method import Method
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.recipe.part import Head, Pairing, Target, Terms, default
 from ssl_zoo.registry import register
@@ -37,8 +38,8 @@ class JointEmbedding(Method):
         encoder: nn.Module,
         projector: nn.Module,
         predictor: nn.Module,
-        target: nn.Module,
-        pairing: nn.Module,
+        target: parts.Target,
+        pairing: parts.Pairing,
         objective: Objective,
         stack_views: bool = False,
     ):
@@ -62,7 +63,9 @@ class JointEmbedding(Method):
 
     def after_step(self, progress: float) -> None:
         """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""
-        move((self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values()), progress)
+        parts.after_step(
+            (self.projector, self.predictor, self.target, self.pairing, *self.objective.terms.values()), progress
+        )
 
     def try_parts(self, trial: Trial) -> None:
         """Try that each part takes what the parts before it give."""
@@ -94,5 +97,5 @@ def joint_embedding(
         objective: weighted terms.
         stack_views: encode all views of one layout in one pass.
     """
-    parts = builder.joint_parts(projector, predictor, target, pairing, objective, stack_views)
-    return JointEmbedding(**parts, stack_views=stack_views)
+    made = builder.joint_parts(projector, predictor, target, pairing, objective, stack_views)
+    return JointEmbedding(**made, stack_views=stack_views)

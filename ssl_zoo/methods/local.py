@@ -9,12 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ssl_zoo import parts
 from ssl_zoo.batch import Batch, Pairs, StepOutput, View
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
 from ssl_zoo.methods.joint_embedding import JointEmbedding
-from ssl_zoo.methods.method import Method, move
+from ssl_zoo.methods.method import Method
 from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.recipe.part import Head, Pairing, Target, Terms, default
@@ -106,7 +107,7 @@ class Local(Method):
         """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""
         heads = (self.projector, self.predictor, self.local_projector)
         terms = (*self.objective.terms.values(), *self.local_objective.terms.values())
-        move((*heads, self.target, self.pairing, *terms), progress)
+        parts.after_step((*heads, self.target, self.pairing, *terms), progress)
 
     def try_parts(self, trial: Trial) -> None:
         """Try that each part takes what the parts before it give."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from torch import nn
 
 from ssl_zoo.batch import Batch, StepOutput
@@ -38,11 +36,3 @@ class Method(nn.Module):
             PartFailed: one does not keep its contract.
         """
         trial.encoder()
-
-
-def move(parts: Iterable[nn.Module], progress: float) -> None:
-    """Call `after_step(progress)` of the parts that have it: any module can be a part, so the method is optional."""
-    for part in parts:
-        after_step: Callable[[float], None] | None = getattr(part, "after_step", None)
-        if after_step is not None:
-            after_step(progress)

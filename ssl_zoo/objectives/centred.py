@@ -6,11 +6,11 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.distributed import collectives
-from ssl_zoo.objectives.once import OncePerTarget
-from ssl_zoo.objectives.sinkhorn import cross_entropy
+from ssl_zoo.objectives.sinkhorn import MOST_TARGETS, cross_entropy
+from ssl_zoo.parts import Memo, Running, Term
 from ssl_zoo.registry import register
 
 Positive = Annotated[float, Field(gt=0)]
@@ -18,7 +18,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @register("term", "centred_cross_entropy")
-class CentredCrossEntropy(nn.Module):
+class CentredCrossEntropy(Term):
     """- softmax((t - c) / tau_t) . log softmax(p / tau) (Caron et al. 2021, DINO, arXiv 2104.14294, eq. 1 and 4).
 
     The centre c is a moving average of the mean target over the batch. Centring keeps one dimension from taking all,
@@ -30,12 +30,11 @@ class CentredCrossEntropy(nn.Module):
         target_temperature: of the target, after its warm-up.
         first_target_temperature: of the target, at the start.
         warmup: part of the run, 0..1, in which it goes linearly from the first to the last.
-        momentum: weight of the old centre, once an optimizer step.
+        momentum: weight of the old centre, once per optimizer step.
     """
 
-    takes = "pair"
+    inputs = "pair"
     per_sample = True  # given the centre, it is a mean over samples; the centre's own mean is taken over processes
-    centre: Tensor
     progress: Tensor
 
     def __init__(
@@ -49,12 +48,11 @@ class CentredCrossEntropy(nn.Module):
         momentum: Fraction = 0.9,
     ):
         super().__init__()
-        self.temperature, self.momentum, self.warmup = temperature, momentum, warmup
+        self.temperature, self.warmup = temperature, warmup
         self.first, self.last = first_target_temperature, target_temperature
-        self.register_buffer("centre", torch.zeros(dim))
+        self.centre = Running(torch.zeros(dim), momentum)
         self.register_buffer("progress", torch.zeros(()))
-        self._targets = OncePerTarget(self._target)
-        self._means: list[Tensor] = []
+        self._targets = Memo(self._target, most=MOST_TARGETS)
 
     def sharpness(self) -> Tensor:
         """Return the target's temperature at this point of the run."""
@@ -64,8 +62,8 @@ class CentredCrossEntropy(nn.Module):
     @torch.no_grad()
     def _target(self, t: Tensor) -> Tensor:
         if self.training:
-            self._means.append(collectives.mean(t.mean(dim=0)))
-        return ((t - self.centre.to(t.dtype)) / self.sharpness().to(t.dtype)).softmax(dim=1)
+            self.centre.note(collectives.mean(t.mean(dim=0)))
+        return ((t - self.centre.value.to(t.dtype)) / self.sharpness().to(t.dtype)).softmax(dim=1)
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         """Return the scalar for p and t `(B, D)`."""
@@ -73,10 +71,6 @@ class CentredCrossEntropy(nn.Module):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Move the centre towards the mean of the step's targets; `progress` is the part of the run that is done."""
-        self._targets.forget()
+        """Move the centre towards the mean of the step's targets, and note how far the run is."""
+        super().after_step(progress)
         self.progress.fill_(progress)
-        if self._means:
-            mean = torch.stack(self._means).mean(dim=0).to(self.centre.dtype)
-            self.centre.lerp_(mean, 1 - self.momentum)
-            self._means.clear()

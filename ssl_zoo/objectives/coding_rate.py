@@ -1,4 +1,4 @@
-"""The term `coding_rate`: the log-det volume of the embeddings, to be large (EMP-SSL, SimDINO)."""
+"""The term `coding_rate`: the log-det volume of the embeddings (EMP-SSL, SimDINO)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -18,7 +19,7 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
 
     Args:
         z: embeddings `(B, D)`.
-        eps: allowed distortion. The authors' code divides by eps as it stands, the paper by its square.
+        eps: allowed distortion. The authors' code divides by eps itself, the paper by its square.
 
     Returns:
         A scalar >= 0, of the type of z.
@@ -32,8 +33,8 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
 
 
 @register("term", "coding_rate")
-class CodingRate(nn.Module):
-    """Minus the coding rate, mean over views: the embeddings of a view are to fill the space.
+class CodingRate(Term):
+    """Minus the coding rate, the mean over views: it is least where the embeddings of each view fill the space.
 
     Args:
         eps: allowed distortion, not squared: 0.2 in EMP-SSL, 0.05 in SimDINO's commands.
@@ -42,8 +43,6 @@ class CodingRate(nn.Module):
         balance: multiply by (D + B) / (D B), which makes the term independent of the width and of the batch; SimDINO's
             code calls it a heuristic.
     """
-
-    takes: Literal["set", "globals"]
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class CodingRate(nn.Module):
     ):
         super().__init__()
         self.eps, self.normalise, self.balance = eps, normalise, balance
-        self.takes = "globals" if views == "globals" else "set"
+        self.inputs = "globals" if views == "globals" else "set"
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of the views, each `(B, D)`."""

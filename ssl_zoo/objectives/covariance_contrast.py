@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_zoo.objectives.running import Running, commit_all
+from ssl_zoo.parts import Running, Term
 from ssl_zoo.registry import register
 
 
 @register("term", "covariance_contrast")
-class CovarianceContrast(nn.Module):
-    """z is to avoid the directions that past and present embeddings fill: mean_i z_i^T C z_i (TiCo).
+class CovarianceContrast(Term):
+    """Overlap of z with the directions that past and present embeddings fill: mean_i z_i^T C z_i (TiCo).
 
     z is of unit length. C = keep C + (1 - keep) B with B = mean_i z_i z_i^T, uncentred, and C = 0 at first; with keep 0
     the term is |B|_F^2. Each view is mixed with the same old C, and C then moves to the mean of the views' B; for one
@@ -28,7 +28,7 @@ class CovarianceContrast(nn.Module):
         views: `mean` over the views, or their `sum`.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(
         self,
@@ -51,7 +51,3 @@ class CovarianceContrast(nn.Module):
         b = z.T @ z / len(z)
         c = self.covariance.mix(b if self.through == "batch" else b.detach())
         return (c * b).sum()  # mean_i z_i^T C z_i = trace(C B)
-
-    def after_step(self, progress: float) -> None:
-        """Move C: once per optimizer step."""
-        commit_all(self)

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 Positive = Annotated[float, Field(gt=0)]
@@ -43,15 +44,15 @@ def cross_correlation(p: Tensor, t: Tensor, off_diagonal: float = 0.005, eps: fl
 
 
 @register("term", "cross_correlation")
-class CrossCorrelation(nn.Module):
-    """The cross-correlation matrix of the two views is to be the identity (Barlow Twins, equation 1).
+class CrossCorrelation(Term):
+    """Distance of the two views' cross-correlation matrix from the identity (Barlow Twins, equation 1).
 
     Args:
         off_diagonal: lambda; 0.005 in the paper, 0.0051 in the authors' code.
         eps: the least variance of a dimension that is divided by.
     """
 
-    takes = "pair"
+    inputs = "pair"
 
     def __init__(self, *, off_diagonal: Annotated[float, Field(ge=0)] = 0.005, eps: Positive = 1e-5):
         super().__init__()
@@ -68,8 +69,8 @@ def variance(z: Tensor, std: float = 1.0, eps: float = 1e-4) -> Tensor:
 
 
 @register("term", "variance")
-class Variance(nn.Module):
-    """Hinge that keeps the standard deviation of each dimension above a value (VICReg, equations 1 and 2).
+class Variance(Term):
+    """Hinge on the standard deviation of each dimension, to keep it above a value (VICReg, equations 1 and 2).
 
     Args:
         std: the least standard deviation, gamma.
@@ -77,7 +78,7 @@ class Variance(nn.Module):
         views: `mean` over the views as in the authors' code, or their `sum` as in the paper (twice the weight).
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(self, *, std: Positive = 1.0, eps: Positive = 1e-4, views: Literal["mean", "sum"] = "mean"):
         super().__init__()
@@ -97,14 +98,14 @@ def covariance(z: Tensor) -> Tensor:
 
 
 @register("term", "covariance")
-class Covariance(nn.Module):
-    """Squared covariances between dimensions are to be zero (VICReg, equations 3 and 4).
+class Covariance(Term):
+    """Squared covariances between dimensions (VICReg, equations 3 and 4).
 
     Args:
         views: `sum` over the views as in the paper and the authors' code, or their `mean`.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(self, *, views: Literal["mean", "sum"] = "sum"):
         super().__init__()

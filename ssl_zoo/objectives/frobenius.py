@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -34,10 +35,10 @@ def column_mse(z: Sequence[Tensor]) -> Tensor:
 
 
 @register("term", "log_frobenius")
-class LogFrobenius(nn.Module):
-    """The entropy of the embeddings' covariance is to be large, without its eigenvalues; sum over views (FroSSL)."""
+class LogFrobenius(Term):
+    """Minus the entropy of the embeddings' covariance, without its eigenvalues; sum over views (FroSSL)."""
 
-    takes = "set"
+    inputs = "set"
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
@@ -45,10 +46,10 @@ class LogFrobenius(nn.Module):
 
 
 @register("term", "column_mse")
-class ColumnMSE(nn.Module):
-    """Every view is to equal the mean view, each dimension scaled to unit length over the batch (FroSSL)."""
+class ColumnMSE(Term):
+    """Distance of every view from the mean view, dimensions scaled to unit length over the batch (FroSSL)."""
 
-    takes = "set"
+    inputs = "set"
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""

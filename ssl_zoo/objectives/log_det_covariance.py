@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.objectives.running import Running, commit_all
+from ssl_zoo.parts import Running, Term
 from ssl_zoo.registry import register
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,8 +22,8 @@ def log_det(matrix: Tensor, eps: float) -> Tensor:
 
 
 @register("term", "log_det_covariance")
-class LogDetCovariance(nn.Module):
-    """The running covariance of each view's embeddings is to have a large volume (CorInfoMax).
+class LogDetCovariance(Term):
+    """Minus the log-volume of the running covariance of each view's embeddings (CorInfoMax).
 
     -1/D sum_v log det(R_v + eps I). mu = keep mu + (1 - keep) mean(z), then R = keep R + (1 - keep) E[(z - mu)
     (z - mu)^T], both with the current batch and with gradient through it. In float64.
@@ -39,7 +39,7 @@ class LogDetCovariance(nn.Module):
         normalise: bring z to unit length first, as the authors' network ends.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(
         self,
@@ -79,7 +79,3 @@ class LogDetCovariance(nn.Module):
             z = F.normalize(z, dim=1)
         centred = z - mean.mix(z.mean(dim=0))
         return log_det(covariance.mix(centred.T @ centred / len(z)), self.eps)
-
-    def after_step(self, progress: float) -> None:
-        """Move the means and covariances: once per optimizer step."""
-        commit_all(self)

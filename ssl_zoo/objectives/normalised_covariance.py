@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.objectives.decorrelation import off_diagonal_energy, standardise
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -25,8 +26,8 @@ def normalised_covariance(z: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 @register("term", "normalised_covariance")
-class NormalisedCovariance(nn.Module):
-    """Squared correlations between dimensions are to be zero (VIbCReg, arXiv 2109.00783).
+class NormalisedCovariance(Term):
+    """Squared correlations between dimensions (VIbCReg, arXiv 2109.00783).
 
     VICReg's covariance term scaled to [0, 1]: it does not grow with the embedding's scale or width, so one weight fits
     several widths.
@@ -36,7 +37,7 @@ class NormalisedCovariance(nn.Module):
         views: `sum` over the views as in the authors' code, or their `mean`.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(self, *, eps: Annotated[float, Field(gt=0)] = 1e-12, views: Literal["mean", "sum"] = "sum"):
         super().__init__()

@@ -6,8 +6,9 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -30,14 +31,14 @@ def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
 
 
 @register("term", "nuclear_norm")
-class NuclearNorm(nn.Module):
-    """The mean views of the samples are to fill the space, and so the views of each to agree (MMCR).
+class NuclearNorm(Term):
+    """Minus the nuclear norm of the samples' mean views: least where they fill the space and views agree (MMCR).
 
     Args:
         local: weight of the nuclear norm of the views of one sample; 0 by default in the authors' code.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(self, *, local: Annotated[float, Field(ge=0)] = 0.0):
         super().__init__()

@@ -3,8 +3,9 @@
 from typing import Literal
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -22,10 +23,10 @@ def negative_cosine(p: Tensor, t: Tensor) -> Tensor:
 
 
 @register("term", "negative_cosine")
-class NegativeCosine(nn.Module):
+class NegativeCosine(Term):
     """D(p, t) = - cos(p, t), mean over the batch (SimSiam, equation 1)."""
 
-    takes = "pair"
+    inputs = "pair"
     per_sample = True
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
@@ -44,10 +45,10 @@ def softmax_cross_entropy(p: Tensor, t: Tensor) -> Tensor:
 
 
 @register("term", "softmax_cross_entropy")
-class SoftmaxCrossEntropy(nn.Module):
+class SoftmaxCrossEntropy(Term):
     """Cross-entropy between the softmaxes of t and p over the channels (SimSiam, section 4.5)."""
 
-    takes = "pair"
+    inputs = "pair"
     per_sample = True
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
@@ -71,15 +72,15 @@ def squared_error(p: Tensor, t: Tensor, normalise: bool = False, over: Literal["
 
 
 @register("term", "mse")
-class MSE(nn.Module):
-    """Squared error: VICReg's invariance as it stands, BYOL's loss with `normalise: true, over: sum`.
+class MSE(Term):
+    """Squared error: VICReg's invariance by default, BYOL's loss with `normalise: true, over: sum`.
 
     Args:
         normalise: bring p and t to unit length first.
         over: `mean` (VICReg's code) or `sum` (BYOL) over the dimensions.
     """
 
-    takes = "pair"
+    inputs = "pair"
     per_sample = True
 
     def __init__(self, *, normalise: bool = False, over: Literal["mean", "sum"] = "mean"):

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_zoo.objectives.once import OncePerTarget
+from ssl_zoo.parts import Memo, Term
 from ssl_zoo.registry import register
 
 Positive = Annotated[float, Field(gt=0)]
+MOST_TARGETS = 8
+"""Targets whose distribution is remembered: more than a forward pass has global views."""
 
 
 def sinkhorn(scores: Tensor, eps: float = 0.05, iterations: int = 3) -> Tensor:
@@ -44,7 +46,7 @@ def cross_entropy(p: Tensor, code: Tensor, temperature: float) -> Tensor:
 
 
 @register("term", "sinkhorn_cross_entropy")
-class SinkhornCrossEntropy(nn.Module):
+class SinkhornCrossEntropy(Term):
     """Cross-entropy with the balanced codes of the target (Caron et al. 2020, SwAV, arXiv 2006.09882, equation 2).
 
     p and t are scores of prototypes. The codes are computed from t over the whole batch, without gradient; that they
@@ -56,14 +58,14 @@ class SinkhornCrossEntropy(nn.Module):
         iterations: of Sinkhorn's scaling.
     """
 
-    takes = "pair"
+    inputs = "pair"
 
     def __init__(
         self, *, temperature: Positive = 0.1, eps: Positive = 0.05, iterations: Annotated[int, Field(ge=1)] = 3
     ):
         super().__init__()
         self.temperature, self.eps, self.iterations = temperature, eps, iterations
-        self._codes = OncePerTarget(self._code)
+        self._codes = Memo(self._code, most=MOST_TARGETS)
 
     @torch.no_grad()
     def _code(self, t: Tensor) -> Tensor:
@@ -72,7 +74,3 @@ class SinkhornCrossEntropy(nn.Module):
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         """Return the scalar for the scores p and t `(B, K)`."""
         return cross_entropy(p, self._codes(t), self.temperature)
-
-    def after_step(self, progress: float) -> None:
-        """Forget the step's codes."""
-        self._codes.forget()

@@ -1,4 +1,4 @@
-"""The term `sliced_characteristic` (SIGReg): every random slice of the embeddings is to be a standard Gaussian."""
+"""The term `sliced_characteristic` (SIGReg): Gaussianity of random slices of the embeddings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.objectives.slices import Slices
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
@@ -38,15 +39,15 @@ def epps_pulley(x: Tensor, knots: int = 17, reach: float = 3.0) -> Tensor:
 
 
 @register("term", "sliced_characteristic")
-class SlicedCharacteristic(nn.Module):
+class SlicedCharacteristic(Term):
     """Gaussianity of random slices, by their characteristic function (SIGReg of LeJEPA, arXiv 2511.08544).
 
     The mean over views and slices of the Epps-Pulley statistic of z a, for unit vectors a that are drawn anew each
-    step. Unlike a variance or covariance term, it asks for the whole distribution. Its gradient fades as all samples
+    step. Unlike a variance or covariance term, it acts on the whole distribution. Its gradient fades as all samples
     come together, since the sample's characteristic function is flat there.
 
     Args:
-        slices: random directions a step; 1024 in the authors' package, 256 in their short script.
+        slices: random directions per step; 1024 in the authors' package, 256 in their short script.
         knots: points of the integration rule in [0, reach].
         reach: where the integral ends: 3 in the authors' code, 5 in the paper's text.
         times_samples: multiply by the number of samples N (over all processes) as in the authors' code; the weight of
@@ -54,7 +55,7 @@ class SlicedCharacteristic(nn.Module):
         seed: of the sequence of directions.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(
         self,
@@ -74,7 +75,3 @@ class SlicedCharacteristic(nn.Module):
         a = self.directions(z[0])
         value = torch.stack([epps_pulley(x @ a, self.knots, self.reach).mean() for x in z]).mean()
         return value * len(z[0]) if self.times_samples else value
-
-    def after_step(self, progress: float) -> None:
-        """Go on to the next step's directions."""
-        self.directions.after_step(progress)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.objectives.slices import Slices
+from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 Positive = Annotated[float, Field(gt=0)]
@@ -41,8 +42,8 @@ def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tens
     """Return the squared 2-Wasserstein distance of the standardised z from the Gaussian, mean over the slices.
 
     Each dimension is centred and divided by its standard deviation, which no gradient passes (Wu et al. 2026, equation
-    2), so that the shape is asked for and the scale left alone. In one dimension the distance is that between sorted
-    samples and quantiles (equation 5).
+    2), so that the term acts on the shape and leaves the scale alone. In one dimension the distance is that between
+    sorted samples and quantiles (equation 5).
 
     Args:
         z: embeddings `(B, D)`.
@@ -55,14 +56,14 @@ def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tens
 
 
 @register("term", "unit_scale")
-class UnitScale(nn.Module):
-    """Each dimension is to have standard deviation 1 (VISReg's scale, arXiv 2606.02572, equation 1).
+class UnitScale(Term):
+    """Squared distance of each dimension's standard deviation from 1 (VISReg's scale, arXiv 2606.02572, equation 1).
 
     Args:
         eps: the least standard deviation; a dimension below it has no gradient.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(self, *, eps: Positive = 1e-6):
         super().__init__()
@@ -74,10 +75,10 @@ class UnitScale(nn.Module):
 
 
 @register("term", "centre")
-class Centre(nn.Module):
-    """Each dimension is to have mean 0 (VISReg, arXiv 2606.02572, equation 6)."""
+class Centre(Term):
+    """Squared mean of each dimension (VISReg, arXiv 2606.02572, equation 6)."""
 
-    takes = "set"
+    inputs = "set"
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
@@ -85,16 +86,16 @@ class Centre(nn.Module):
 
 
 @register("term", "sliced_wasserstein")
-class SlicedWasserstein(nn.Module):
-    """Random slices of the standardised embeddings are to be Gaussian (VISReg's shape, arXiv 2606.02572, equation 5).
+class SlicedWasserstein(Term):
+    """Distance of random slices of the standardised embeddings from Gaussian (VISReg's shape, arXiv 2606.02572, eq. 5).
 
     Args:
-        slices: random directions a step; more than the embedding has dimensions.
+        slices: random directions per step; more than the embedding has dimensions.
         eps: the least standard deviation that is divided by.
         seed: of the sequence of directions.
     """
 
-    takes = "set"
+    inputs = "set"
 
     def __init__(
         self,
@@ -111,7 +112,3 @@ class SlicedWasserstein(nn.Module):
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
         a = self.directions(z[0])
         return torch.stack([sliced_wasserstein(x, a, self.eps) for x in z]).mean()
-
-    def after_step(self, progress: float) -> None:
-        """Go on to the next step's directions."""
-        self.directions.after_step(progress)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.objectives.similarity import squared_error
+from ssl_zoo.parts import StepCounter, Term
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
@@ -35,7 +36,7 @@ def whiten(z: Tensor, eps: float = 0.0) -> Tensor:
 
 
 @register("term", "whitened_mse")
-class WhitenedMSE(nn.Module):
+class WhitenedMSE(Term):
     """2 - 2 cos of each pair of views, mean over samples and pairs, after each view is whitened (W-MSE).
 
     The batch is shuffled, by the step and the seed alone, and cut into sub-batches; each view of each is whitened by
@@ -49,8 +50,7 @@ class WhitenedMSE(nn.Module):
         seed: of the shuffles.
     """
 
-    takes = "set"
-    step: Tensor
+    inputs = "set"
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class WhitenedMSE(nn.Module):
     ):
         super().__init__()
         self.sub_batch, self.iterations, self.eps, self.seed = sub_batch, iterations, eps, seed
-        self.register_buffer("step", torch.tensor(0))
+        self.step = StepCounter()
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`.
@@ -88,7 +88,3 @@ class WhitenedMSE(nn.Module):
         step = int(self.step)
         draws = (generator(self.seed, "whitening", step, i) for i in range(self.iterations))
         return [torch.randperm(num, generator=g).tensor_split(parts) for g in draws]
-
-    def after_step(self, progress: float) -> None:
-        """Go on to the next shuffle: once per optimizer step."""
-        self.step += 1

@@ -24,7 +24,7 @@ class LARS(torch.optim.Optimizer):
         momentum: in [0, 1).
         weight_decay: L2 penalty, where a group does not set its own.
         trust: the trust coefficient, eta.
-        clip: let no layer learn faster than the learning rate says.
+        clip: bound the rate of each layer by the learning rate.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class LARS(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        # One weight at a time: the ratio is a tensor per layer, which torch's multi-tensor functions take on their slow
+        # path only, and reading it as a number would make a GPU wait at each layer.
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is not None:

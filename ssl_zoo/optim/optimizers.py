@@ -11,9 +11,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Decay = Annotated[float, Field(ge=0)]
 
 
-def own_keys(groups: list[dict[str, Any]], refused: tuple[str, ...] = ("adapt",)) -> list[dict[str, Any]]:
-    """Return the groups without the keys that only another optimizer reads."""
-    return [{key: value for key, value in group.items() if key not in refused} for group in groups]
+def own_keys(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the groups without `adapt`, which only LARS reads."""
+    return [{key: value for key, value in group.items() if key != "adapt"} for group in groups]
 
 
 @register("optimizer", "sgd")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
+from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.optim.group_rules import Group
+from ssl_zoo.optim.schedules import half_cosine
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, GlobalBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LayerNorm, nn.GroupNorm),
+)
 KINDS = ("bias", "norm")
 Groups = list[dict[str, Any]]
 
@@ -47,8 +51,8 @@ def parameter_groups(module: nn.Module, rules: tuple[Group, ...]) -> Groups:
         rules: in the recipe's order.
 
     Returns:
-        One dict a group: `params`, `names`, `lr_scale`, `constant` and, where a rule sets it, `weight_decay`, `adapt`,
-        `frozen_epochs`.
+        One dict per group: `params`, `names`, `lr_scale`, `constant` and, where a rule sets it, `weight_decay`,
+        `adapt`, `frozen_epochs`.
 
     Raises:
         UserError: a rule names something that is neither a component, nor a module inside one, nor `bias` nor `norm`.
@@ -77,11 +81,11 @@ def parameter_groups(module: nn.Module, rules: tuple[Group, ...]) -> Groups:
 
 
 def plan(groups: Groups, steps_per_epoch: int, decay: float = 0.0, final_decay: float | None = None) -> Groups:
-    """Return the groups with what `freeze` and `set_decay` look at, in optimizer steps.
+    """Return the groups with the keys that `freeze` and `set_decay` read, in optimizer steps.
 
     Args:
-        groups: as `parameter_groups` made them.
-        steps_per_epoch: optimizer steps of an epoch.
+        groups: those of `parameter_groups`.
+        steps_per_epoch: optimizer steps per epoch.
         decay: the optimizer's weight decay at the start.
         final_decay: the same at the end of the run, for groups that have no weight decay of their own; None keeps it.
     """
@@ -95,7 +99,7 @@ def plan(groups: Groups, steps_per_epoch: int, decay: float = 0.0, final_decay: 
 
 
 def freeze(groups: Iterable[dict[str, Any]], step: int) -> None:
-    """Drop the gradients of groups that are frozen at optimizer step `step`, from 0: the optimizer passes them over."""
+    """Drop the gradients of groups that are frozen at step `step`, from 0, so that the optimizer skips them."""
     for group in groups:
         if step < group.get("frozen_steps", 0):
             for parameter in group["params"]:
@@ -103,9 +107,9 @@ def freeze(groups: Iterable[dict[str, Any]], step: int) -> None:
 
 
 def set_decay(groups: Iterable[dict[str, Any]], step: int, total_steps: int) -> None:
-    """Set the weight decay of step `step`, from 0: half a cosine from the first to the last, where it changes."""
+    """Set the weight decay of step `step`, from 0, where it changes: half a cosine from its first to its last value."""
     for group in groups:
         if "decay" in group:
             start, end = group["decay"]
             progress = step / max(1, total_steps - 1)
-            group["weight_decay"] = end + (start - end) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+            group["weight_decay"] = end + (start - end) * half_cosine(min(1.0, progress))

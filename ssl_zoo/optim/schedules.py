@@ -13,6 +13,11 @@ Epochs = Annotated[float, Field(ge=0)]
 Factor = Annotated[float, Field(ge=0, le=1)]
 
 
+def half_cosine(progress: float) -> float:
+    """Return half a cosine, from 1 at progress 0 to 0 at progress 1."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
 class Schedule:
     """The factor on the learning rate at each optimizer step: a linear warm-up, then a cosine or a constant.
 
@@ -20,7 +25,7 @@ class Schedule:
         total_steps: optimizer steps of the run.
         warmup_steps: steps of the warm-up; the rate rises linearly and is full at the last of them.
         final: the factor at the last step of the run.
-        start: what the warm-up starts from.
+        start: the factor that the warm-up starts from.
     """
 
     def __init__(self, total_steps: int, warmup_steps: int, final: float, start: float = 0.0):
@@ -33,7 +38,7 @@ class Schedule:
             return self.start + (1 - self.start) * (step + 1) / self.warmup
         span = max(1, self.total - 1 - self.warmup)
         progress = min(1.0, (step - self.warmup) / span)
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
+        return self.final + (1 - self.final) * half_cosine(progress)
 
 
 @register("schedule", "cosine")
@@ -44,7 +49,7 @@ def cosine(
 
     Args:
         total_steps: optimizer steps of the run.
-        steps_per_epoch: optimizer steps of an epoch.
+        steps_per_epoch: optimizer steps per epoch.
         warmup_epochs: length of the warm-up, in epochs.
         final: the factor at the last step, a fraction of the learning rate.
         start: the factor that the warm-up starts from.
@@ -58,7 +63,7 @@ def constant(total_steps: int, steps_per_epoch: int, *, warmup_epochs: Epochs = 
 
     Args:
         total_steps: optimizer steps of the run.
-        steps_per_epoch: optimizer steps of an epoch.
+        steps_per_epoch: optimizer steps per epoch.
         warmup_epochs: length of the warm-up, in epochs.
         start: the factor that the warm-up starts from.
     """
@@ -96,9 +101,9 @@ def step_decay(
 
     Args:
         total_steps: optimizer steps of the run.
-        steps_per_epoch: optimizer steps of an epoch.
-        before_end: epochs before the end at which the rate drops; one that lies before the start of the run has
-            happened at its first step.
+        steps_per_epoch: optimizer steps per epoch.
+        before_end: epochs before the end at which the rate drops; drops before the first step have already been
+            applied.
         factor: of each drop.
         warmup_epochs: length of the warm-up, in epochs.
     """

@@ -8,16 +8,17 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.batch import Pairs
 from ssl_zoo.distributed import collectives
 from ssl_zoo.pairing.view_pairs import AllPairs, Reduce
+from ssl_zoo.parts import Pairing, Pending
 from ssl_zoo.registry import register
 
 
 @register("pairing", "nearest_neighbour")
-class NearestNeighbour(nn.Module):
+class NearestNeighbour(Pairing):
     """Every view predicts the nearest neighbours, in a queue of past targets, of the other views' targets.
 
     Dwibedi et al. 2021 (NNCLR, arXiv 2104.14548, section 3). A neighbour is the entry with the largest cosine and has
@@ -40,7 +41,7 @@ class NearestNeighbour(nn.Module):
         self.pairs = AllPairs(reduce=reduce)
         self.register_buffer("queue", torch.zeros(size, dim))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
-        self._pending: list[Tensor] = []
+        self._pending = Pending()
 
     @torch.no_grad()
     def neighbours(self, t: Tensor) -> Tensor:
@@ -52,20 +53,20 @@ class NearestNeighbour(nn.Module):
             return torch.where(self.seen > 0, self.queue[nearest], unit).to(t.dtype)
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with neighbours of targets t, one entry a view; None where a view is no target."""
+        """Pair predictions p with neighbours of targets t, one entry per view; None where a view is no target."""
         first = next((x for x in t if x is not None), None)
         if self.training and first is not None:
             unit = F.normalize(first.detach().to(self.queue.dtype), dim=1)
-            self._pending.append(collectives.gather(unit))
+            self._pending.note(collectives.gather(unit))
         return self.pairs(p, [None if x is None else self.neighbours(x) for x in t])
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Put the step's targets into the queue."""
-        if not self._pending:
+        noted = self._pending.take()
+        if not noted:
             return
-        new = torch.cat(self._pending)[-self.size :]
-        self._pending.clear()
+        new = torch.cat(noted)[-self.size :]
         place = (self.seen + torch.arange(len(new), device=new.device)) % self.size
         self.queue[place] = new
         self.seen += len(new)

@@ -5,10 +5,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.batch import Pairs
 from ssl_zoo.errors import UserError
+from ssl_zoo.parts import Pairing
 from ssl_zoo.registry import register
 
 Reduce = Literal["mean", "sum"]
@@ -21,7 +22,7 @@ def _scale(reduce: Reduce, pairs: list[tuple[Tensor, Tensor]]) -> Pairs:
 
 
 @register("pairing", "all_pairs")
-class AllPairs(nn.Module):
+class AllPairs(Pairing):
     """Every view predicts every other view that is a target.
 
     Args:
@@ -33,13 +34,13 @@ class AllPairs(nn.Module):
         self.reduce: Reduce = reduce
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p and targets t, lists with one entry a view; t is None where a view is no target."""
+        """Pair predictions p and targets t, lists with one entry per view; t is None where a view is no target."""
         pairs = [(x, y) for i, x in enumerate(p) for j, y in enumerate(t) if i != j and y is not None]
         return _scale(self.reduce, pairs)
 
 
 @register("pairing", "mean_of_others")
-class MeanOfOthers(nn.Module):
+class MeanOfOthers(Pairing):
     """Every view predicts the mean of the targets of the other views (FastSiam, Pototzky et al. 2022).
 
     Args:
@@ -51,7 +52,7 @@ class MeanOfOthers(nn.Module):
         self.reduce: Reduce = reduce
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with mean targets, lists with one entry a view; t is None where a view is no target."""
+        """Pair predictions p with mean targets, lists with one entry per view; t is None where a view is no target."""
         pairs = []
         for i, x in enumerate(p):
             others = [y for j, y in enumerate(t) if j != i and y is not None]
@@ -61,7 +62,7 @@ class MeanOfOthers(nn.Module):
 
 
 @register("pairing", "one_way")
-class OneWay(nn.Module):
+class OneWay(Pairing):
     """The first view predicts the second, and nothing else (SimSiam section 4.6; enough for symmetric terms)."""
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
@@ -73,7 +74,7 @@ class OneWay(nn.Module):
 
 
 @register("pairing", "to_mean")
-class ToMean(nn.Module):
+class ToMean(Pairing):
     """Every view is compared with the mean of the targets of all views, its own among them.
 
     With the target `shared` the gradient flows through the view and through the mean (EMP-SSL, Tong et al. 2023,
@@ -90,7 +91,7 @@ class ToMean(nn.Module):
         self.normalise = normalise
 
     def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with the mean target, lists with one entry a view; t is None where a view is no target.
+        """Pair predictions p with the mean target, lists with one entry per view; t is None where a view is no target.
 
         Raises:
             ValueError: no view is a target.

@@ -1,41 +1,45 @@
 """The target `ema`: a moving average of the online network (Grill et al. 2020, BYOL, arXiv 2006.07733)."""
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ssl_zoo.batch import View
+from ssl_zoo.optim.schedules import half_cosine
+from ssl_zoo.parts import Target
 from ssl_zoo.registry import register
 
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
-def _still(network: nn.Module) -> None:
-    """Turn off what is random in a forward pass: dropout, and timm's stochastic depth."""
+
+def disable_stochastic_layers(network: nn.Module) -> None:
+    """Turn off dropout and timm's stochastic depth, in training mode too."""
     for module in network.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
+        if isinstance(module, DROPOUTS):
             module.p = 0.0
         elif isinstance(getattr(module, "drop_prob", None), float):
             vars(module)["drop_prob"] = 0.0
 
 
 @register("target", "ema")
-class EMA(nn.Module):
+class EMA(Target):
     """t comes from a second network whose weights follow the online ones, xi <- tau xi + (1 - tau) theta.
 
     It has no dropout and no stochastic depth, as in the code of DINO.
-    It moves once per optimizer step, whatever the accumulation. Its rate is a function of the run's progress, so a
-    resumed run goes on with the rate that it would have had.
+    It moves once per optimizer step, with accumulation too. Its rate is a function of the run's progress, so a
+    resumed run has the rate that it would have had.
 
     Args:
         branch: encoder and projector of the online network, as one module that maps views to embeddings.
         momentum: tau at the start, in [0, 1]; 1 never moves, 0 copies the online network.
         schedule: `cosine` takes tau from `momentum` to 1 over the run, tau = 1 - (1 - tau0) (cos(pi k / K) + 1) / 2
             (BYOL, section 3.1); `constant` keeps it.
-        buffers: what the statistics of its norm layers are: `own` (those of its own forward passes, as BYOL's code),
+        buffers: the statistics of its norm layers: `own` (those of its own forward passes, as BYOL's code),
             `copy` (the online network's) or `ema` (averaged as the weights are).
     """
 
@@ -51,7 +55,7 @@ class EMA(nn.Module):
     ):
         super().__init__()
         self.network = copy.deepcopy(branch).requires_grad_(False)
-        _still(self.network)
+        disable_stochastic_layers(self.network)
         self._online = [branch]  # in a list, so that the online parameters are not registered a second time
         self.momentum, self.schedule, self.buffers_policy = momentum, schedule, buffers
         self.register_buffer("rate", torch.tensor(float(momentum)))
@@ -67,7 +71,7 @@ class EMA(nn.Module):
         """Return the rate at a progress in [0, 1]."""
         if self.schedule == "constant":
             return self.momentum
-        return 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        return 1 - (1 - self.momentum) * half_cosine(progress)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
@@ -75,8 +79,9 @@ class EMA(nn.Module):
         tau = self.tau(progress)
         self.rate.fill_(tau)
         online = self._online[0]
-        # One call for all weights: on a GPU, few kernels.
-        torch._foreach_lerp_(list(self.network.parameters()), list(online.parameters()), 1 - tau)
+        weights = list(self.network.parameters())
+        if weights:  # an encoder may have none, which torch's function does not take
+            get_ema_multi_avg_fn(tau)(weights, list(online.parameters()), None)  # few kernels for all weights
         if self.buffers_policy == "own":
             return
         for mine, theirs in zip(self.network.buffers(), online.buffers(), strict=True):

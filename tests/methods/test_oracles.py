@@ -116,7 +116,7 @@ STATE: dict[str, dict[str, Callable[[Method], Any]]] = {  # attribute of the ora
         "r": lambda m: [x.value for x in of_term("log_det_covariance")(m).covariance],
     },
     "dino": {
-        "centre": lambda m: of_term("centred_cross_entropy")(m).centre,
+        "centre": lambda m: of_term("centred_cross_entropy")(m).centre.value,
         "tau_t": lambda m: of_term("centred_cross_entropy")(m).sharpness().item(),
     },
     "directcopy": {"correlation": lambda m: m.predictor.correlation, "weight": lambda m: m.predictor.weight},

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.centred import CentredCrossEntropy
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.view_pairs import AllPairs, OneWay
+from ssl_zoo.pairing.view_pairs import AllPairs
 
 
 def outputs(num: int = 4, batch: int = 6, dim: int = 5, seed: int = 0) -> list[Tensor]:
@@ -23,7 +23,7 @@ def test_golden_number() -> None:
     assert CentredCrossEntropy(2)(torch.zeros(1, 2), t).item() == pytest.approx(math.log(2))
     # with the centre at t itself, the target is uniform; p / 0.1 = (ln 2, 0): softmax (2/3, 1/3)
     term = CentredCrossEntropy(2)
-    term.centre.copy_(t[0])
+    term.centre.value.copy_(t[0])
     p = torch.tensor([[0.1 * math.log(2), 0.0]])
     assert term(p, t).item() == pytest.approx(-(math.log(2 / 3) + math.log(1 / 3)) / 2)
 
@@ -49,7 +49,7 @@ def test_three_steps_are_the_papers() -> None:
             torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-12)
         c = 0.9 * c + 0.1 * torch.cat(t).mean(dim=0)
         term.after_step((step + 1) / 3)
-        torch.testing.assert_close(term.centre, c, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(term.centre.value, c, rtol=1e-10, atol=1e-14)
 
 
 def test_with_accumulation_the_centre_moves_once_a_step() -> None:
@@ -57,18 +57,18 @@ def test_with_accumulation_the_centre_moves_once_a_step() -> None:
     first, second = outputs(2)
     term(first, first)
     term(second, second)
-    assert term.centre.abs().max() == 0
+    assert term.centre.value.abs().max() == 0
     term.after_step(0.1)
-    torch.testing.assert_close(term.centre, 0.1 * torch.cat([first, second]).mean(dim=0))
+    torch.testing.assert_close(term.centre.value, 0.1 * torch.cat([first, second]).mean(dim=0))
     term.after_step(0.2)  # a step without a forward: nothing to follow
-    torch.testing.assert_close(term.centre, 0.1 * torch.cat([first, second]).mean(dim=0))
+    torch.testing.assert_close(term.centre.value, 0.1 * torch.cat([first, second]).mean(dim=0))
 
 
 def test_evaluation_leaves_the_centre_alone() -> None:
     term = CentredCrossEntropy(5).double().eval()
     term(*outputs(2))
     term.after_step(0.5)
-    assert term.centre.abs().max() == 0
+    assert term.centre.value.abs().max() == 0
 
 
 @pytest.mark.parametrize(("progress", "expected"), [(0.0, 0.04), (0.05, 0.055), (0.1, 0.07), (1.0, 0.07)])
@@ -92,7 +92,7 @@ def test_agrees_with_lightly() -> None:
         value = objective(AllPairs()(p, t), p, [View(x) for x in p])["loss"]
         torch.testing.assert_close(value, theirs(t, p, teacher_temp=0.04), rtol=1e-5, atol=0)
         term.after_step(0.5)
-    torch.testing.assert_close(term.centre, theirs.center.flatten(), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(term.centre.value, theirs.center.flatten(), rtol=1e-5, atol=1e-8)
 
 
 def test_gradients_in_float64_and_none_to_the_target() -> None:
@@ -109,16 +109,3 @@ def test_a_dead_dimension_gives_finite_loss_and_gradient() -> None:
     value = CentredCrossEntropy(5).double()(p, t)
     value.backward()
     assert value.isfinite() and p.grad.isfinite().all()
-
-
-def test_half_precision_with_large_norms_is_computed_in_float32() -> None:
-    g = torch.Generator().manual_seed(0)
-    z = [(50 * torch.randn(16, 512, generator=g)).bfloat16() for _ in range(2)]  # |z| ~ 1e3
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        objective = Objective([("term", 1.0, CentredCrossEntropy(512))])
-        value = objective(OneWay()(z, z[::-1]), z, [View(x) for x in z])["term"]
-    full = [x.float() for x in z]
-    objective = Objective([("term", 1.0, CentredCrossEntropy(512))])
-    expected = objective(OneWay()(full, full[::-1]), full, [View(x) for x in full])["term"]
-    assert value.dtype == torch.float32 and value.isfinite()
-    torch.testing.assert_close(value, expected)

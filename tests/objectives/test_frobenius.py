@@ -6,10 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_zoo.batch import View
 from ssl_zoo.objectives.frobenius import ColumnMSE, LogFrobenius, column_mse, log_frobenius
-from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.view_pairs import OneWay
 
 TERMS = [LogFrobenius(), ColumnMSE()]
 
@@ -79,11 +76,6 @@ def test_scaling_a_dimension_changes_nothing(term: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_gradient_in_float64(term: torch.nn.Module) -> None:
-    assert torch.autograd.gradcheck(lambda *z: term(list(z)), tuple(embeddings(2, 5, 3)))
-
-
-@pytest.mark.parametrize("term", TERMS)
 def test_a_dead_dimension_and_a_full_collapse_are_finite(term: torch.nn.Module) -> None:
     for constant in (1.0, 0.0):
         z = [torch.cat([x[:, :3], torch.full((9, 1), constant)], dim=1).detach().requires_grad_() for x in embeddings()]
@@ -92,18 +84,6 @@ def test_a_dead_dimension_and_a_full_collapse_are_finite(term: torch.nn.Module) 
             value = term(views)
             value.backward()
             assert value.isfinite() and all(x.grad.isfinite().all() for x in views)
-
-
-@pytest.mark.parametrize("term", TERMS)
-def test_half_precision_with_large_norms(term: torch.nn.Module) -> None:
-    g = torch.Generator().manual_seed(0)
-    z = [(50 * torch.randn(64, 512, generator=g)).bfloat16() for _ in range(2)]  # |z| ~ 1e3
-    objective = Objective([("term", 1.0, term)])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = objective(OneWay()(z, z), z, [View(x) for x in z])["term"]
-    full = [x.float() for x in z]
-    assert value.dtype == torch.float32 and value.isfinite()
-    torch.testing.assert_close(value, objective(OneWay()(full, full), full, [View(x) for x in full])["term"])
 
 
 @pytest.mark.parametrize("term", TERMS)

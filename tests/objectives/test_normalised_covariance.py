@@ -4,10 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_zoo.batch import View
 from ssl_zoo.objectives.normalised_covariance import NormalisedCovariance, normalised_covariance
-from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.pairing.view_pairs import OneWay
 
 
 def embeddings(num: int = 2, batch: int = 9, dim: int = 4) -> list[Tensor]:
@@ -38,25 +35,8 @@ def test_scale_does_not_matter_and_views_are_summed_or_averaged() -> None:
     torch.testing.assert_close(NormalisedCovariance()(z), 2 * NormalisedCovariance(views="mean")(z))
 
 
-def test_gradients_in_float64() -> None:
-    z = [x.requires_grad_() for x in embeddings(batch=5, dim=3)]
-    assert torch.autograd.gradcheck(lambda *views: NormalisedCovariance()(list(views)), tuple(z))
-
-
 def test_a_dead_dimension_gives_finite_loss_and_gradient() -> None:
     z = [torch.cat([x[:, :3], torch.ones(9, 1, dtype=x.dtype)], dim=1).requires_grad_() for x in embeddings()]
     value = NormalisedCovariance()(z)
     value.backward()
     assert value.isfinite() and all(x.grad.isfinite().all() for x in z)
-
-
-def test_half_precision_with_large_norms_is_computed_in_float32() -> None:
-    g = torch.Generator().manual_seed(0)
-    z = [(50 * torch.randn(64, 512, generator=g)).bfloat16() for _ in range(2)]  # |z| ~ 1e3
-    objective = Objective([("term", 1.0, NormalisedCovariance())])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = objective(OneWay()(z, z[::-1]), z, [View(x) for x in z])["term"]
-    full = [x.float() for x in z]
-    expected = objective(OneWay()(full, full[::-1]), full, [View(x) for x in full])["term"]
-    assert value.dtype == torch.float32 and value.isfinite()
-    torch.testing.assert_close(value, expected)

@@ -1,9 +1,12 @@
 """Schedules, parameter groups and optimizers."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
+from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.errors import UserError
 from ssl_zoo.optim.group_rules import Group
 from ssl_zoo.optim.lars import lars
@@ -66,6 +69,14 @@ def test_groups_select_components_biases_and_norms() -> None:
         assert groups[name]["lr_scale"] == 0.5
     assert groups["predictor.weight"]["constant"] and groups["predictor.bias"]["constant"]
     assert not groups["encoder.0.bias"]["constant"]
+
+
+@pytest.mark.parametrize("turn", [to_global, nn.SyncBatchNorm.convert_sync_batchnorm])
+def test_norms_over_all_processes_are_norms(turn: Callable[[nn.Module], object]) -> None:
+    net = Net()
+    turn(net)
+    groups = by_name(parameter_groups(net, (Group(of=("norm",), weight_decay=0.0),)))
+    assert [name for name, group in groups.items() if "weight_decay" in group] == ["encoder.1.weight", "encoder.1.bias"]
 
 
 def test_decay_and_adaptation_are_switched_separately() -> None:

@@ -12,10 +12,13 @@ from torch import Tensor
 from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.holdout import holdout
+from ssl_zoo.optim.schedules import half_cosine
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
 Rate = Annotated[float, Field(gt=0)]
+HELD_OUT = 0.2
+"""The fraction of the train samples of each class that the learning rate is chosen on."""
 
 
 def train_classifiers(
@@ -49,12 +52,12 @@ def train_classifiers(
         index, used = order[used : used + size], used + size
         x, y = data.x[index], data.labels[index]
         scores = torch.addmm(weights[-1], x, weights[:-1]).view(size, len(lrs), num_classes).softmax(dim=2)
-        # The gradient of each classifier's mean cross-entropy, by hand: autograd and an optimizer with one group per
+        # The gradient of each classifier's mean cross-entropy, by hand: autograd and an optimizer with a group per
         # classifier take longer than the arithmetic.
         error = (scores - F.one_hot(y, num_classes)[:, None]).flatten(1).div_(size)
         torch.mm(x.T, error, out=gradient[:-1])
         torch.sum(error, dim=0, out=gradient[-1])
-        _adam_step(weights, gradient, mean, square, rates * ((1 + math.cos(math.pi * step / steps)) / 2), step + 1)
+        _adam_step(weights, gradient, mean, square, rates * half_cosine(step / steps), step + 1)
     return weights.view(dim + 1, len(lrs), num_classes).transpose(0, 1).contiguous()
 
 
@@ -77,16 +80,15 @@ class Linear(EvaluationProtocol):
     """Top-1 of a linear softmax classifier on features standardised by the train mean and standard deviation.
 
     Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at
-    once on a part of the train samples (`1 - held_out` of each class), the best on the rest is chosen (the smallest of
-    equals), and a classifier with it is trained on all train samples and tested once: test labels take no part in any
-    choice. Adam, no weight decay, zero initial weights, cosine decay to 0.
+    once on a part of the train samples (`1 - HELD_OUT` of each class), the best on the rest is chosen (the smallest of
+    equals), and a classifier with it is trained on all train samples and tested once: test labels have no part in any
+    choice. AdamW, no weight decay, zero initial weights, cosine decay to 0.
 
     Args:
         lrs: the learning rates to choose from.
         epochs: passes over the train samples; also the passes of the sweep over its part.
-        max_steps: the most optimizer steps, a bound on the time on large data.
+        max_steps: at most so many optimizer steps, which bounds the time on large data.
         batch_size: samples per step.
-        held_out: the fraction of the train samples of each class for the choice of the learning rate.
         seed: of the held-out part and of the order of samples.
     """
 
@@ -99,11 +101,10 @@ class Linear(EvaluationProtocol):
         epochs: Annotated[int, Field(ge=1)] = 100,
         max_steps: Annotated[int, Field(ge=1)] = 3000,
         batch_size: Annotated[int, Field(ge=1)] = 256,
-        held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2,
         seed: Annotated[int, Field(ge=0)] = 0,
     ):
         self.lrs, self.epochs, self.max_steps = sorted(lrs), epochs, max_steps
-        self.batch_size, self.held_out, self.seed = batch_size, held_out, seed
+        self.batch_size, self.seed = batch_size, seed
 
     def _train(self, data: Features, num_classes: int, lrs: Sequence[float]) -> Tensor:
         steps = min(self.max_steps, self.epochs * math.ceil(len(data) / self.batch_size))
@@ -111,7 +112,7 @@ class Linear(EvaluationProtocol):
 
     def choose_lr(self, train: Features, num_classes: int) -> float:
         """Return the learning rate that is best on the held-out part of standardised train features."""
-        kept, held = holdout(train.labels, self.held_out, self.seed, "linear_holdout")
+        kept, held = holdout(train.labels, HELD_OUT, self.seed, "linear_holdout")
         if len(self.lrs) == 1 or not len(held):
             return self.lrs[0]
         part, rest = train.take(kept), train.take(held)

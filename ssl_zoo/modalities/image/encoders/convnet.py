@@ -13,7 +13,7 @@ Channels = Annotated[int, Field(ge=1)]
 
 @register("encoder", "convnet")
 class ConvNet(nn.Module):
-    """3x3 convolution, BatchNorm, ReLU a stage, each stage after the first at half the resolution; average pool.
+    """3x3 convolution, BatchNorm and ReLU per stage, each stage after the first at half the resolution; average pool.
 
     Args:
         spec: of the views, for their channels.

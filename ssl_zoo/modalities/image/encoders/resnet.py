@@ -1,67 +1,128 @@
-"""torchvision's residual blocks as encoders, with a stem for small images and a width that two CPU cores can train.
+"""ResNets as encoders, with a stem for small images and a width that two CPU cores can train.
 
-He, Zhang, Ren & Sun 2016 (arXiv 1512.03385). At width 1 and the `imagenet` stem, the weights have the names and shapes
-of torchvision's ResNets, without the classifier.
+He, Zhang, Ren & Sun 2016 (arXiv 1512.03385). At width 1 and with the `imagenet` stem, the weights have the names,
+shapes and seeded first values of torchvision's ResNets without the classifier. They are not torchvision's own modules
+because importing those imports all of torchvision's models, which would double the start-up of a command.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.registry import register
 
-Block = type[BasicBlock] | type[Bottleneck]
 Stem = Literal["imagenet", "small"]
 Width = Annotated[float, Field(gt=0)]
 
 
-class ResNet(nn.Module):
-    """A ResNet without its classifier: `(B, C, H, W)` -> the pooled features `(B, out_dim)`.
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
-    Args:
-        block: torchvision's residual block.
-        depths: blocks of each of the four stages.
-        stem: `imagenet` (7x7 stride 2, max-pool) or `small` (3x3 stride 1, no max-pool), for images of about 32 pixels.
-        width: fraction of the usual 64, 128, 256, 512 channels.
-        in_channels: of the images.
-        zero_init_residual: the last norm of each residual block starts at 0.
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: `(B, inputs, H, W)` -> `(B, planes, H / stride, W / stride)`."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        self.conv1, self.bn1 = _conv(inputs, planes, 3, stride), nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2, self.bn2 = _conv(planes, planes, 3), nn.BatchNorm2d(planes)
+        self.downsample = downsample
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        """The norm before the shortcut is added."""
+        return self.bn2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's feature maps."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut: `(B, inputs, H, W)` -> `(B, 4 planes, H / stride, W / stride)`.
+
+    The stride is that of the 3x3 convolution, as in torchvision (ResNet "v1.5"); the paper's is the first one's.
     """
 
-    layer1: nn.Sequential
-    layer2: nn.Sequential
-    layer3: nn.Sequential
-    layer4: nn.Sequential
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        self.conv1, self.bn1 = _conv(inputs, planes, 1), nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = _conv(planes, planes, 3, stride), nn.BatchNorm2d(planes)
+        self.conv3, self.bn3 = _conv(planes, 4 * planes, 1), nn.BatchNorm2d(4 * planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        """The norm before the shortcut is added."""
+        return self.bn3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's feature maps."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
+
+
+class ResNet(nn.Module):
+    """A ResNet without its classifier.
+
+    Args:
+        spec: of the views, for their channels.
+        stem: `imagenet` (7x7 stride 2, max-pool) or `small` (3x3 stride 1, no max-pool), for images of about 32 pixels.
+        width: fraction of the usual 64, 128, 256, 512 channels.
+        zero_init_residual: the last norm of each residual block starts at 0.
+
+    Shapes: `(B, in_channels, H, W)` -> the pooled features `(B, out_dim)`.
+    """
+
+    block: ClassVar[type[BasicBlock] | type[Bottleneck]]
+    depths: ClassVar[tuple[int, int, int, int]]
 
     def __init__(
         self,
-        block: Block,
-        depths: tuple[int, int, int, int],
+        spec: InputSpec,
         *,
         stem: Stem = "imagenet",
-        width: float = 1.0,
-        in_channels: int = 3,
+        width: Width = 1.0,
         zero_init_residual: bool = False,
     ):
         super().__init__()
         planes = [max(1, round(width * channels)) for channels in (64, 128, 256, 512)]
-        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-        self.conv1 = nn.Conv2d(in_channels, planes[0], kernel, stride, padding=kernel // 2, bias=False)
+        self.conv1 = _conv(spec.channels, planes[0], 7, 2) if stem == "imagenet" else _conv(spec.channels, planes[0], 3)
         self.bn1 = nn.BatchNorm2d(planes[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem == "imagenet" else nn.Identity()
-        inputs = planes[0]
-        for number, (channels, depth) in enumerate(zip(planes, depths, strict=True)):
-            stage = _stage(block, inputs, channels, depth, stride=1 if number == 0 else 2)
-            self.add_module(f"layer{number + 1}", stage)
-            inputs = channels * block.expansion
+        self.out_dim = planes[0]
+        self.layer1 = self._stage(planes[0], self.depths[0], stride=1)
+        self.layer2 = self._stage(planes[1], self.depths[1], stride=2)
+        self.layer3 = self._stage(planes[2], self.depths[2], stride=2)
+        self.layer4 = self._stage(planes[3], self.depths[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.out_dim = inputs
         self._initialise(zero_init_residual)
+
+    def _stage(self, planes: int, depth: int, stride: int) -> nn.Sequential:
+        """Return the blocks of one resolution, which follow on `out_dim` channels."""
+        inputs, self.out_dim = self.out_dim, planes * self.block.expansion
+        shortcut = None
+        if stride != 1 or inputs != self.out_dim:
+            shortcut = nn.Sequential(_conv(inputs, self.out_dim, 1, stride), nn.BatchNorm2d(self.out_dim))
+        first = self.block(inputs, planes, stride, shortcut)
+        return nn.Sequential(first, *(self.block(self.out_dim, planes) for _ in range(1, depth)))
 
     def _initialise(self, zero_init_residual: bool) -> None:
         """Initialise as torchvision does."""
@@ -69,7 +130,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
-                nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
+                nn.init.zeros_(module.last_norm.weight)
 
     def _maps(self, x: Tensor) -> Tensor:
         """Return the feature maps `(B, out_dim, H', W')`."""
@@ -86,70 +147,29 @@ class ResNet(nn.Module):
         return self.avgpool(self._maps(x)).flatten(1)
 
 
-def _stage(block: Block, inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
-    outputs = planes * block.expansion
-    shortcut = None
-    if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(conv1x1(inputs, outputs, stride), nn.BatchNorm2d(outputs))
-    first = block(inputs, planes, stride, shortcut)
-    return nn.Sequential(first, *(block(outputs, planes) for _ in range(1, depth)))
-
-
 @register("encoder", "resnet18")
-def resnet18(
-    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
-) -> ResNet:
+class ResNet18(ResNet):
     """ResNet-18, 512 features: see `ResNet` for the options."""
-    return ResNet(
-        BasicBlock,
-        (2, 2, 2, 2),
-        stem=stem,
-        width=width,
-        in_channels=spec.channels,
-        zero_init_residual=zero_init_residual,
-    )
+
+    block, depths = BasicBlock, (2, 2, 2, 2)
 
 
 @register("encoder", "resnet34")
-def resnet34(
-    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
-) -> ResNet:
+class ResNet34(ResNet):
     """ResNet-34, 512 features: see `ResNet` for the options."""
-    return ResNet(
-        BasicBlock,
-        (3, 4, 6, 3),
-        stem=stem,
-        width=width,
-        in_channels=spec.channels,
-        zero_init_residual=zero_init_residual,
-    )
+
+    block, depths = BasicBlock, (3, 4, 6, 3)
 
 
 @register("encoder", "resnet50")
-def resnet50(
-    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
-) -> ResNet:
+class ResNet50(ResNet):
     """ResNet-50, 2048 features: see `ResNet` for the options."""
-    return ResNet(
-        Bottleneck,
-        (3, 4, 6, 3),
-        stem=stem,
-        width=width,
-        in_channels=spec.channels,
-        zero_init_residual=zero_init_residual,
-    )
+
+    block, depths = Bottleneck, (3, 4, 6, 3)
 
 
 @register("encoder", "resnet101")
-def resnet101(
-    spec: InputSpec, *, stem: Stem = "imagenet", width: Width = 1.0, zero_init_residual: bool = False
-) -> ResNet:
+class ResNet101(ResNet):
     """ResNet-101, 2048 features: see `ResNet` for the options."""
-    return ResNet(
-        Bottleneck,
-        (3, 4, 23, 3),
-        stem=stem,
-        width=width,
-        in_channels=spec.channels,
-        zero_init_residual=zero_init_residual,
-    )
+
+    block, depths = Bottleneck, (3, 4, 23, 3)

@@ -1,4 +1,4 @@
-"""Any model of timm as an encoder: `timm/NAME`, loaded when it is asked for."""
+"""Any model of timm as an encoder: `timm/NAME`; timm is imported when one is built."""
 
 from __future__ import annotations
 

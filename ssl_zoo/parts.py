@@ -1,0 +1,195 @@
+"""Part: the contract of a method's parts, and the state that they keep from one optimizer step to the next.
+
+Encoders and heads may be any torch module. Targets, pairings and terms derive from the base of their kind, and so does
+every part that has state. With accumulation a step has several forward passes: `forward` therefore only notes what it
+sees, and `after_step` moves the state, once per optimizer step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo.batch import Pairs, View
+
+Inputs = Literal["pair", "set", "globals"]
+
+
+@runtime_checkable
+class FollowsTraining(Protocol):
+    """A module that is moved once per optimizer step."""
+
+    def after_step(self, progress: float) -> None:
+        """Move; `progress` is the part of the run that is done, in [0, 1]."""
+
+
+def after_step(parts: Iterable[nn.Module], progress: float) -> None:
+    """Move those of the parts that follow the training; a head may be any module, and most have nothing to move."""
+    for part in parts:
+        if isinstance(part, FollowsTraining):
+            part.after_step(progress)
+
+
+class Part(nn.Module):
+    """A part of a method. Whatever `State` it holds moves by itself; other state moves in its own `after_step`."""
+
+    def after_step(self, progress: float) -> None:
+        """Move the state: once per optimizer step, `progress` being the part of the run that is done, in [0, 1]."""
+        for module in self.modules():
+            if isinstance(module, State):
+                module.advance()
+
+
+class Head(Part):
+    """A projector or predictor, `(B, in_dim)` -> `(B, out_dim)`: the base of heads with state."""
+
+    in_dim: int
+    out_dim: int
+
+
+class Target(Part):
+    """The other branch: which embeddings are predicted, and how gradient is kept out of them."""
+
+    def forward(self, views: Sequence[View], z: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return t `(B, D)` per view, None where a view is no target; z `(B, D)` are the online embeddings."""
+        raise NotImplementedError
+
+
+class Pairing(Part):
+    """The choice of which prediction is compared with which target."""
+
+    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+        """Return the pairs of predictions p and targets t, both with one entry per view; t may be None."""
+        raise NotImplementedError
+
+
+class Term(Part):
+    """A term of the objective: a formula of the embeddings of the whole batch, which returns a scalar.
+
+    Attributes:
+        inputs: what it is called with: `pair`, each (p, t) of the pairing; `set`, the list of z of all views;
+            `globals`, the list of z of the global views.
+        per_sample: it is a mean over samples, and needs no other process's batch: the average over processes is the
+            same.
+        shrinks: a pair term that is a distance in the units of z, so that embeddings which shrink to one point solve
+            it. Where all pair terms do, the collapse guard judges the scale of z too.
+    """
+
+    inputs: Inputs
+    per_sample: bool = False
+    shrinks: bool = False
+
+
+class State(nn.Module):
+    """State that moves once per optimizer step: `Part.after_step` advances every one inside the part."""
+
+    def advance(self) -> None:
+        """Move by one optimizer step."""
+        raise NotImplementedError
+
+
+class Pending:
+    """Tensors that forward passes note for the end of the optimizer step.
+
+    Between steps nothing is pending, so that a checkpoint needs none of it.
+    """
+
+    def __init__(self) -> None:
+        self._noted: list[Tensor] = []
+
+    def note(self, x: Tensor) -> None:
+        """Keep a tensor, without its graph."""
+        self._noted.append(x.detach())
+
+    def take(self) -> list[Tensor]:
+        """Return what was noted since the last call, in order."""
+        noted, self._noted = self._noted, []
+        return noted
+
+
+class Running(State):
+    """A running mean of batch statistics, as a buffer.
+
+    `mix` gives the statistic that includes the current batch, with gradient through the batch's share; `advance` makes
+    the move final. Where several batches are accumulated for one optimizer step, all are mixed with the same old
+    value, and the running mean moves towards the mean of their statistics.
+
+    Args:
+        value: the statistic before the first step.
+        keep: the weight of the old value, in [0, 1].
+    """
+
+    value: Tensor
+
+    def __init__(self, value: Tensor, keep: float):
+        super().__init__()
+        self.keep = keep
+        self.register_buffer("value", value)
+        self._pending = Pending()
+
+    def note(self, batch: Tensor) -> None:
+        """Note a batch's statistic where the module is in training."""
+        if self.training:
+            self._pending.note(batch.to(self.value.dtype))
+
+    def mix(self, batch: Tensor) -> Tensor:
+        """Return keep * value + (1 - keep) * batch, and note the batch's statistic."""
+        self.note(batch)
+        return self.keep * self.value + (1 - self.keep) * batch
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Move towards the mean of what was noted; without any, stay."""
+        noted = self._pending.take()
+        if noted:
+            self.value.lerp_(torch.stack(noted).mean(dim=0), 1 - self.keep)
+
+
+class StepCounter(State):
+    """The number of optimizer steps so far, as a buffer: draws that are a function of it resume where they were."""
+
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def __int__(self) -> int:
+        """Return the number of steps."""
+        return int(self.steps)
+
+    def advance(self) -> None:
+        """Count a step."""
+        self.steps += 1
+
+
+class Memo(State):
+    """A function of a tensor that is computed once per tensor and optimizer step: pairs share their targets.
+
+    Tensors are known by identity, not by value.
+
+    Args:
+        function: tensor -> tensor.
+        most: values that are kept, the latest ones; a part that is called without ever being advanced, as in an
+            evaluation, then holds no more. None keeps all.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], most: int | None = None):
+        super().__init__()
+        self._function, self._most = function, most
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}  # the argument is kept, so that no other gets its id
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the function's value for `x`."""
+        if id(x) not in self._known:
+            if len(self._known) == self._most:
+                del self._known[next(iter(self._known))]
+            self._known[id(x)] = (x, self._function(x))
+        return self._known[id(x)][1]
+
+    def advance(self) -> None:
+        """Forget the tensors."""
+        self._known.clear()
