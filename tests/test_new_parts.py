@@ -18,7 +18,7 @@ projector: {name: mlp, dims: [8, 8], last_norm: batch}
 predictor: {name: mlp, dims: [4, 8]}
 target: {name: ema, momentum: 0.9}
 objective: [negative_cosine, {name: variance, weight: 0.1}]
-views: {name: augment, size: 12, jitter: 0.0, grey: 0.0, blur: 0.0, mean: [0.5], std: [0.5]}
+views: {name: augment, channels: 1, size: 12, jitter: 0.0, grey: 0.0, blur: 0.0, mean: [0.5], std: [0.5]}
 data: {source: {name: digits, placements: 1}, num_workers: 0}
 training: {batch_size: 16, max_steps: 2}
 evaluation: {limit: 40, protocols: [label_free]}
@@ -44,7 +44,7 @@ class Average(nn.Module):
 
     def __init__(self, *, patches: int = 2):
         super().__init__()
-        self.in_channels, self.out_dim = 1, patches**2
+        self.out_dim = patches**2
         self.pool = nn.AdaptiveAvgPool2d(patches)
         self.weight = nn.Parameter(torch.ones(self.out_dim))
 

@@ -38,7 +38,10 @@ EXERCISED = {  # options of a small version for which sizes would otherwise leav
 def small_recipe(name: str) -> Recipe:
     raw = small(name).dump()
     for section, options in EXERCISED.get(name, {}).items():
-        (raw[section][0] if isinstance(raw[section], list) else raw[section]).update(options)
+        if isinstance(options, dict):
+            (raw[section][0] if isinstance(raw[section], list) else raw[section]).update(options)
+        else:
+            raw[section] = options
     return parse(raw, name)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ssl_zoo.batch import View
 from tests.oracles import networks
 from tests.oracles.networks import mlp
 from tests.oracles.vicreg import covariance, variance
@@ -28,7 +29,7 @@ class Oracle(networks.Oracle):
         self.gamma, self.alpha, self.beta = gamma, alpha, beta
 
     def loss(self, views: Sequence[Tensor], geometry: Sequence[Tensor]) -> Tensor:
-        y = [self.encoder.maps(x) for x in views]
+        y = [feature_maps(self.encoder, x) for x in views]
         z = [self.projector(m.mean((2, 3))) for m in y]
         total = self.alpha * criterion(z[0][:, None], z[1][:, None])
         flat = [m.flatten(2).transpose(1, 2) for m in y]  # (B, H W, D_h)
@@ -38,6 +39,12 @@ class Oracle(networks.Oracle):
             for i, j in ((0, 1), (1, 0)):  # symmetrised: the mean of both directions
                 total = total + self.beta * matched(e[i], e[j], points[i], points[j], number) / 2
         return total
+
+
+def feature_maps(encoder: nn.Module, x: Tensor) -> Tensor:
+    """The encoder's features of places as maps `(B, D_h, H, W)`."""
+    tokens, grid = encoder.tokens(View(x))
+    return tokens.transpose(1, 2).unflatten(2, grid)
 
 
 def positions(g: Tensor, height: int, width: int) -> Tensor:
