@@ -102,7 +102,8 @@ def masked_view(
         ratio: of the cells that are masked.
         grid: cells along each axis of a view.
     """
-    branch = Branch(builder.encoder, builder.head("projector", projector, builder.encoder_width))
-    head = builder.head("predictor", predictor, branch.projector.out_dim)
+    first = builder.head("projector", projector, builder.encoder_width)
+    head = builder.head("predictor", predictor, first.out_dim)
+    branch = Branch(builder.encoder, first)
     terms = builder.objective(objective, head.out_dim)
     return MaskedView(branch, head, EMA(branch, momentum=momentum), terms, ratio, grid)

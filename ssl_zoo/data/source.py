@@ -158,6 +158,7 @@ class Modality:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
         columns: names that a column of encoded samples may have, the first choice first.
         max_bytes: the largest encoded sample.
+        max_bytes_option: the option of `data.decode` that sets it, if one does.
         axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
     """
 
@@ -165,6 +166,7 @@ class Modality:
     extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     max_bytes: int = 2**31
+    max_bytes_option: str = ""
 
     def __init__(self, spec: InputSpec) -> None:
         self.spec = spec

@@ -143,7 +143,7 @@ class ParquetSplit(Split):
         value = self._images[i]
         if not value.is_valid:
             raise BadSample(self.name(i), "the row holds no bytes")
-        check_size(value.as_buffer().size, self.name(i), self._modality.max_bytes)
+        check_size(value.as_buffer().size, self.name(i), self._modality)
         return value.as_py()
 
     def name(self, i: int) -> str:

@@ -30,6 +30,7 @@ class ImageModality(Modality):
     axes = "height x width"
     extensions = EXTENSIONS
     columns = ("image", "img")
+    max_bytes_option = "max_pixels"
 
     def __init__(
         self, spec: InputSpec, *, value_range: ValueRange | None = None, max_pixels: MaxPixels = MAX_PIXELS
