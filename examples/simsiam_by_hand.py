@@ -61,7 +61,7 @@ def main(steps: int = 150) -> tuple[float, float]:
         channels=1, size=20, flip=0.0, brightness=0.6, contrast=0.0, saturation=0.0, hue=0.0, grey=0.0, blur=0.0,
         mean=[0.5], std=[0.5],
     )  # fmt: skip
-    source = Digits(ImageModality(views.spec))
+    source = Digits(ImageModality(views.spec), placements=2)
     method = simsiam(views.spec)
     loss = train(method, views, source.split("train"), steps)
     accuracy = knn(method, views, source)

@@ -1,0 +1,265 @@
+"""The contract of each kind of part, as functions: for the registered parts, and for those of plug-ins.
+
+A modality has a row in `MODALITIES`: what its samples look like and options that make its view policies small.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import registry
+from ssl_zoo.batch import Batch, InputSpec, Pairs, View, encode
+from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.source import Modality
+from ssl_zoo.evaluation.features import Features
+from ssl_zoo.methods.branch import Branch
+from ssl_zoo.methods.build import build, build_modality, build_views
+from ssl_zoo.objectives.objective import Objective
+from ssl_zoo.parts import Term
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.rng import generator
+from tests.tiny import spec_of
+
+
+@dataclass(frozen=True)
+class Sort:
+    """What the contract needs to know of a modality.
+
+    Attributes:
+        spec: of views, for encoders.
+        samples: (number, channels) -> samples, as a source gives them.
+        views: {view policy: options that make its views small}.
+        names: {family of encoders: a member that is built in its place}.
+    """
+
+    spec: InputSpec
+    samples: Callable[[int, int], Tensor]
+    views: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def _images(num: int, channels: int) -> Tensor:
+    return torch.randint(0, 256, (num, channels, 16, 16), dtype=torch.uint8, generator=generator(0, "images"))
+
+
+MODALITIES = {
+    "image": Sort(
+        spec_of(channels=2, size=16),
+        _images,
+        {"augment": {"size": 12}, "multi_crop": {"size": 12, "local_size": 8}},
+        {"timm/*": "timm/resnet10t"},
+    )
+}
+
+
+def rows(num: int = 12, dim: int = 6, seed: int = 0, **options: Any) -> Tensor:
+    """Return normal embeddings `(num, dim)`."""
+    return torch.randn(num, dim, generator=generator(seed, "rows"), **options)
+
+
+def check_documented(kind: str, name: str) -> None:
+    """A summary, and a line for each option, so that `show` says what they mean."""
+    entry, _ = registry.find(kind, name.replace("/*", "/anything"))
+    doc = inspect.getdoc(entry.factory) or ""
+    assert entry.summary, f"{kind} {name} has no docstring"
+    if "for the options" not in doc:
+        missing = [option for option in registry.options(entry).model_fields if f"\n    {option}: " not in doc]
+        assert not missing, f"{kind} {name}: no line for {missing}"
+
+
+def check_encoder(name: str, sort: Sort) -> None:
+    """Features of the stated width; where it has places, their mean is the features."""
+    encoder = registry.build("encoder", sort.names.get(name, name), {}, spec=sort.spec).eval()
+    view = View(torch.randn(3, *sort.spec.views[0].shape), sort.spec.modality)
+    h = encode(encoder, view)
+    assert h.shape == (3, encoder.out_dim) and h.dtype == torch.float32
+    if hasattr(encoder, "tokens"):
+        tokens, grid = encoder.tokens(view)
+        assert tokens.shape == (3, math.prod(grid), encoder.out_dim)
+        torch.testing.assert_close(tokens.mean(dim=1), h)
+
+
+def check_views(name: str, sort: Sort) -> None:
+    """A policy draws, collates, makes the views that it states, and shows samples as they are."""
+    policy = registry.build("views", name, sort.views.get(name, {}))
+    spec = policy.spec
+    samples = sort.samples(4, spec.channels)
+    params = policy.draw(generator(0, "views"), 4)
+    assert all(len(value) == 4 for value in params.values())
+    views = policy(policy.collate(samples, params))
+    assert [(v.role, tuple(v.tensor.shape), v.is_target) for v in views] == [
+        (view.role, (4, *view.shape), view.is_target) for view in spec.views
+    ]
+    roles = [view.role for view in views]
+    assert len(views) >= 2 and roles == sorted(roles)  # the global ones first
+    assert all(view.modality == spec.modality == policy.modality for view in views)
+    assert all(view.tensor.isfinite().all() and view.tensor.dtype == torch.float32 for view in views)
+    for box in (view.aux["box"] for view in views if "box" in view.aux):
+        start, extent, mirrored = box.unbind(dim=1)
+        assert box.shape == (4, 3, len(spec.sides)) and ((mirrored == 0) | (mirrored == 1)).all()
+        assert (start >= 0).all() and (extent > 0).all() and (start + extent <= 1 + 1e-6).all()
+    plain = policy.plain(samples)
+    assert plain.tensor.shape == (4, *spec.views[0].shape) and plain.modality == spec.modality
+    again = policy(policy.collate(samples, policy.draw(generator(0, "views"), 4)))
+    assert all(torch.equal(a.tensor, b.tensor) for a, b in zip(views, again, strict=True))
+    one_by_one = policy.collate(policy.cut(list(samples), params), params)
+    assert all(a.layout == b.layout for a, b in zip(views, policy(one_by_one), strict=True))
+    picture = policy.picture(samples, views)
+    assert picture.dtype == torch.uint8 and picture.ndim == 3 and len(picture) == 3
+
+
+def check_modality(name: str, sort: Sort) -> None:
+    """It names what it cannot decode, describes samples, and makes features of plain ones."""
+    modality: Modality = registry.build("modality", name, {}, spec=spec_of(modality=name))
+    for content in (b"", b"\x00\xff\xfe no sample", b"\x93NUMPY", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(BadSample) as caught:
+            modality.decode(content, "the name")
+        assert caught.value.name == "the name" and caught.value.reason
+    assert all(each.startswith(".") and each == each.lower() for each in modality.extensions)
+    assert isinstance(modality.describe(sort.samples(1, 3)[0]), str)
+    features = modality.raw(View(torch.randn(3, *sort.spec.views[0].shape), name), max_dim=20)
+    assert features.shape[0] == 3 and features.ndim == 2 and features.shape[1] <= 20
+
+
+def check_method(recipe: Recipe, sort: Sort) -> None:
+    """A scalar loss that is the sum of its terms, gradients in the encoder, and a state that is complete."""
+    method, policy = build(recipe), build_views(recipe)
+    assert build_modality(recipe, policy.spec).spec is policy.spec
+    samples = sort.samples(8, policy.spec.channels)
+
+    def batch() -> Batch:
+        return Batch(policy(policy.collate(samples, policy.draw(generator(0, "views"), 8))))
+
+    torch.manual_seed(0)
+    output = method(batch())
+    assert output.loss.ndim == 0 and output.loss.isfinite()
+    torch.testing.assert_close(output.loss, torch.stack(list(output.terms.values())).sum())
+    assert [z.shape[0] for z in output.embeddings] == [8] * len(policy.spec.views)
+    assert not any(z.requires_grad for z in output.embeddings) and isinstance(method.shrinks, bool)
+    output.loss.backward()
+    gradients = [weight.grad for weight in method.encoder.parameters() if weight.grad is not None]
+    assert gradients and sum(gradient.abs().sum() for gradient in gradients) > 0
+    method.after_step(0.5)
+    resumed = build(recipe.model_copy(update={"seed": recipe.seed + 1}))
+    resumed.load_state_dict(method.state_dict())
+    losses = []
+    for each in (method, resumed):
+        torch.manual_seed(1)
+        losses.append(each(batch()).loss.detach())
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
+def check_head(name: str) -> None:
+    """Output of the stated width."""
+    head = registry.build("head", name, {}, in_dim=6)
+    out = head(rows())
+    assert out.shape == (12, head.out_dim) and head.in_dim == 6 and out.isfinite().all()
+
+
+def check_target(name: str) -> None:
+    """One t per target view, None for a local one; gradient reaches z only where the target says so."""
+    branch = Branch(nn.Flatten(), nn.Linear(8, 6))
+    target = registry.build("target", name, {}, branch=branch)
+    views = [
+        View(torch.randn(4, 2, 2, 2)),
+        View(torch.randn(4, 2, 2, 2)),
+        View(torch.randn(4, 2, 2, 2), role="local", is_target=False),
+    ]
+    z = [x.requires_grad_() for x in branch(views)]
+    t = target(views, z)
+    assert [x is None for x in t] == [False, False, True] and all(x.shape == (4, 6) for x in t[:2])
+    assert t[0].requires_grad is (name == "shared")
+    assert all(not p.requires_grad for p in target.parameters())
+
+
+def check_pairing(name: str) -> None:
+    """No view predicts itself alone, all pairs are of one shape, and a local view is never a target."""
+    pairing = registry.build("pairing", name, {}, dim=6)
+    p, t = [rows(seed=i) for i in range(3)], [rows(seed=i) for i in range(2)] + [None]
+    pairs = pairing(p, t)
+    assert pairs.pairs and pairs.scale > 0
+    for x, y in pairs.pairs:
+        assert x.shape == y.shape == (12, 6)
+
+
+def check_term(name: str) -> None:
+    """A finite scalar with a finite gradient, equal in training and evaluation mode, and without weights."""
+    term = registry.build("term", name, {}, dim=6)
+    assert term.inputs in ("pair", "set", "globals")
+
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        return term(x, y) if term.inputs == "pair" else term([x, y])
+
+    x, y = rows(256, requires_grad=True), rows(256, seed=1, requires_grad=True)
+    first = value(x, y)
+    assert first.ndim == 0 and first.isfinite() and first.dtype == torch.float32
+    first.backward()
+    assert x.grad is not None and x.grad.isfinite().all() and x.grad.abs().sum() > 0
+    term.eval()
+    torch.testing.assert_close(value(x, y), first, rtol=0, atol=0)
+    assert not list(term.parameters())
+
+
+def value_of(term: Term, z: list[Tensor]) -> Tensor:
+    """Return what the objective makes of one term, for two views that are a pair."""
+    return Objective([("term", 1.0, term)])(Pairs([(z[0], z[1])], 1.0), z, [View(x) for x in z])["term"]
+
+
+def check_half_precision(name: str, dtype: torch.dtype) -> None:
+    """A term is computed in float32 and bears large embeddings."""
+    z = [(100 * rows(256, 64, seed)).to(dtype) for seed in range(2)]  # |z| ~ 1e3
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = value_of(registry.build("term", name, {}, dim=64), z)
+    expected = value_of(registry.build("term", name, {}, dim=64), [x.float() for x in z])
+    assert value.dtype == torch.float32 and value.isfinite()
+    torch.testing.assert_close(value, expected)
+
+
+def check_gradient(name: str) -> None:
+    """A term's gradient is that of its value."""
+    term = registry.build("term", name, {}, dim=3).double()
+    z = [rows(12, 3, seed, dtype=torch.float64) / 2 for seed in range(2)]
+    if term.inputs == "pair":  # the target may be a constant
+        assert torch.autograd.gradcheck(lambda p: term(p, z[1]), (z[0].requires_grad_(),))
+    else:
+        assert torch.autograd.gradcheck(lambda *views: term(list(views)), tuple(x.requires_grad_() for x in z))
+
+
+def check_optimizer(name: str) -> None:
+    """It keeps what groups carry, and descends."""
+    weight = nn.Parameter(torch.ones(3))
+    group = {"params": [weight], "names": ["w"], "lr_scale": 1.0, "constant": False}
+    optimizer = registry.build("optimizer", name, {}, groups=[group])
+    assert {"lr_scale", "constant", "weight_decay"} <= set(optimizer.param_groups[0])
+    optimizer.param_groups[0]["lr"] = 0.1
+    weight.square().sum().backward()
+    optimizer.step()
+    assert (weight < 1).all()
+
+
+def check_schedule(name: str) -> None:
+    """A factor in [0, 1] at every step, after a warm-up that rises."""
+    schedule = registry.build("schedule", name, {"warmup_epochs": 2.0}, total_steps=400, steps_per_epoch=4)
+    factors = [schedule(step) for step in range(400)]
+    assert all(0 <= factor <= 1 for factor in factors) and max(factors) == 1
+    assert factors[:8] == sorted(factors[:8]) and factors[0] < factors[7]
+
+
+def check_protocol(name: str) -> None:
+    """Numbers, good ones on separated classes, and a clear error where labels are missing."""
+    protocol = registry.build("protocol", name, {})
+    labels = torch.arange(60) % 3
+    x = rows(60) + 5 * nn.functional.one_hot(labels, 6)
+    y = labels if protocol.needs_labels else None
+    metrics = protocol(Features(x, y), Features(x[:30], None if y is None else y[:30]))
+    assert metrics and all(isinstance(value, (int, float)) for value in metrics.values())
+    if protocol.needs_labels:
+        assert metrics["top1"] > 0.9
+        with pytest.raises(ValueError, match="no labels"):
+            protocol(Features(x), Features(x))
