@@ -1,4 +1,4 @@
-"""Errors for the user: the exceptions, and what turns a failed validation or a foreign exception into one sentence.
+"""Errors for the user: the exceptions, and one sentence for a failed validation or an exception of other code.
 
 `UserError` is a mistake that the user can fix: its text is one sentence with what is wrong, where, and what to do. The
 command line prints it without a traceback and exits with code 2. `TrainingFailed` is a run that broke off for another

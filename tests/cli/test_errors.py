@@ -197,9 +197,7 @@ def copied(trained: Path, tmp_path: Path) -> Path:
 def test_resume_with_another_recipe(refused, trained, tmp_path):
     copied(trained, tmp_path)
     words = refused("train", trained.parent / "tiny.yaml", "--out", "run", "--resume", "-s", "training.base_lr=0.1")
-    assert words.startswith(
-        "--resume: run was started with training.base_lr = 0.05, and the recipe now says 0.1; give "
-    )
+    assert words.startswith("--resume: run was started with training.base_lr = 0.05, and the recipe now has 0.1; give ")
 
 
 def test_resume_where_nothing_is(refused, tiny):

@@ -232,7 +232,7 @@ def test_an_edited_recipe_and_the_checkpoint_of_another_are_told(cli, tiny, tmp_
     recipe = tmp_path / "run" / "recipe.yaml"
     text = recipe.read_text()
     recipe.write_text(text.replace("base_lr: 0.05", "base_lr: 0.5"))
-    words = "--resume: run was started with training.base_lr = 0.05, and the recipe now says 0.5; give the same recipe"
+    words = "--resume: run was started with training.base_lr = 0.05, and the recipe now has 0.5; give the same recipe"
     assert refused(cli("train", "run", "--resume")).startswith(words)
     recipe.write_text(text)
     shutil.copy("other/checkpoints/last.pt", "run/checkpoints/last.pt")
