@@ -29,7 +29,7 @@ class MemorySplit(Split):
     """A split whose samples are one tensor; batches are indexed from it, without a loop over samples.
 
     Attributes:
-        data: `(N, C, H, W)` uint8 for images; the first dimension is the sample.
+        data: `(N, ...)`; the first dimension is the sample.
         labels: `(N,)` int64 or None.
         class_names: the name of each label, or None.
         bad: samples that could not be read and were left out, as name -> reason.

@@ -50,7 +50,7 @@ class Split(ABC):
 
     @abstractmethod
     def read(self, i: int) -> Sample:
-        """Return sample `i`; an image is uint8 `(C, H, W)`.
+        """Return sample `i`.
 
         Raises:
             BadSample: it cannot be read.
@@ -158,6 +158,7 @@ class Modality:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
         columns: names that a column of encoded samples may have, the first choice first.
         max_bytes: the largest encoded sample.
+        size_option: the key of the option that raises `max_bytes`, where there is one.
         axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
     """
 
@@ -165,6 +166,7 @@ class Modality:
     extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     max_bytes: int = 2**31
+    size_option: str = ""
 
     def __init__(self, spec: InputSpec) -> None:
         self.spec = spec

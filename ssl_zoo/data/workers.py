@@ -30,7 +30,7 @@ IN_FLIGHT = 3
 """Batches that a worker holds: one that it makes, and two that wait (the DataLoader's `prefetch_factor`)."""
 
 BYTES_PER_VALUE = 10 / 3
-"""Bytes that an RGB image takes a value at most: while it is decoded, and while it is cut."""
+"""Memory per value of a sample, in bytes, at most: while it is decoded, and while it is cut."""
 
 
 @dataclass(frozen=True)

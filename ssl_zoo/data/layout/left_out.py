@@ -11,7 +11,7 @@ from ssl_zoo.errors import UserError, shown_name
 ASIDE = frozenset(
     {
         "__macosx",  # archives from a Mac
-        "@eadir",  # Synology: thumbnails, a folder for each image
+        "@eadir",  # Synology: thumbnails, a folder per file
         "#recycle",
         "#snapshot",
         "@recycle",  # QNAP

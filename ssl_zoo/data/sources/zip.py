@@ -107,7 +107,7 @@ class ZipSplit(Split):
         name, data = self.name(i), io.BytesIO()
         archive, members = self._archive()
         info = members[self._members[i]]
-        check_size(info.file_size, name, self._modality.max_bytes)
+        check_size(info.file_size, name, self._modality)
         try:
             with archive.open(info) as member:
                 shutil.copyfileobj(member, data, 2**20)

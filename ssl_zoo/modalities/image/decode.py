@@ -94,7 +94,9 @@ class Decoding:
         check_channels(self.channels)
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             low, high = self.value_range
-            raise UserError(f"value_range: [{low:g}, {high:g}] is empty; give the value of black, then that of white.")
+            raise UserError(
+                f"data.decode.value_range: [{low:g}, {high:g}] is empty; give the value of black, then that of white."
+            )
 
     @property
     def max_bytes(self) -> int:
@@ -168,7 +170,12 @@ class Decoding:
             raise self._too_large(name, str(pixels))
 
     def _too_large(self, name: str, pixels: str = "many") -> BadSample:
-        return BadSample(name, f"{pixels} pixels, more than max_pixels: {self.max_pixels} allows; set it higher")
+        enough = pixels if pixels.isdigit() else "N"
+        return BadSample(
+            name,
+            f"{pixels} pixels, more than the {self.max_pixels} that are allowed; raise the limit with "
+            f"-s data.decode.max_pixels={enough}",
+        )
 
     def _tensor(self, image: Image.Image, stored: Stored, lower: Image.Image | None = None) -> Tensor:
         image.load()

@@ -34,7 +34,7 @@ def remarks_on(image: Image.Image, value_range: ValueRange | None) -> Iterator[s
         yield "CMYK, converted to RGB without its colour profile"
     if not stored.deep:
         if value_range is not None:
-            yield "8 bits, to which value_range does not apply"
+            yield "8 bits, to which data.decode.value_range does not apply"
     elif len(image.getbands()) == 1:
         yield from _on_range(values_of(np.asarray(image), stored), stored, value_range)
     else:
@@ -73,10 +73,10 @@ def _on_range(values: np.ndarray, stored: Stored, value_range: ValueRange | None
     if value_range is not None:
         outside = np.count_nonzero((values < value_range[0]) | (values > value_range[1]))
         if 2 * outside > values.size:
-            yield "more than half of the values lie outside value_range"
+            yield "more than half of the values lie outside data.decode.value_range"
     elif stored.range is not None and values.max() < _FEW * stored.range[1]:
         bits = max(1, int(values.max()).bit_length())
         yield (
             f"{stored.type} values that fit in {bits} bits, less than a tenth of the range: read as dark, unless "
-            f"value_range is set (such as [0, {2**bits - 1}])"
+            f"-s 'data.decode.value_range=[0, {2**bits - 1}]' is given"
         )

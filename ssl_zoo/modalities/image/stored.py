@@ -174,7 +174,9 @@ def to_8_bit(pixels: np.ndarray, stored: Stored, value_range: ValueRange | None)
         NotUnderstood: neither gives their range.
     """
     values = values_of(pixels, stored)
-    advice = "set value_range: [MIN, MAX] to the values of black and white, or save as 8 or unsigned 16 bit"
+    advice = (
+        "give the values of black and white by -s 'data.decode.value_range=[MIN, MAX]', or save as 8 or unsigned 16 bit"
+    )
     if stored.kind == "float" and np.isnan(values).any():
         raise NotUnderstood("pixels that are no numbers (NaN); replace them by a value")
     if value_range is None:
