@@ -11,7 +11,7 @@ from ssl_zoo.cli import options
 from ssl_zoo.errors import shown_name
 
 SHOWN = 20
-"""How many classes, sizes and bad files are printed; --json gives all."""
+"""Largest number of classes, sizes and bad files that are printed; --json gives all."""
 
 
 @click.group(cls=options.Once)

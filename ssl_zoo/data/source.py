@@ -113,7 +113,7 @@ class SkippingSplit(Split):
 
 
 NUM_PROBES = 16
-"""Samples, spread over a split, that are looked at before all are read."""
+"""Number of samples, spread over a split, that are looked at before all are read."""
 
 
 def probes(num: int) -> range:
@@ -122,12 +122,12 @@ def probes(num: int) -> range:
 
 
 class Source(Protocol):
-    """Where data come from: the registered kind `source`. Its factory may ask for `modality` by position.
+    """An origin of data: the registered kind `source`. Its factory may ask for `modality` by position.
 
     Attributes:
         splits: the names of its splits, `train` first.
-        notes: sentences for the user: what was left out, with counts and an example, and what was understood otherwise
-            than it is written.
+        notes: sentences for the user: what was left out, with counts and an example, and what was understood
+            differently from its spelling.
     """
 
     splits: tuple[str, ...]
@@ -208,7 +208,7 @@ class Modality:
 
 
 class ViewPolicy(nn.Module):
-    """What makes the views of samples: the registered kind `views`. A subclass has the class attribute `modality`.
+    """Makes the views of samples: the registered kind `views`. A subclass has the class attribute `modality`.
 
     `draw` and `collate` run in the loader, perhaps in a worker process; `forward` runs on the device.
 

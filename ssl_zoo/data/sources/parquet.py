@@ -21,12 +21,12 @@ from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
 
 _LOOKED_AT = 10_000
-"""So many files of a folder are looked at to tell whether it is one of parquet files."""
+"""Largest number of files that are looked at to find out whether a folder is one of parquet files."""
 
 
 @register("source", "parquet")
 class Parquet:
-    """Encoded samples in a parquet file, or in a folder of them whose names tell the split: `train-00000.parquet`.
+    """Encoded samples in a parquet file, or in a folder of them whose names give the split: `train-00000.parquet`.
 
     The files may lie in the folder or below it, as on the Hugging Face hub (`data/train-*.parquet`,
     `default/train/0000.parquet`); `val` stands in for `test` where there is none. A folder whose files are named

@@ -1,4 +1,4 @@
-"""What a user should know of how an image was understood: pages and bands left out, a range that is hardly used."""
+"""Notes on how an image is understood: pages and bands left out, a range that is hardly used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ssl_zoo.modalities.image.stored import (
 )
 
 _FEW = 0.1
-"""A range of which less than this is used is told about."""
+"""A range of which less than this fraction is used gets a remark."""
 
 
 def remarks_on(image: Image.Image, value_range: ValueRange | None) -> Iterator[str]:
@@ -39,7 +39,7 @@ def remarks_on(image: Image.Image, value_range: ValueRange | None) -> Iterator[s
         yield from _on_range(values_of(np.asarray(image), stored), stored, value_range)
     else:
         if lower_mode(raw) is None:
-            yield f"{stored.bits} bits a channel, of which the upper 8 are read"
+            yield f"{stored.bits} bits per channel, of which the upper 8 are read"
         if mode in COLOUR:
             yield from _on_range(joined(np.asarray(image), None), stored, value_range)
 

@@ -176,7 +176,7 @@ def test_colours_of_16_bits_are_not_cut_to_their_upper_bytes(kind, scale, value_
 def test_where_only_the_upper_bytes_can_be_read_it_is_told():
     data = png16(np.stack([FULL, np.full_like(FULL, 65535)], -1), 4)
     assert np.array_equal(read(data)[0], RAMP)
-    assert remarks(data) == ("16 bits a channel, of which the upper 8 are read",)
+    assert remarks(data) == ("16 bits per channel, of which the upper 8 are read",)
     inks = np.concatenate([255 - RGB, np.zeros((6, 8, 1), np.uint8)], 2).astype(np.uint16) * 257
     assert np.array_equal(read(tiff(inks, 5), 3), RGB.transpose(2, 0, 1))
 
