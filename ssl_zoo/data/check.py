@@ -1,4 +1,4 @@
-"""Reading every sample of a split, to know what is in it."""
+"""Contents of a split: every sample is read and counted."""
 
 from __future__ import annotations
 

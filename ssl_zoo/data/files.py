@@ -1,4 +1,4 @@
-"""Reading a user's file: only a regular one, and no more than is allowed."""
+"""Files of a user: only regular ones are read, and no larger ones than a modality allows."""
 
 from __future__ import annotations
 
@@ -6,48 +6,54 @@ import os
 import stat
 
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.source import Modality
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
-def read_regular(path: str, most: int) -> bytes:
+def read_regular(path: str, modality: Modality) -> bytes:
     """Return the bytes of a file, or of the one that a link leads to.
 
     Args:
         path: of the file.
-        most: bytes that it may have.
+        modality: its `max_bytes` is the limit.
 
     Raises:
         BadSample: it cannot be read, is no regular file (a pipe would be waited for, a device may be endless), or is
             larger than allowed.
     """
     try:
-        _check(os.stat(path), path, most)  # before it is opened: that alone waits for a pipe, and may move a device
+        _check(os.stat(path), path, modality)  # before it is opened: that alone waits for a pipe, and may move a device
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())  # of what was opened, which may be another file by now
-            _check(status, path, most)
+            _check(status, path, modality)
             return file.read(status.st_size)
     except OSError as error:
         raise BadSample(path, error.strerror or str(error)) from error
 
 
-def check_size(size: int, name: str, most: int) -> None:
-    """Refuse what is encoded in more than `most` bytes.
+def check_size(size: int, name: str, modality: Modality) -> None:
+    """Refuse an encoded sample that is larger than its modality allows.
+
+    Args:
+        size: in bytes.
+        name: of the sample, for messages.
+        modality: its `max_bytes` is the limit.
 
     Raises:
-        BadSample: `size` is larger.
+        BadSample: it is larger.
     """
-    if size > most:
-        raise BadSample(
-            name, f"{size / 2**20:.0f} MiB, more than the {most / 2**20:.0f} MiB that max_pixels allows; set it higher"
-        )
+    if size > modality.max_bytes:
+        advice = f"; raise {modality.size_option}" if modality.size_option else ""
+        sizes = f"{size / 2**20:.0f} MiB, more than the {modality.max_bytes / 2**20:.0f} MiB that are allowed"
+        raise BadSample(name, sizes + advice)
 
 
-def _check(status: os.stat_result, path: str, most: int) -> None:
+def _check(status: os.stat_result, path: str, modality: Modality) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a folder" if stat.S_ISDIR(status.st_mode) else "something else")
         raise BadSample(path, f"{kind}, not a regular file")
-    check_size(status.st_size, path, most)
+    check_size(status.st_size, path, modality)
 
 
 def _without_waiting(path: str, flags: int) -> int:

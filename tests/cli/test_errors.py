@@ -153,14 +153,14 @@ def test_a_batch_of_one_under_batch_norm(refused, tiny):
 def test_a_corrupt_image_stops_by_default(refused, tiny, images):
     words = refused("train", tiny, "--data", images, "--out", "run")
     assert re.match(
-        rf"cannot read {images}/07\.png: .*; remove or mend it, or set on_error: skip to leave it out\.$", words
+        rf"cannot read {images}/07\.png: .*; correct or remove it, or set data\.on_error=skip to leave it out\.$", words
     )
 
 
 def test_more_corrupt_images_than_the_budget_stop(refused, tiny, images):
     words = refused("train", tiny, "--data", images, "-s", "data.on_error=skip", "--out", "run")
-    assert words.startswith("1 of 40 samples cannot be read and bad_budget: 0.001 allows 0, for example ")
-    assert words.endswith("; mend or remove them, or raise bad_budget.") and "07.png" in words
+    assert words.startswith("1 of 40 samples cannot be read and data.bad_budget=0.001 allows 0, for example ")
+    assert words.endswith("; correct or remove them, or raise data.bad_budget.") and "07.png" in words
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])

@@ -8,7 +8,7 @@ The rules, for paths below the root:
   not clear are refused;
 - files are labelled by the first folder below their split if each lies in one and there are at least two.
 
-Whatever is left out, or was read otherwise than it is written, is told in the notes.
+Notes name whatever is left out, or read differently from its spelling.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _insist(groups: dict[str, _Group], labelled: dict[str, set[Part]], where: st
     for name, group in groups.items():
         if labelled[name] < group.classes().keys():
             raise UserError(
-                f"labels: folder asks for one folder a class, but not every file of the {name} split of {where} lies "
+                f"labels: folder asks for one folder per class, but not every file of the {name} split of {where} lies "
                 "in one of at least two such folders; use labels: auto or none."
             )
 

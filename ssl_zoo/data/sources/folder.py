@@ -79,12 +79,12 @@ class FolderSplit(Split):
     def read(self, i: int) -> Sample:
         """Return sample `i`, decoded."""
         name = self.name(i)
-        return self._modality.decode(read_regular(name, self._modality.max_bytes), name)
+        return self._modality.decode(read_regular(name, self._modality), name)
 
     def remarks(self, i: int) -> tuple[str, ...]:
         """Return notes on how sample `i` is understood."""
         name = self.name(i)
-        return self._modality.remarks(read_regular(name, self._modality.max_bytes), name)
+        return self._modality.remarks(read_regular(name, self._modality), name)
 
     def name(self, i: int) -> str:
         """Return the path of sample `i`."""
