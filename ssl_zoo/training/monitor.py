@@ -102,7 +102,7 @@ class Monitor:
             "loss": loss,
             "terms": terms,
             "lr": step.lr,
-            "images_per_s": self.images_per_s(),
+            "samples_per_s": self.samples_per_s(),
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"health": self.health} if self.health else {}),
         }
@@ -111,7 +111,7 @@ class Monitor:
             self._on_board(lambda: self._to_board(record))
             self._show(record)
 
-    def images_per_s(self) -> float:
+    def samples_per_s(self) -> float:
         """Return samples per second of the whole run so far; each is seen in all its views."""
         seconds = self.trainer.clock.train
         return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
@@ -136,14 +136,14 @@ class Monitor:
     def _to_board(self, record: dict[str, Any]) -> None:
         if self._board is None:
             return
-        values = {f"train/{name}": record[name] for name in ("loss", "lr", "images_per_s", "data_wait_fraction")}
+        values = {f"train/{name}": record[name] for name in ("loss", "lr", "samples_per_s", "data_wait_fraction")}
         for group in ("terms", "health"):
             values |= {f"{group}/{name}": value for name, value in record.get(group, {}).items()}
         self._board.add_scalars(values, record["step"])
 
     def _show(self, record: dict[str, Any]) -> None:
         collapse = self.guard.status["status"]
-        state = f"loss {record['loss']:.4f}, {record['images_per_s']:.0f} images/s, collapse: {collapse}"
+        state = f"loss {record['loss']:.4f}, {record['samples_per_s']:.0f} samples/s, collapse: {collapse}"
         self.bar.set_postfix_str(state)
         if self.bar.disable and time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()

@@ -255,7 +255,7 @@ def test_a_clock_that_goes_back_makes_no_negative_time(cli, tiny, tmp_path, monk
     monkeypatch.setattr(time, "time", back)
     assert cli("train", tiny, "--out", "run").exit_code == 0
     found = summary(tmp_path / "run")
-    assert found["wall_s"] >= found["train_s"] > 0 and found["images_per_s"] > 0
+    assert found["wall_s"] >= found["train_s"] > 0 and found["samples_per_s"] > 0
     assert 0 <= found["data_wait_fraction"] <= 1
 
 
