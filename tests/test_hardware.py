@@ -9,7 +9,7 @@ import types
 import pytest
 import torch
 
-from ssl_zoo.distributed.launch import size_of_crew
+from ssl_zoo.distributed.launch import count_processes
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, choose
 from ssl_zoo.recipe.load import load_recipe
@@ -94,8 +94,8 @@ def test_several_devices_in_a_notebook_are_refused(monkeypatch):
     program = types.ModuleType("__main__")
     program.__file__ = "program.py"
     monkeypatch.setitem(sys.modules, "__main__", program)
-    assert size_of_crew(2, chosen) == 2
+    assert count_processes(2, chosen) == 2
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook: of no file
     with pytest.raises(UserError, match="devices=2: each process is started by running the program once more, and a n"):
-        size_of_crew(2, chosen)
-    assert size_of_crew(None, chosen) == size_of_crew(1, chosen) == 1
+        count_processes(2, chosen)
+    assert count_processes(None, chosen) == count_processes(1, chosen) == 1

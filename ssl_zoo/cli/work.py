@@ -60,7 +60,7 @@ def train(
 
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
-    from ssl_zoo.distributed.launch import is_first
+    from ssl_zoo.distributed.launch import is_main_process
     from ssl_zoo.recipe.load import is_run_folder, load_recipe
     from ssl_zoo.report.table import summary_table
     from ssl_zoo.runs import commands
@@ -89,7 +89,7 @@ def train(
         max_seconds=None if max_time is None else seconds(max_time),
         log=options.log,
     )
-    if not is_first():
+    if not is_main_process():
         return  # the first process's output and exit code are the run's
     if as_json:
         options.print_json(summary)

@@ -158,7 +158,7 @@ class CollapseGuard:
             count.
         shrinks: whether embeddings that shrink to one point solve the objective, see `Objective.shrinks`; only then is
             their scale judged.
-        facts: what the remedies may refer to, see `remedies`.
+        recipe_facts: what the remedies may refer to, see `remedies`.
     """
 
     def __init__(
@@ -167,11 +167,12 @@ class CollapseGuard:
         policy: Literal["warn", "stop", "off"] = "warn",
         patience: int = 4,
         shrinks: bool = False,
-        facts: Mapping[str, Any] | None = None,
+        recipe_facts: Mapping[str, Any] | None = None,
     ):
         if policy not in ("warn", "stop", "off") or patience < 1:
             raise ValueError(f"policy is warn, stop or off and patience at least 1, not {policy!r} and {patience}")
-        self.policy, self.patience, self.shrinks, self.facts = policy, patience, shrinks, dict(facts or {})
+        self.policy, self.patience, self.shrinks = policy, patience, shrinks
+        self.recipe_facts = dict(recipe_facts or {})
         self._start: dict[str, float] = {}
         self._recent: list[dict[str, float]] = []
         self._alarm: Alarm | None = None
@@ -209,7 +210,7 @@ class CollapseGuard:
         if finding is None or self._alarm is not None:
             return None
         metric, value, reference, text = finding
-        advice = remedies(metric, {"dim": dim, "batch_size": batch, **self.facts})
+        advice = remedies(metric, {"dim": dim, "batch_size": batch, **self.recipe_facts})
         self._alarm = Alarm(metric, value, reference, step, f"step {step}: {text}.", advice)
         return self._alarm
 

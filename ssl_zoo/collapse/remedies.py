@@ -88,7 +88,7 @@ def _setting(metric: str, given: Mapping[str, Any]) -> list[str]:
     return [*orders.get(metric, [rate, *views, size]), *rest, "look at what the views show: ssl-zoo views"]
 
 
-def remedies(metric: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
+def remedies(metric: str, recipe_facts: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return exactly three things to try against a collapse, the likeliest first.
 
     What the method lacks comes first (stop-gradient, predictor), then a term that keeps the space open, then settings.
@@ -97,11 +97,11 @@ def remedies(metric: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
 
     Args:
         metric: the metric that gave the collapse away: `std`, `scale`, `effective_rank`, `similarity_gap` or `finite`.
-        facts: what is known of the recipe, all optional: `target` and `predictor` (names), `terms` (of the objective,
-            names or plain forms), `base_lr`, `batch_size`, `clip_grad`, `precision`, `views` and `schedule` (their
-            options), `dim` (width of z).
+        recipe_facts: what is known of the recipe, all optional: `target` and `predictor` (names), `terms` (of the
+            objective, names or plain forms), `base_lr`, `batch_size`, `clip_grad`, `precision`, `views` and `schedule`
+            (their options), `dim` (width of z).
     """
-    structure, terms = list(_structure(facts)), list(_open_space(metric, facts))[:1]
+    structure, terms = list(_structure(recipe_facts)), list(_open_space(metric, recipe_facts))[:1]
     missing = {"finite": [], "scale": [*terms, *structure]}.get(metric, [*structure, *terms])
-    first, second, third, *_ = [*missing, *_setting(metric, facts)]
+    first, second, third, *_ = [*missing, *_setting(metric, recipe_facts)]
     return first, second, third

@@ -27,7 +27,7 @@ from ssl_zoo.hardware import Hardware
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+ERROR_DELAY_S = 10.0
 """Seconds that a process other than the first waits with its error, to be ended by whoever started the processes."""
 
 _LOST = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|timed out", re.IGNORECASE)
@@ -38,7 +38,7 @@ class ProcessLost(TrainingFailed):
 
 
 @dataclass(frozen=True)
-class Crew:
+class Processes:
     """The processes of a run, seen from one of them.
 
     Attributes:
@@ -52,7 +52,7 @@ class Crew:
     group: Any = None
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that prints, writes and evaluates."""
         return collectives.rank() == 0
 
@@ -64,7 +64,7 @@ class Crew:
         dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self.group)
         return bool(flags)
 
-    def from_first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the value that the first process has; the others wait for it, for days if need be."""
         if self.group is None:
             return value
@@ -73,7 +73,7 @@ class Crew:
         return values[0]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def fail_together(self) -> Iterator[None]:
         """A context in which no process stays behind: where one fails, the others fail too.
 
         Raises:
@@ -93,7 +93,7 @@ class Crew:
             raise
 
 
-def size_of_crew(devices: int | None, hardware: Hardware) -> int:
+def count_processes(devices: int | None, hardware: Hardware) -> int:
     """Return how many processes will train together, those of torchrun included.
 
     Args:
@@ -121,7 +121,7 @@ def size_of_crew(devices: int | None, hardware: Hardware) -> int:
     return size
 
 
-def launch(hardware: Hardware, size: int) -> Crew:
+def launch(hardware: Hardware, size: int) -> Processes:
     """Start the processes, where nobody has yet, and let them meet."""
     if size > 1:
         # It tells of each process that it registers; what a user needs to know is in the start banner.
@@ -129,7 +129,7 @@ def launch(hardware: Hardware, size: int) -> Crew:
     fabric = hardware.fabric(_local(size), size // _local(size))
     if size > 1:
         fabric.launch()
-    return Crew(fabric, size, dist.new_group(backend="gloo", timeout=timedelta(days=7)) if size > 1 else None)
+    return Processes(fabric, size, dist.new_group(backend="gloo", timeout=timedelta(days=7)) if size > 1 else None)
 
 
 def _local(size: int) -> int:
@@ -137,22 +137,22 @@ def _local(size: int) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", size))
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that prints: the first, or the only one. Known before the processes have met."""
     if dist.is_available() and dist.is_initialized():
         return collectives.rank() == 0
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
 
 
-def let_first_speak(error: Exception) -> bool:
+def prints_errors(error: Exception) -> bool:
     """Return whether this process is to print an error that ends it.
 
     The first one is. Where all fail alike, the first has printed it, and whoever started the processes ends the others
     while they wait here. One that is not ended is alone with its error, and prints it, unless it is only that another
     process was lost.
     """
-    if is_first():
+    if is_main_process():
         return True
     if not isinstance(error, ProcessLost):
-        time.sleep(PATIENCE)
+        time.sleep(ERROR_DELAY_S)
     return not isinstance(error, ProcessLost)

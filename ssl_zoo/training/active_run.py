@@ -1,4 +1,4 @@
-"""The life of a run, from its first step to its end: what its phases share, how it is saved, and how it fails."""
+"""A run in progress: what its phases share, how it is saved, and how it fails."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
 
 
 @dataclass
-class Life:
-    """A run that goes on.
+class ActiveRun:
+    """A run in progress.
 
     Attributes:
         run: its pieces.
@@ -65,7 +65,7 @@ class Life:
             NotFinite: the loss or the state is not finite; the last checkpoint is what it was.
             CannotWrite: the disk is full, or the folder is gone; the last checkpoint is what it was.
         """
-        if not self.run.crew.first:
+        if not self.run.processes.is_main:
             return
         trainer = self.run.trainer
         trainer.check()
@@ -84,7 +84,7 @@ class Life:
         """Return the summary as it stands."""
         run, trainer = self.run, self.run.trainer
         return {
-            **blank_summary(run.recipe, run.hardware, run.crew.size),
+            **blank_summary(run.recipe, run.hardware, run.processes.size),
             "status": status,
             "steps": trainer.step,
             "epochs": trainer.step / run.loader.steps_per_epoch,
@@ -112,7 +112,7 @@ class Life:
             yield
         except Exception as error:
             told = _told(error, self.run.reading.num_workers if self.run.trainer.whole else 0)
-            if not self.run.crew.first:
+            if not self.run.processes.is_main:
                 if told is None or told is error:
                     raise
                 raise told from error

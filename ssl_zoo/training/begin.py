@@ -14,9 +14,9 @@ from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
 from ssl_zoo.runs.weights import report
-from ssl_zoo.training.active_run import Life
+from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.monitor import Monitor
-from ssl_zoo.training.setup import Run, samples_per_norm
+from ssl_zoo.training.setup import Run, batch_norm_samples
 from ssl_zoo.training.stop import StopRequest
 
 Log = Callable[[str], None]
@@ -38,7 +38,7 @@ def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None
     }
 
 
-def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> Life:
+def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> ActiveRun:
     """Put a resumed run where it was, write the folder's first files, and tell the user what will be done.
 
     Args:
@@ -59,7 +59,7 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
     step = run.trainer.step
-    if run.crew.first:
+    if run.processes.is_main:
         folder.rewind_metrics(step)
         folder.create(run.recipe, first_state(run.recipe, weights, data) if not step else None)
     _banner(run, log)
@@ -68,18 +68,18 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
             log(line)
     monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, log)
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
-    life = Life(run, monitor, stop, log, data, before_s, step, ended)
+    active = ActiveRun(run, monitor, stop, log, data, before_s, step, ended)
     try:
         if state is not None and step:
             _load(state["monitor"], monitor, folder.checkpoint)
-        if run.crew.first:
-            folder.write_summary(life.summary("interrupted"))  # what a kill leaves behind
+        if run.processes.is_main:
+            folder.write_summary(active.summary("interrupted"))  # what a kill leaves behind
             if not step:
                 _add_views(run, monitor)
     except BaseException:
         monitor.close()
         raise
-    return life
+    return active
 
 
 def _load(state: dict[str, Any], into: Any, path: Any) -> None:
@@ -103,11 +103,11 @@ def _banner(run: Run, log: Log) -> None:
         f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
     )
     log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
-    processes = f"{run.crew.size} processes, " if run.crew.size > 1 else ""
+    processes = f"{run.processes.size} processes, " if run.processes.size > 1 else ""
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
     log(
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
-        f"each BatchNorm sees {samples_per_norm(run.recipe, run.crew.size)} samples"
+        f"each BatchNorm sees {batch_norm_samples(run.recipe, run.processes.size)} samples"
     )
     log(run.reading.note)
     if run.trainer.step:

@@ -18,7 +18,7 @@ from ssl_zoo.errors import NotFinite
 from ssl_zoo.evaluation.protocols.label_free import health
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.training.event_file import Board
+from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.trainer import Step, Trainer
 
 QUIET_SECONDS = 30.0
@@ -41,33 +41,33 @@ class Monitor:
     def __init__(
         self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, log: Callable[[str], None]
     ):
-        self.first = collectives.rank() == 0
+        self.is_main = collectives.rank() == 0
         self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
         self.steps_per_epoch = steps_per_epoch
         self.guard = CollapseGuard(
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
             shrinks=trainer.method.objective.shrinks,
-            facts=facts(recipe),
+            recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
         self.problems: list[str] = []
-        self._board: Board | None = None
+        self._events: EventFile | None = None
         self.health: dict[str, float] = {}
         self.bar = tqdm(
             total=trainer.total_steps,
             initial=trainer.step,
             unit="step",
-            disable=not self.first or not sys.stderr.isatty(),
+            disable=not self.is_main or not sys.stderr.isatty(),
             leave=False,
         )
-        self._spoke = time.monotonic()
-        if self.first:
-            self._on_board(self._open_board)
+        self._printed = time.monotonic()
+        if self.is_main:
+            self._write_events(self._open_events)
 
-    def _open_board(self) -> None:
+    def _open_events(self) -> None:
         step = self.trainer.step
-        self._board = Board(self.folder.tensorboard, purge=step + 1 if step else 0)
+        self._events = EventFile(self.folder.tensorboard, purge=step + 1 if step else 0)
 
     def after_step(self, step: Step) -> bool:
         """Log a step; True where the guard stops the run."""
@@ -106,9 +106,9 @@ class Monitor:
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"health": self.health} if self.health else {}),
         }
-        if self.first:
+        if self.is_main:
             self.folder.append_metrics(record)
-            self._on_board(lambda: self._to_board(record))
+            self._write_events(lambda: self._add_scalars(record))
             self._show(record)
 
     def samples_per_s(self) -> float:
@@ -122,39 +122,39 @@ class Monitor:
         self.bar.clear()
         self.log(sentence)
 
-    def _on_board(self, write: Callable[[], None]) -> None:
+    def _write_events(self, write: Callable[[], None]) -> None:
         """Write to the board; a board that cannot be written is left alone from then on, and told once."""
         try:
             write()
         except OSError as error:
             self.problem(f"the TensorBoard log ends at step {self.trainer.step}: {error.strerror or error}.")
-            if self._board is not None:
+            if self._events is not None:
                 with suppress(OSError):
-                    self._board.close()
-            self._board = None
+                    self._events.close()
+            self._events = None
 
-    def _to_board(self, record: dict[str, Any]) -> None:
-        if self._board is None:
+    def _add_scalars(self, record: dict[str, Any]) -> None:
+        if self._events is None:
             return
         values = {f"train/{name}": record[name] for name in ("loss", "lr", "samples_per_s", "data_wait_fraction")}
         for group in ("terms", "health"):
             values |= {f"{group}/{name}": value for name, value in record.get(group, {}).items()}
-        self._board.add_scalars(values, record["step"])
+        self._events.add_scalars(values, record["step"])
 
     def _show(self, record: dict[str, Any]) -> None:
         collapse = self.guard.status["status"]
         state = f"loss {record['loss']:.4f}, {record['samples_per_s']:.0f} samples/s, collapse: {collapse}"
         self.bar.set_postfix_str(state)
-        if self.bar.disable and time.monotonic() - self._spoke > QUIET_SECONDS:
-            self._spoke = time.monotonic()
+        if self.bar.disable and time.monotonic() - self._printed > QUIET_SECONDS:
+            self._printed = time.monotonic()
             left = (self.trainer.total_steps - self.trainer.step) * self.trainer.clock.train / max(1, self.trainer.step)
             self.log(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
 
     def add_picture(self, name: str, picture: torch.Tensor) -> None:
         """Put a picture `(3, H, W)`, uint8, on the board."""
-        board = self._board
-        if board is not None:
-            self._on_board(lambda: board.add_picture(name, picture, self.trainer.step))
+        events = self._events
+        if events is not None:
+            self._write_events(lambda: events.add_picture(name, picture, self.trainer.step))
 
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values."""
@@ -168,12 +168,12 @@ class Monitor:
     def close(self) -> None:
         """Finish the progress bar and the board."""
         self.bar.close()
-        if self._board is not None:
-            self._on_board(self._board.close)
-            self._board = None
+        if self._events is not None:
+            self._write_events(self._events.close)
+            self._events = None
 
 
-def facts(recipe: Recipe) -> dict[str, Any]:
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """Return what the guard's remedies depend on."""
     training = recipe.training
     return {

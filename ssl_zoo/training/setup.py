@@ -15,7 +15,7 @@ from ssl_zoo.data import Loader, MemorySplit, RawBatch, Reading, Split, choose_r
 from ssl_zoo.data.loader import Policy
 from ssl_zoo.data.preview import some_views
 from ssl_zoo.distributed import collectives
-from ssl_zoo.distributed.launch import Crew
+from ssl_zoo.distributed.launch import Processes
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
 from ssl_zoo.methods.build import build, build_views, part_names
@@ -68,7 +68,7 @@ class Run:
     recipe: Recipe
     folder: RunFolder
     hardware: Hardware
-    crew: Crew
+    processes: Processes
     data: OpenData
     reading: Reading
     policy: nn.Module
@@ -82,7 +82,11 @@ class Run:
 
 
 def assemble(
-    recipe: Recipe, folder: RunFolder, hardware: Hardware, crew: Crew, weights: Mapping[str, Mapping[str, Tensor]]
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    processes: Processes,
+    weights: Mapping[str, Mapping[str, Tensor]],
 ) -> Run:
     """Put the pieces of a training together, in each of its processes.
 
@@ -90,7 +94,7 @@ def assemble(
         recipe: of the run.
         folder: where it is kept.
         hardware: what it computes on.
-        crew: the processes that train together.
+        processes: the processes that train together.
         weights: {component: {name: tensor}} to start from.
 
     Raises:
@@ -105,8 +109,8 @@ def assemble(
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
     try_on_data(recipe, method, policy, data.train)
-    settings, device = recipe.training, crew.fabric.device
-    share = settings.batch_size // settings.accumulate // crew.size
+    settings, device = recipe.training, processes.fabric.device
+    share = settings.batch_size // settings.accumulate // processes.size
     reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers, share)
     samples = _near(data.train, device, reading.num_workers)
     loader = Loader(
@@ -120,10 +124,10 @@ def assemble(
         bad_budget=recipe.data.bad_budget,
         pin_memory=device.type == "cuda" and samples is data.train,
         rank=collectives.rank(),
-        num_ranks=crew.size,
+        num_ranks=processes.size,
     )
-    trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, crew, data, reading, policy, loader, trainer)
+    trainer = _trainer(recipe, hardware, processes, method, groups, policy, loader.steps_per_epoch)
+    return Run(recipe, folder, hardware, processes, data, reading, policy, loader, trainer)
 
 
 def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split) -> None:
@@ -141,7 +145,7 @@ def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split)
     try_method(method, part_names(recipe), alike)
 
 
-def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
+def batch_norm_samples(recipe: Recipe, num_processes: int) -> int:
     """Return how many samples each BatchNorm normalises over in a training step."""
     views = recipe.views.options.get("num_views", 1) if recipe.stack_views else 1
     shards = num_processes if recipe.norm == "local" else 1
@@ -157,7 +161,7 @@ def _near(split: Split, device: torch.device, num_workers: int) -> Split:
 
 
 def _check_batch(recipe: Recipe, method: nn.Module) -> None:
-    samples = samples_per_norm(recipe, collectives.num_processes())
+    samples = batch_norm_samples(recipe, collectives.num_processes())
     if samples < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules()):
         raise UserError(
             f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
@@ -177,13 +181,13 @@ def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
 def _trainer(
     recipe: Recipe,
     hardware: Hardware,
-    crew: Crew,
+    processes: Processes,
     method: Method,
     groups: list[Any],
     policy: nn.Module,
     steps_per_epoch: int,
 ) -> Trainer:
-    settings, fabric = recipe.training, crew.fabric
+    settings, fabric = recipe.training, processes.fabric
     total = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
     layout = torch.channels_last if hardware.memory_format == "channels_last" else torch.contiguous_format
     method.to(memory_format=layout)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
-from ssl_zoo.distributed.launch import is_first, launch, size_of_crew
+from ssl_zoo.distributed.launch import count_processes, is_main_process, launch
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.evaluation.measure import evaluate as evaluate
 from ssl_zoo.hardware import Hardware, choose
@@ -20,7 +20,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.weights import initial_weights
-from ssl_zoo.training.active_run import Life, blank_summary
+from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
 from ssl_zoo.training.finish import finish
 from ssl_zoo.training.setup import Run, assemble
@@ -76,10 +76,10 @@ def train(
     if resume and init_from is not None:
         raise UserError("--resume goes on with a run's own weights; leave --init-from out.")
     folder, hardware = RunFolder(out), choose(recipe.training)
-    size = size_of_crew(devices, hardware)
+    size = count_processes(devices, hardware)
     check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
-    tell = _printable(log) if is_first() else _log_nothing
-    with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_first() else nullcontext():
+    tell = _printable(log) if is_main_process() else _log_nothing
+    with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_main_process() else nullcontext():
         if resume:
             folder.check_same(recipe, going_on=True)
             if (summary := folder.finished()) is not None:
@@ -98,9 +98,9 @@ def train(
                 run = _assembled(recipe, folder, hardware, size, weights)
         except Interrupted:
             return _stopped_early(folder, recipe, weights, state, blank_summary(recipe, hardware, size))
-        with run.crew.together():
-            life = begin(run, weights, state, stop, tell)
-        return _live(life, stop_at)
+        with run.processes.fail_together():
+            active = begin(run, weights, state, stop, tell)
+        return _live(active, stop_at)
 
 
 def _printable(log: Log) -> Log:
@@ -112,9 +112,9 @@ def _log_nothing(line: str) -> None:
 
 
 def _assembled(recipe: Recipe, folder: RunFolder, hardware: Hardware, size: int, weights: Weights) -> Run:
-    crew = launch(hardware, size)
-    with crew.together():
-        return assemble(recipe, folder, hardware, crew, weights)
+    processes = launch(hardware, size)
+    with processes.fail_together():
+        return assemble(recipe, folder, hardware, processes, weights)
 
 
 def _stopped_early(
@@ -123,48 +123,48 @@ def _stopped_early(
     """Return the summary of a run that was stopped before it could begin, and leave one to go on with."""
     if state is not None:
         return {**summary, "steps": state["step"], "wall_s": state["wall_s"]}
-    if is_first():
+    if is_main_process():
         folder.create(recipe, first_state(recipe, weights, None))
         folder.write_summary(summary)
     return summary
 
 
-def _live(life: Life, stop_at: int | None) -> dict[str, Any]:
+def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
     """Train, finish, and return the summary."""
-    crew = life.run.crew
-    with life.recorded(), crew.together():
+    processes = active.run.processes
+    with active.recorded(), processes.fail_together():
         try:
-            status = _fit(life, stop_at)
+            status = _fit(active, stop_at)
         finally:
-            life.monitor.close()
-        to_plain(life.run.trainer.method)
-        return crew.from_first(finish(life, status) if crew.first else {})
+            active.monitor.close()
+        to_plain(active.run.trainer.method)
+        return processes.broadcast(finish(active, status) if processes.is_main else {})
 
 
-def _fit(life: Life, stop_at: int | None) -> str:
+def _fit(active: ActiveRun, stop_at: int | None) -> str:
     """Train until the end, a collapse or a request to stop; save; return the status."""
-    run = life.run
-    if life.ended is not None or run.finished:  # it was stopped after its last step
-        return life.ended or "done"
+    run = active.run
+    if active.ended is not None or run.finished:  # it was stopped after its last step
+        return active.ended or "done"
     status, saved = "done", time.monotonic()
 
     def asked(step: int) -> bool:
         # All processes have to stop at the same step; they agree on it where they exchange numbers anyway.
-        if run.crew.size > 1 and step % run.recipe.training.log_every:
+        if run.processes.size > 1 and step % run.recipe.training.log_every:
             return False
-        return run.crew.any(life.stop.reason is not None)
+        return run.processes.any(active.stop.reason is not None)
 
     def after_step(step: Step) -> bool:
         nonlocal status, saved
-        if life.monitor.after_step(step):
-            status = life.ended = "collapsed"
+        if active.monitor.after_step(step):
+            status = active.ended = "collapsed"
         elif (asked(step.number) or step.number == stop_at) and not run.finished:
             status = "interrupted"
         elif time.monotonic() - saved > 60 * run.recipe.training.checkpoint_minutes:
-            life.save()
+            active.save()
             saved = time.monotonic()
         return status != "done"
 
     run.trainer.run(run.loader.iterate(run.trainer.step, run.trainer.total_steps), after_step)
-    life.save()
+    active.save()
     return status

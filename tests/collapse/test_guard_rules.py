@@ -36,7 +36,7 @@ SHRINKING = [views(0.3 * 0.5**i, seed=i) for i in range(10)]
 
 
 def test_embeddings_that_shrink_with_their_directions_untouched_are_found():
-    guard = CollapseGuard(shrinks=True, facts={"terms": [{"name": "mse", "weight": 25.0}]})
+    guard = CollapseGuard(shrinks=True, recipe_facts={"terms": [{"name": "mse", "weight": 25.0}]})
     (alarm,) = fed(guard, SHRINKING)
     assert alarm.metric == "scale" and alarm.value < 0.03 and alarm.reference == pytest.approx(0.3, rel=0.1)
     assert "{name: variance, weight: 25.0}" in alarm.remedies[0]
@@ -77,7 +77,7 @@ def test_embeddings_that_are_not_finite_are_an_alarm_at_once(value, before):
     broken = views()
     broken[1][5, 3] = value
     assert health(broken) == {"finite": pytest.approx(63 / 64)}
-    guard = CollapseGuard(facts={"base_lr": 0.2})
+    guard = CollapseGuard(recipe_facts={"base_lr": 0.2})
     (alarm,) = fed(guard, [*(views(seed=i) for i in range(before)), broken, broken])
     assert (alarm.metric, alarm.step, alarm.value) == ("finite", 10 * before, pytest.approx(63 / 64))
     assert "of 0.0156 of the samples are not finite" in alarm.message
@@ -133,6 +133,6 @@ def test_a_short_run_is_looked_at_more_often_and_a_long_one_as_it_says(every, pa
 
 
 def test_the_batch_to_double_is_the_recipes_and_not_the_part_that_was_looked_at():
-    guard = CollapseGuard(patience=1, facts={"batch_size": 256, "terms": ["mse", "variance", "covariance"]})
+    guard = CollapseGuard(patience=1, recipe_facts={"batch_size": 256, "terms": ["mse", "variance", "covariance"]})
     (alarm,) = fed(guard, [views(num=16), line(num=16, dim=32)])
     assert "allow 15)" in alarm.message and alarm.remedies[0].endswith("-s training.batch_size=512")

@@ -7,7 +7,7 @@ import pytest
 
 from ssl_zoo.collapse.remedies import remedies
 from ssl_zoo.recipe.load import load_recipe, method_names
-from ssl_zoo.training.monitor import facts
+from ssl_zoo.training.monitor import recipe_facts
 
 METRICS = ("std", "scale", "effective_rank", "similarity_gap", "finite")
 
@@ -19,7 +19,7 @@ def overrides(texts):
 
 def advised(recipe, metrics=METRICS):
     """All different overrides that are advised for a recipe, in order."""
-    known = {**facts(recipe), "dim": 256}
+    known = {**recipe_facts(recipe), "dim": 256}
     texts = [text for metric in metrics for text in remedies(metric, known)]
     assert all(len(set(remedies(metric, known))) == 3 for metric in metrics)
     return list(dict.fromkeys(overrides(texts)))
@@ -61,14 +61,14 @@ def test_a_loss_of_scale_asks_for_a_term_first():
 
 def test_a_term_whose_weight_is_zero_gets_it_again():
     recipe = load_recipe("vicreg", ["objective.variance.weight=0"])
-    assert overrides(remedies("scale", facts(recipe)))[0] == "objective.variance.weight=25.0"
+    assert overrides(remedies("scale", recipe_facts(recipe)))[0] == "objective.variance.weight=25.0"
     recipe = load_recipe("vicreg", ["objective.covariance.weight=0"])
-    assert overrides(remedies("effective_rank", facts(recipe)))[0] == "objective.covariance.weight=1.0"
+    assert overrides(remedies("effective_rank", recipe_facts(recipe)))[0] == "objective.covariance.weight=1.0"
 
 
 def test_embeddings_that_are_not_finite_are_no_matter_of_the_objective():
     recipe = load_recipe("dino", ["training.clip_grad=null", "training.precision=fp16"])
-    keys = [override.partition("=")[0] for override in overrides(remedies("finite", facts(recipe)))]
+    keys = [override.partition("=")[0] for override in overrides(remedies("finite", recipe_facts(recipe)))]
     assert keys == ["training.base_lr", "training.precision", "training.schedule.warmup_epochs"]
 
 

@@ -111,17 +111,17 @@ def test_an_evaluation_that_fails_takes_nothing_away(
 def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ssl_zoo.training.event_file import Board
+    from ssl_zoo.training.event_file import EventFile
 
-    def full(self: Board, values: dict[str, float], step: int) -> None:
+    def full(self: EventFile, values: dict[str, float], step: int) -> None:
         with full_disk(1):
             write(self, values, step)
 
     def unwritable(self: RunFolder, bad: Any) -> None:
         raise CannotWrite(f"cannot write {self.bad_files}: No space left on device.")
 
-    write, lines = Board.add_scalars, []
-    monkeypatch.setattr(Board, "add_scalars", full)
+    write, lines = EventFile.add_scalars, []
+    monkeypatch.setattr(EventFile, "add_scalars", full)
     monkeypatch.setattr(RunFolder, "write_bad_files", unwritable)
     monkeypatch.setattr("ssl_zoo.training.setup.open_data", with_a_bad_file)
     out = tmp_path / "run"
