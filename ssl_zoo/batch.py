@@ -1,6 +1,6 @@
 """View and Batch: what travels from the view policies to a method.
 
-They are not frozen because Lightning Fabric walks through them and sets what it converts.
+They are not frozen: DistributedDataParallel rebuilds them around the tensors that it moves.
 """
 
 from __future__ import annotations
@@ -43,6 +43,21 @@ class Batch:
 
     views: Sequence[View]
     index: Tensor | None = None
+
+
+@dataclass
+class StepOutput:
+    """What a step gives.
+
+    Attributes:
+        loss: the scalar to minimise, the sum of `terms`.
+        terms: {name: weighted scalar}.
+        embeddings: z of every view, `(B, D)`, detached: what the collapse guard looks at.
+    """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    embeddings: list[Tensor]
 
 
 def encode(encoder: nn.Module, view: View) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ssl_zoo.distributed.launch import count_processes
+from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, choose
 from ssl_zoo.recipe.load import load_recipe
@@ -81,10 +82,11 @@ def test_fp16_on_a_cpu_is_refused_and_no_run_says_that_it_used_it(monkeypatch, t
     with pytest.raises(UserError, match=r"training\.precision: fp16 needs a GPU, and this machine computes on a CPU"):
         train(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert choose(recipe.training, for_training=False).precision == "fp32"  # a run from a GPU is evaluated here
+    chosen = choose(recipe.training.precision, for_training=False)
+    assert chosen.precision == "fp32"  # a run from a GPU is evaluated here
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        chosen = choose(load_recipe("simsiam", [f"training.precision={precision}"]).training)
-        with chosen.fabric().autocast():
+        chosen = choose(precision)
+        with Precision(chosen.precision, chosen.device).autocast():
             assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype and chosen.precision == precision
 
 

@@ -80,7 +80,7 @@ def measure(
         kept,
         device=device,
         limit=recipe.evaluation.limit,
-        half=choose(recipe.training, for_training=False).precision == "bf16",
+        half=choose(recipe.training.precision, for_training=False).precision == "bf16",
         log=None if insist else log,
     )
 
@@ -165,7 +165,7 @@ def evaluate(
     size = read_card(folder.card).input.size
     hint = f"; it was built for views.size={size}" if size != recipe.views.options.get("size") else ""
     try_encoder(encoder, recipe.encoder.name, views_of(policy)[:1], hint)
-    device = choose(recipe.training, for_training=False).fabric().device
+    device = choose(for_training=False).device
     opened = open_data(recipe, cast(int, policy.channels))
     check_views(str(folder.recipe), overrides, encoder, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):

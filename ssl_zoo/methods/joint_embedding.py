@@ -7,29 +7,13 @@ train it, `method.after_step(progress)` being called once per optimizer step. `m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import Batch, View, encode
+from ssl_zoo.batch import Batch, StepOutput, View, encode
 from ssl_zoo.objectives.objective import Objective
-
-
-@dataclass
-class StepOutput:
-    """What a step gives.
-
-    Attributes:
-        loss: the scalar to minimise, the sum of `terms`.
-        terms: {name: weighted scalar}.
-        embeddings: z of every view, `(B, D)`, detached: what the collapse guard looks at.
-    """
-
-    loss: Tensor
-    terms: dict[str, Tensor]
-    embeddings: list[Tensor]
 
 
 def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:

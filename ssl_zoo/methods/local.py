@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import Batch, View
+from ssl_zoo.batch import Batch, StepOutput, View
 from ssl_zoo.errors import UserError
-from ssl_zoo.methods.joint_embedding import Method, StepOutput
+from ssl_zoo.methods.joint_embedding import Method
 from ssl_zoo.methods.places import centres, match, take
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.pairing.view_pairs import Pairs

@@ -109,6 +109,7 @@ Source = Annotated[Part, Of("source")]
 Protocol = Annotated[Part, Of("protocol")]
 Optimizer = Annotated[Part, Of("optimizer")]
 Schedule = Annotated[Part, Of("schedule")]
+Strategy = Annotated[Part, Of("strategy")]
 
 
 class Listed:
@@ -166,6 +167,7 @@ class Training(Frozen):
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False
+    strategy: Strategy = Field(default_factory=partial(_default, "strategy", "auto"))
     log_every: Annotated[int, Field(ge=1)] = 10
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
 

@@ -59,18 +59,22 @@ class ActiveRun:
         return self.before_s + time.monotonic() - self._started
 
     def save(self) -> None:
-        """Write a checkpoint; only the first process does.
+        """Write a checkpoint. All processes take part in taking the state, and the main one writes it.
 
         Raises:
             NotFinite: the loss or the state is not finite; the last checkpoint is what it was.
             CannotWrite: the disk is full, or the folder is gone; the last checkpoint is what it was.
         """
-        if not self.run.processes.is_main:
-            return
         trainer = self.run.trainer
         trainer.check()
+        state = trainer.state()
+        if self.run.processes.is_main:
+            self._write(state)
+        self.saved = trainer.step
+
+    def _write(self, state: dict[str, Any]) -> None:
         state = {
-            **trainer.state(),
+            **state,
             "monitor": self.monitor.state(),
             "wall_s": self.wall_s,
             "data": self.data,
@@ -78,7 +82,6 @@ class ActiveRun:
             "ended": self.ended,
         }
         checkpoint.save(self.run.folder.checkpoint, state)
-        self.saved = trainer.step
 
     def summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Return the summary as it stands."""
@@ -127,7 +130,10 @@ class ActiveRun:
             raise type(told)(f"{reason} {self._advice(error)}") from error
 
     def _save_what_is_done(self) -> None:
-        if self.run.trainer.whole and self.saved < self.run.trainer.step:
+        trainer = self.run.trainer
+        # The other processes may be gone, so that a strategy that needs them for its state would wait forever.
+        alone = trainer.strategy.has_whole_state or self.run.processes.size == 1
+        if trainer.whole and alone and self.saved < trainer.step:
             with suppress(NotFinite, CannotWrite):
                 self.save()
 

@@ -64,9 +64,9 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         folder.create(run.recipe, first_state(run.recipe, weights, data) if not step else None)
     _banner(run, log)
     if not step:
-        for line in report(run.trainer.method, weights):
+        for line in report(run.method, weights):
             log(line)
-    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, log)
+    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, run.method.objective.shrinks, log)
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
     active = ActiveRun(run, monitor, stop, log, data, before_s, step, ended)
     try:
@@ -96,7 +96,7 @@ def _load(state: dict[str, Any], into: Any, path: Any) -> None:
 
 
 def _banner(run: Run, log: Log) -> None:
-    settings, method = run.recipe.training, run.trainer.method
+    settings, method = run.recipe.training, run.method
     weights = sum(p.numel() for p in method.encoder.parameters())
     log(
         f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "

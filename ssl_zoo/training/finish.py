@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError
 from ssl_zoo.evaluation.measure import measure
 from ssl_zoo.runs.encoder import save_encoder
@@ -11,7 +13,7 @@ from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.stop import Interrupted
 
 
-def finish(active: ActiveRun, status: str) -> dict[str, Any]:
+def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]:
     """Write what a run leaves behind, evaluate its encoder, and return its summary; only the first process does.
 
     Until the evaluation has ended the summary says `interrupted`, so that a run that is killed here goes on with it.
@@ -19,6 +21,7 @@ def finish(active: ActiveRun, status: str) -> dict[str, Any]:
     Args:
         active: of the run, which is saved.
         status: how the training ended: `done`, `collapsed` or `interrupted`.
+        encoder: the trained one, with whole weights.
 
     Raises:
         TrainingFailed: the encoder could not be written, or not be evaluated; what has been written stays.
@@ -29,8 +32,7 @@ def finish(active: ActiveRun, status: str) -> dict[str, Any]:
         summary = active.summary(status)
         folder.write_summary(summary)
         return summary
-    encoder = run.trainer.method.encoder
-    _write_encoder(active)
+    _write_encoder(active, encoder)
     _write_lists(active)
     folder.write_summary(active.summary("interrupted"))
     active.log("evaluating the frozen encoder")
@@ -42,7 +44,7 @@ def finish(active: ActiveRun, status: str) -> dict[str, Any]:
 
     try:
         with active.stop.at_once():
-            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device, log=tell)
+            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=tell)
     except Interrupted:
         active.log(f"stopped in the evaluation; {folder.encoder} is written")
         summary = active.summary("interrupted")
@@ -58,7 +60,7 @@ def finish(active: ActiveRun, status: str) -> dict[str, Any]:
     return summary
 
 
-def _write_encoder(active: ActiveRun) -> None:
+def _write_encoder(active: ActiveRun, encoder: nn.Module) -> None:
     """Write the product.
 
     Raises:
@@ -66,7 +68,7 @@ def _write_encoder(active: ActiveRun) -> None:
     """
     run, environment = active.run, active.summary("interrupted")["environment"]
     try:
-        save_encoder(run.folder, run.trainer.method.encoder, run.recipe, run.trainer.step, environment)
+        save_encoder(run.folder, encoder, run.recipe, run.trainer.step, environment)
     except Exception as error:  # whatever it is, the weights are in the checkpoint
         raise TrainingFailed(f"{run.folder.encoder} could not be written: {error}") from error
 

@@ -35,11 +35,18 @@ class Monitor:
         folder: where to log.
         trainer: whose clock and length are shown.
         steps_per_epoch: for the epoch in the log.
+        shrinks: whether embeddings that shrink to a point solve the objective; see `Objective.shrinks`.
         log: prints a line for the user.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, log: Callable[[str], None]
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        trainer: Trainer,
+        steps_per_epoch: int,
+        shrinks: bool,
+        log: Callable[[str], None],
     ):
         self.is_main = collectives.rank() == 0
         self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
@@ -47,7 +54,7 @@ class Monitor:
         self.guard = CollapseGuard(
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
-            shrinks=trainer.method.objective.shrinks,
+            shrinks=shrinks,
             recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)

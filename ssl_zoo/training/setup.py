@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, View
@@ -16,8 +17,10 @@ from ssl_zoo.data.loader import Policy
 from ssl_zoo.data.preview import some_views
 from ssl_zoo.distributed import collectives
 from ssl_zoo.distributed.launch import Processes
+from ssl_zoo.distributed.precision import Precision
+from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
+from ssl_zoo.hardware import Hardware, check_compiler, keep_memory, use_memory_format
 from ssl_zoo.methods.build import build, build_views, part_names
 from ssl_zoo.methods.contract import SAMPLES, try_method, views_of
 from ssl_zoo.methods.joint_embedding import Method
@@ -73,6 +76,7 @@ class Run:
     reading: Reading
     policy: nn.Module
     loader: Loader
+    method: Method
     trainer: Trainer
 
     @property
@@ -105,11 +109,11 @@ def assemble(
     method = build(recipe, weights=weights)
     _check_batch(recipe, method)
     _prepare(recipe, method.encoder)
-    groups = parameter_groups(method, recipe.training.groups)
+    parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
     policy = build_views(recipe, method.encoder)
     data = open_data(recipe, cast(int, policy.channels))
     try_on_data(recipe, method, policy, data.train)
-    settings, device = recipe.training, processes.fabric.device
+    settings, device = recipe.training, processes.device
     share = settings.batch_size // settings.accumulate // processes.size
     reading = choose_reading(data.train, cast(Policy, policy), recipe.data.num_workers, share)
     samples = _near(data.train, device, reading.num_workers)
@@ -126,8 +130,8 @@ def assemble(
         rank=collectives.rank(),
         num_ranks=processes.size,
     )
-    trainer = _trainer(recipe, hardware, processes, method, groups, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, processes, data, reading, policy, loader, trainer)
+    trainer = _trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
+    return Run(recipe, folder, hardware, processes, data, reading, policy, loader, method, trainer)
 
 
 def try_on_data(recipe: Recipe, method: Method, policy: nn.Module, split: Split) -> None:
@@ -179,30 +183,43 @@ def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
 
 
 def _trainer(
-    recipe: Recipe,
-    hardware: Hardware,
-    processes: Processes,
-    method: Method,
-    groups: list[Any],
-    policy: nn.Module,
-    steps_per_epoch: int,
+    recipe: Recipe, hardware: Hardware, processes: Processes, method: Method, policy: nn.Module, steps_per_epoch: int
 ) -> Trainer:
-    settings, fabric = recipe.training, processes.fabric
+    settings = recipe.training
     total = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
-    layout = torch.channels_last if hardware.memory_format == "channels_last" else torch.contiguous_format
-    method.to(memory_format=layout)
+    use_memory_format(method, hardware.memory_format)
+    strategy: Strategy = registry.build(
+        "strategy",
+        settings.strategy.name,
+        settings.strategy.options,
+        device=processes.device,
+        precision=Precision(hardware.precision, processes.device),
+        num_processes=processes.size,
+    )
+    optimizer = strategy.prepare(method, lambda prepared: _optimizer(recipe, prepared, steps_per_epoch))
+    schedule = registry.build(
+        "schedule",
+        settings.schedule.name,
+        settings.schedule.options,
+        total_steps=total,
+        steps_per_epoch=steps_per_epoch,
+    )
 
     def to_batch(raw: RawBatch) -> Batch:
-        payload = {name: value.to(fabric.device, non_blocking=True) for name, value in raw.payload.items()}
+        payload = {name: value.to(strategy.device, non_blocking=True) for name, value in raw.payload.items()}
         return Batch(policy(payload), raw.index)
 
-    decay = settings.optimizer.options.get("weight_decay", 0.0)
-    groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
-    optimizer = registry.build("optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups)
-    options = settings.schedule.options
-    schedule = registry.build(
-        "schedule", settings.schedule.name, options, total_steps=total, steps_per_epoch=steps_per_epoch
-    )
     return Trainer(
-        fabric, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
+        strategy, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
     )
+
+
+def _optimizer(recipe: Recipe, method: nn.Module, steps_per_epoch: int) -> Optimizer:
+    settings = recipe.training
+    decay = settings.optimizer.options.get("weight_decay", 0.0)
+    groups = parameter_groups(method, settings.groups)
+    groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
+    optimizer: Optimizer = registry.build(
+        "optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups
+    )
+    return optimizer

@@ -75,7 +75,7 @@ def train(
         recipe = load_recipe(recipe)
     if resume and init_from is not None:
         raise UserError("--resume goes on with a run's own weights; leave --init-from out.")
-    folder, hardware = RunFolder(out), choose(recipe.training)
+    folder, hardware = RunFolder(out), choose(recipe.training.precision, recipe.training.memory_format)
     size = count_processes(devices, hardware)
     check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
     tell = _printable(log) if is_main_process() else _log_nothing
@@ -137,8 +137,9 @@ def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
             status = _fit(active, stop_at)
         finally:
             active.monitor.close()
-        to_plain(active.run.trainer.method)
-        return processes.broadcast(finish(active, status) if processes.is_main else {})
+        to_plain(active.run.method)
+        encoder = active.run.trainer.strategy.gathered(active.run.method.encoder)
+        return processes.broadcast(finish(active, status, encoder) if processes.is_main else {})
 
 
 def _fit(active: ActiveRun, stop_at: int | None) -> str:
@@ -148,19 +149,22 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
         return active.ended or "done"
     status, saved = "done", time.monotonic()
 
-    def asked(step: int) -> bool:
-        # All processes have to stop at the same step; they agree on it where they exchange numbers anyway.
+    def anywhere(step: int, flag: bool) -> bool:
+        # All processes have to stop, or save, at the same step; they agree on it where they exchange numbers anyway.
         if run.processes.size > 1 and step % run.recipe.training.log_every:
             return False
-        return run.processes.any(active.stop.reason is not None)
+        return run.processes.any(flag)
+
+    def save_is_due() -> bool:
+        return time.monotonic() - saved > 60 * run.recipe.training.checkpoint_minutes
 
     def after_step(step: Step) -> bool:
         nonlocal status, saved
         if active.monitor.after_step(step):
             status = active.ended = "collapsed"
-        elif (asked(step.number) or step.number == stop_at) and not run.finished:
+        elif (anywhere(step.number, active.stop.reason is not None) or step.number == stop_at) and not run.finished:
             status = "interrupted"
-        elif time.monotonic() - saved > 60 * run.recipe.training.checkpoint_minutes:
+        elif anywhere(step.number, save_is_due()):
             active.save()
             saved = time.monotonic()
         return status != "done"
