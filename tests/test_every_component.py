@@ -17,7 +17,7 @@ from ssl_zoo.rng import generator
 ALL = [(kind, entry.name) for kind in registry.PACKAGES for entry in registry.entries(kind)]
 COVERED: Counter[str] = Counter()
 LEAST = {"encoder": 5, "views": 2, "source": 5, "head": 6, "target": 3, "pairing": 5, "term": 20, "optimizer": 4,
-         "schedule": 3, "protocol": 4}  # fmt: skip
+         "schedule": 3, "protocol": 4, "strategy": 3}  # fmt: skip
 """How many parts of each kind there are at least: a walk that finds nothing tests nothing."""
 
 

@@ -33,7 +33,7 @@ if sys.argv[1] == "keep":
     keep_memory()
 def use():
     torch.ones(2**24)  # 64 MiB, more than glibc keeps by itself
-for _ in range(6):
+for _ in range(24):  # small allocations settle in between, so that a large one fits where the last one was
     use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):

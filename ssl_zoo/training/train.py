@@ -51,14 +51,14 @@ def train(
     Args:
         recipe: a recipe, or what `load_recipe` takes.
         out: the run folder; a new one, or with `resume` the run's own. No other process may work in it.
-        resume: go on with the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
+        resume: continue the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
             summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
             how samples are read, and the evaluation.
         init_from: a run folder or an `encoder.safetensors` to take first weights from.
         init_parts: the components to take from it.
-        devices: processes that train together, one a device. More than one are started by running the program once more
-            for each, as it was called; None takes those that torchrun has started, or else one. The result is that of
-            one process with the same batch size; a run may go on with another number.
+        devices: processes that train together, one per device. More than one are started by running the program once
+            more for each, as it was called; None takes those that torchrun has started, or else one. The result is that
+            of one process with the same batch size; a run may be resumed with a different number of processes.
         max_seconds: stop and save after this time, as a signal would.
         stop_at: stop and save after this optimizer step, as a signal would.
         log: prints a line for the user.
@@ -74,16 +74,16 @@ def train(
     if isinstance(recipe, str):
         recipe = load_recipe(recipe)
     if resume and init_from is not None:
-        raise UserError("--resume goes on with a run's own weights; leave --init-from out.")
+        raise UserError("--resume continues from a run's own weights; leave --init-from out.")
     folder, hardware = RunFolder(out), choose(recipe.training.precision, recipe.training.memory_format)
     size = count_processes(devices, hardware)
     check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
-    tell = _printable(log) if is_main_process() else _log_nothing
-    with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_main_process() else nullcontext():
+    log = _printable(log) if is_main_process() else _log_nothing
+    with StopRequest(max_seconds) as stop, folder.claimed(log) if is_main_process() else nullcontext():
         if resume:
             folder.check_same(recipe, going_on=True)
             if (summary := folder.finished()) is not None:
-                tell(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
+                log(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
                 return summary
             state = folder.read_state(recipe)
             weights = state.get("start", {})
@@ -91,16 +91,31 @@ def train(
             folder.check_free(recipe)
             state = None
             weights = initial_weights(init_from, init_parts) if init_from is not None else {}
-        if size > 1:
-            check_recipe(recipe)  # what is wrong is better said before there are many to say it
-        try:
-            with stop.at_once():
-                run = _assembled(recipe, folder, hardware, size, weights)
-        except Interrupted:
-            return _stopped_early(folder, recipe, weights, state, blank_summary(recipe, hardware, size))
-        with run.processes.fail_together():
-            active = begin(run, weights, state, stop, tell)
-        return _live(active, stop_at)
+        return _run(recipe, folder, hardware, size, weights, state, stop, stop_at, log)
+
+
+def _run(
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    size: int,
+    weights: Weights,
+    state: dict[str, Any] | None,
+    stop: StopRequest,
+    stop_at: int | None,
+    log: Log,
+) -> dict[str, Any]:
+    """Start the processes, put the run together, and train; return the summary."""
+    if size > 1:
+        check_recipe(recipe)  # report mistakes before launching, so that only one process prints them
+    try:
+        with stop.at_once():
+            run = _assembled(recipe, folder, hardware, size, weights)
+    except Interrupted:
+        return _stopped_early(folder, recipe, weights, state, blank_summary(recipe, hardware, size))
+    with run.processes.fail_together():
+        active = begin(run, weights, state, stop, log)
+    return _live(active, stop_at)
 
 
 def _printable(log: Log) -> Log:
