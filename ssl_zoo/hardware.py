@@ -102,7 +102,7 @@ def choose(
 
 
 def keep_memory() -> None:
-    """Tell the C library to keep memory that is freed, for the next step, which needs as much again.
+    """Make the C library keep memory that is freed, for the next step, which needs as much again.
 
     Returned memory comes back as new pages, one fault every 4 KiB: a tenth of a training step on a CPU and more of the
     views. Only glibc has such a setting; one that the environment makes is left alone.

@@ -85,7 +85,7 @@ class Strategy(Protocol):
 
 
 class Unsharded:
-    """What strategies share in which each process holds the whole method.
+    """Base of strategies in which each process holds the whole method.
 
     Args:
         device: of this process.

@@ -37,7 +37,7 @@ class ActiveRun:
         monitor: what the user sees of it.
         stop: whether it is asked to stop.
         log: prints a line for the user.
-        data: what tells its data from others, see `ssl_zoo.data.identity`.
+        data: the identity of its data, see `ssl_zoo.data.identity`.
         before_s: seconds that earlier processes spent on it.
         saved: the step of the last checkpoint.
         ended: `collapsed` if the guard has stopped the training.
@@ -105,29 +105,29 @@ class ActiveRun:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """A context whose failure is written down: `summary.json` says `failed` and why, and what was done is saved.
+        """A context that records a failure: `summary.json` gets `failed` and the reason, and what was done is saved.
 
         Raises:
-            TrainingFailed: for a reason that can be told in a sentence, with how to go on. What else was raised inside
-                is a fault of the program and raised as it is.
+            TrainingFailed: for a foreseen reason, in one sentence, with the command that resumes. Any
+                other error is a fault of the program and raised as it is.
         """
         try:
             yield
         except Exception as error:
-            told = _told(error, self.run.reading.num_workers if self.run.trainer.whole else 0)
+            foreseen = _foreseen(error, self.run.reading.num_workers if self.run.trainer.whole else 0)
             if not self.run.processes.is_main:
-                if told is None or told is error:
+                if foreseen is None or foreseen is error:
                     raise
-                raise told from error
-            reason = str(told or f"{type(error).__name__}: {error}").rstrip(". ") + "."
+                raise foreseen from error
+            reason = str(foreseen or f"{type(error).__name__}: {error}").rstrip(". ") + "."
             again = not isinstance(error, NotFinite)
             with _undisturbed(), suppress(CannotWrite):
                 if again:
                     self._save_what_is_done()
                 self.run.folder.write_summary(self.summary("failed", reason=reason, resumable=again))
-            if told is None:
+            if foreseen is None:
                 raise
-            raise type(told)(f"{reason} {self._advice(error)}") from error
+            raise type(foreseen)(f"{reason} {self._advice(error)}") from error
 
     def _save_what_is_done(self) -> None:
         trainer = self.run.trainer
@@ -143,10 +143,10 @@ class ActiveRun:
         path = self.run.folder.path
         if isinstance(error, BadData):
             return (
-                f"Step {self.saved} is saved; put readable samples in their places and go on with: {resume(path)} (or "
+                f"Step {self.saved} is saved; put readable samples in their places and resume with: {resume(path)} (or "
                 f"leave them out: {resume(path, '-s', 'data.on_error=skip', '-s', 'data.bad_budget=0.01')})"
             )
-        return f"Step {self.saved} is saved; once this is mended, go on with: {resume(path)}"
+        return f"Step {self.saved} is saved; once this is fixed, resume with: {resume(path)}"
 
 
 @contextmanager
@@ -167,8 +167,8 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-def _told(error: Exception, num_workers: int) -> TrainingFailed | None:
-    """Return the error as one that is told in a sentence, or None for one that nobody has foreseen.
+def _foreseen(error: Exception, num_workers: int) -> TrainingFailed | None:
+    """Return the error as one of a single sentence, or None for an unforeseen one.
 
     Args:
         error: what was raised.
@@ -179,7 +179,8 @@ def _told(error: Exception, num_workers: int) -> TrainingFailed | None:
     if isinstance(error, UserError):
         return TrainingFailed(str(error))
     text = str(error).partition("\n")[0]
-    # Their connection breaks, or torch finds that they are gone; what they raise themselves says that it was caught.
+    # The connection to a worker breaks, or torch finds that it is gone. An error that a worker raised has the word
+    # Caught in its message and is not meant here.
     lost = isinstance(error, (OSError, EOFError)) and num_workers and "Caught" not in text
     if lost or (isinstance(error, RuntimeError) and _WORKER.search(str(error))):
         reason = text.strip(" .") or type(error).__name__

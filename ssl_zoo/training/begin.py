@@ -1,4 +1,4 @@
-"""How a run begins, or goes on: its folder's first files, its state, and what the user is told."""
+"""The beginning of a run, new or resumed: its folder's first files, its state, and the start banner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Weights = Mapping[str, Mapping[str, Tensor]]
 def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the checkpoint of a run before its first step.
 
-    Its method is what the recipe and its seed make of it, and the weights that it was told to start from.
+    Its method is what the recipe and its seed make of it, and the weights of `--init-from`.
     """
     return {
         "step": 0,
@@ -39,12 +39,12 @@ def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None
 
 
 def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> ActiveRun:
-    """Put a resumed run where it was, write the folder's first files, and tell the user what will be done.
+    """Put a resumed run where it was, write the folder's first files, and print what will be done.
 
     Args:
         run: its pieces.
         weights: those it starts from, where it has taken no step.
-        state: what a resumed run goes on from.
+        state: the checkpoint of a resumed run.
         stop: whether it is asked to stop.
         log: prints a line for the user.
 
@@ -83,7 +83,7 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
 
 
 def _load(state: dict[str, Any], into: Any, path: Any) -> None:
-    """Load a state, or say that it does not fit.
+    """Load a state.
 
     Raises:
         UserError: it does not.
@@ -121,7 +121,7 @@ def _banner(run: Run, log: Log) -> None:
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:
-    """Draw the views; a picture that cannot be made is told, and keeps nobody from training."""
+    """Draw the views; where that fails, a line is printed and the training proceeds."""
     from PIL import Image
 
     from ssl_zoo.data.preview import picture_of_views

@@ -1,4 +1,4 @@
-"""The end of a run: first the product, then the lists, then the evaluation. None can take away what is before it."""
+"""The end of a run: the encoder is written, then the lists, then the evaluation. None can harm what is before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ssl_zoo.training.stop import Interrupted
 def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]:
     """Write what a run leaves behind, evaluate its encoder, and return its summary; only the first process does.
 
-    Until the evaluation has ended the summary says `interrupted`, so that a run that is killed here goes on with it.
+    Until the evaluation has ended the summary says `interrupted`, so that a run that is killed here resumes with it.
 
     Args:
         active: of the run, which is saved.
@@ -36,15 +36,15 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
     _write_lists(active)
     folder.write_summary(active.summary("interrupted"))
     active.log("evaluating the frozen encoder")
-    told: list[str] = []
+    printed: list[str] = []
 
-    def tell(line: str) -> None:
-        told.append(line)
+    def log(line: str) -> None:
+        printed.append(line)
         active.log(f"  {line}")
 
     try:
         with active.stop.at_once():
-            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=tell)
+            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=log)
     except Interrupted:
         active.log(f"stopped in the evaluation; {folder.encoder} is written")
         summary = active.summary("interrupted")
@@ -55,7 +55,7 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
         what = what if isinstance(error, (TrainingFailed, UserError)) else f"{type(error).__name__}: {what}"
         active.monitor.problem(f"the encoder could not be evaluated: {what}")
         raise TrainingFailed(f"{folder.encoder} is trained and written, but could not be evaluated: {what}") from error
-    summary = active.summary(status, metrics=results.pop("encoder"), baselines=results, evaluation_notes=told)
+    summary = active.summary(status, metrics=results.pop("encoder"), baselines=results, evaluation_notes=printed)
     folder.write_summary(summary)
     return summary
 
@@ -74,7 +74,7 @@ def _write_encoder(active: ActiveRun, encoder: nn.Module) -> None:
 
 
 def _write_lists(active: ActiveRun) -> None:
-    """Write the list of samples that could not be read; where that fails, it is told and nothing else is lost."""
+    """Write the list of samples that could not be read; where that fails, nothing else is lost."""
     bad = {**active.run.data.bad, **active.run.loader.bad}
     try:
         if bad:

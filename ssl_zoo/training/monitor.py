@@ -1,4 +1,4 @@
-"""What a user sees of a running training: progress, `metrics.jsonl`, TensorBoard, and the collapse guard's word."""
+"""Monitoring of a training: progress, `metrics.jsonl`, TensorBoard, and the collapse guard's alarms."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Monitor:
         alarm = None
         if step.number % self.check_every == 0 or step.number == 1 or last:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
-            # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
+            # They are those of the last micro-batch; the batch size of the remedies is the recipe's.
             z = [collectives.gather(x) for x in step.output.embeddings]
             self.health = health(z)
             alarm = self.guard.update(step.number, self.health, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
@@ -124,13 +124,13 @@ class Monitor:
         return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
 
     def problem(self, sentence: str) -> None:
-        """Tell what has gone wrong beside the training, and keep it for the summary."""
+        """Print what has gone wrong besides the training, and keep it for the summary."""
         self.problems.append(sentence)
         self.bar.clear()
         self.log(sentence)
 
     def _write_events(self, write: Callable[[], None]) -> None:
-        """Write to the board; a board that cannot be written is left alone from then on, and told once."""
+        """Write to TensorBoard's file; one that cannot be written is reported once and left alone from then on."""
         try:
             write()
         except OSError as error:
@@ -158,7 +158,7 @@ class Monitor:
             self.log(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
 
     def add_picture(self, name: str, picture: torch.Tensor) -> None:
-        """Put a picture `(3, H, W)`, uint8, on the board."""
+        """Put a picture `(3, H, W)`, uint8, into TensorBoard's file."""
         events = self._events
         if events is not None:
             self._write_events(lambda: events.add_picture(name, picture, self.trainer.step))
@@ -168,12 +168,12 @@ class Monitor:
         return {"guard": self.guard.state_dict(), "health": self.health}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Take what `state` returned."""
         self.guard.load_state_dict(state["guard"])
         self.health = state["health"]
 
     def close(self) -> None:
-        """Finish the progress bar and the board."""
+        """Finish the progress bar and TensorBoard's file."""
         self.bar.close()
         if self._events is not None:
             self._write_events(self._events.close)

@@ -174,7 +174,7 @@ def _check_batch(recipe: Recipe, method: nn.Module) -> None:
 
 
 def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
-    """Make the encoder recompute its activations, or compile it, if the recipe says so."""
+    """Make the encoder recompute its activations, or compile it, if the recipe asks for it."""
     if recipe.training.gradient_checkpointing:
         recompute_blocks(encoder, recipe.encoder.name)
     if recipe.training.compile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,57 +65,79 @@ def train(
         log: prints a line for the user.
 
     Returns:
-        The summary, as written to `summary.json`; its `status` is `done`, `collapsed` or `interrupted`. All processes
-        return it.
+        The summary, as in `summary.json`, in all processes; its `status` is `done`, `collapsed` or `interrupted`.
 
     Raises:
         UserError: the recipe, the data or the folder does not allow the run; nothing was written.
         TrainingFailed: the run broke off; the summary says `failed`, and the last checkpoint is a good one.
     """
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe)
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     if resume and init_from is not None:
         raise UserError("--resume continues from a run's own weights; leave --init-from out.")
-    folder, hardware = RunFolder(out), choose(recipe.training.precision, recipe.training.memory_format)
-    size = count_processes(devices, hardware)
-    check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
+    folder, (hardware, size) = RunFolder(out), _devices(recipe, devices)
     log = _printable(log) if is_main_process() else _log_nothing
     with StopRequest(max_seconds) as stop, folder.claimed(log) if is_main_process() else nullcontext():
-        if resume:
-            folder.check_same(recipe, going_on=True)
-            if (summary := folder.finished()) is not None:
-                log(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
-                return summary
-            state = folder.read_state(recipe)
-            weights = state.get("start", {})
-        else:
-            folder.check_free(recipe)
-            state = None
-            weights = initial_weights(init_from, init_parts) if init_from is not None else {}
-        return _run(recipe, folder, hardware, size, weights, state, stop, stop_at, log)
+        if resume and (summary := _finished(folder, recipe, log)) is not None:
+            return summary
+        state = _checkpoint(folder, recipe, resume)
+        start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state)
+        return _run(start, stop, stop_at, log)
 
 
-def _run(
-    recipe: Recipe,
-    folder: RunFolder,
-    hardware: Hardware,
-    size: int,
-    weights: Weights,
-    state: dict[str, Any] | None,
-    stop: StopRequest,
-    stop_at: int | None,
-    log: Log,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Start:
+    """Where a run starts from: the first weights it was given, and, if it is resumed, its checkpoint."""
+
+    recipe: Recipe
+    folder: RunFolder
+    hardware: Hardware
+    size: int
+    weights: Weights
+    state: dict[str, Any] | None
+
+
+def _devices(recipe: Recipe, devices: int | None) -> tuple[Hardware, int]:
+    """Return what the run computes on, and the number of processes, among which its batch can be divided."""
+    hardware = choose(recipe.training.precision, recipe.training.memory_format)
+    size = count_processes(devices, hardware)
+    check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
+    return hardware, size
+
+
+def _finished(folder: RunFolder, recipe: Recipe, log: Log) -> dict[str, Any] | None:
+    folder.check_same(recipe, going_on=True)
+    summary = folder.finished()
+    if summary is not None:
+        log(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
+    return summary
+
+
+def _checkpoint(folder: RunFolder, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
+    """Return the checkpoint to resume from, or make sure that a new run may have the folder."""
+    if resume:
+        return folder.read_state(recipe)
+    folder.check_free(recipe)
+    return None
+
+
+def _first_weights(state: dict[str, Any] | None, init_from: str | Path | None, init_parts: Sequence[str]) -> Weights:
+    if state is not None:
+        resumed: Weights = state.get("start", {})
+        return resumed
+    return initial_weights(init_from, init_parts) if init_from is not None else {}
+
+
+def _run(start: _Start, stop: StopRequest, stop_at: int | None, log: Log) -> dict[str, Any]:
     """Start the processes, put the run together, and train; return the summary."""
-    if size > 1:
-        check_recipe(recipe)  # report mistakes before launching, so that only one process prints them
+    if start.size > 1:
+        check_recipe(start.recipe)  # report mistakes before launching, so that only one process prints them
     try:
         with stop.at_once():
-            run = _assembled(recipe, folder, hardware, size, weights)
+            run = _assembled(start)
     except Interrupted:
-        return _stopped_early(folder, recipe, weights, state, blank_summary(recipe, hardware, size))
+        return _stopped_early(start)
     with run.processes.fail_together():
-        active = begin(run, weights, state, stop, log)
+        active = begin(run, start.weights, start.state, stop, log)
     return _live(active, stop_at)
 
 
@@ -126,21 +149,20 @@ def _log_nothing(line: str) -> None:
     pass
 
 
-def _assembled(recipe: Recipe, folder: RunFolder, hardware: Hardware, size: int, weights: Weights) -> Run:
-    processes = launch(hardware, size)
+def _assembled(start: _Start) -> Run:
+    processes = launch(start.hardware, start.size)
     with processes.fail_together():
-        return assemble(recipe, folder, hardware, processes, weights)
+        return assemble(start.recipe, start.folder, start.hardware, processes, start.weights)
 
 
-def _stopped_early(
-    folder: RunFolder, recipe: Recipe, weights: Weights, state: dict[str, Any] | None, summary: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the summary of a run that was stopped before it could begin, and leave one to go on with."""
-    if state is not None:
-        return {**summary, "steps": state["step"], "wall_s": state["wall_s"]}
+def _stopped_early(start: _Start) -> dict[str, Any]:
+    """Return the summary of a run that was stopped before it could begin, and leave one that can be resumed."""
+    summary = blank_summary(start.recipe, start.hardware, start.size)
+    if start.state is not None:
+        return {**summary, "steps": start.state["step"], "wall_s": start.state["wall_s"]}
     if is_main_process():
-        folder.create(recipe, first_state(recipe, weights, None))
-        folder.write_summary(summary)
+        start.folder.create(start.recipe, first_state(start.recipe, start.weights, None))
+        start.folder.write_summary(summary)
     return summary
 
 

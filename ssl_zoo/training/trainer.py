@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Step:
-    """What a hook gets after an optimizer step: its number (from 1), and what the last micro-batch gave.
+    """An optimizer step as hooks see it: its number (from 1), and what the last micro-batch gave.
 
     With several processes, loss, terms and embeddings are those of this process's own samples. `moved` is False where
     fp16's loss scaler skipped the step because a number overflowed; that is no failure.

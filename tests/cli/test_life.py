@@ -50,7 +50,7 @@ def test_a_bad_file_in_the_middle_loses_no_step(cli, tiny, tmp_path):
     words = refused(cli("train", tiny, "--data", images, *LAZY, "--out", "run"), code=1)
     assert words.startswith(f"cannot read {images}/dog/11.png: ")
     step = summary(tmp_path / "run")["steps"]
-    assert step > 0 and f"Step {step} is saved; put readable samples in their places and go on with: " in words
+    assert step > 0 and f"Step {step} is saved; put readable samples in their places and resume with: " in words
     assert summary(tmp_path / "run")["status"] == "failed"
     assert refused(cli("train", "run", "--resume"), code=1).startswith(f"cannot read {images}/dog/11.png: ")
     shutil.copytree("run", "left-out")

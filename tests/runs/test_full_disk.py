@@ -60,7 +60,7 @@ def test_a_disk_that_is_full_in_the_training(
     monkeypatch.setattr(Monitor, "after_step", filled)
     fails(
         folder.path,
-        rf"^cannot write {folder.path}.*/{file}: File too large\. Step \d is saved; once this is mended, go",
+        rf"^cannot write {folder.path}.*/{file}: File too large\. Step \d is saved; once this is fixed, resume",
     )
     assert folder.read_summary()["status"] == "failed" and folder.read_summary()["resumable"]
     monkeypatch.undo()
@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_checkpoint(
     monkeypatch.setattr(finish, "save_encoder", filled)
     out = tmp_path / "run"
     fails(
-        out, rf"^{out}/encoder.safetensors could not be written: .* Step 3 is saved; once this is mended, go on with: "
+        out, rf"^{out}/encoder.safetensors could not be written: .* Step 3 is saved; once this is fixed, resume with: "
     )
     assert RunFolder(out).read_summary()["status"] == "failed"
     monkeypatch.undo()
@@ -98,8 +98,8 @@ def test_an_evaluation_that_fails_takes_nothing_away(
 
     monkeypatch.setattr(finish, "measure", broken)
     out = tmp_path / "run with space"
-    reason = r"could not be evaluated: ZeroDivisionError: no samples\\nat all\. Step 3 is saved; once this is mended, "
-    fails(out, rf"is trained and written, but {reason}go on with: ssl-zoo train '{out}' --resume$")
+    reason = r"could not be evaluated: ZeroDivisionError: no samples\\nat all\. Step 3 is saved; once this is fixed, "
+    fails(out, rf"is trained and written, but {reason}resume with: ssl-zoo train '{out}' --resume$")
     summary = RunFolder(out).read_summary()
     assert summary["status"] == "failed" and "could not be evaluated" in summary["problems"][0]
     assert (out / "encoder.safetensors").read_bytes() == (whole / "encoder.safetensors").read_bytes()
