@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.test_killed import same_end
 
 from ssl_zoo.training.monitor import Monitor
 from tests.cli.conftest import TINY, run
 from tests.killing import forked, in_child
+from tests.runs.test_killed import same_end
 
 LAZY = ("-s", "data.cache=none", "--max-steps", 6)
 SKIP = ("-s", "data.on_error=skip", "-s", "data.bad_budget=0.2")

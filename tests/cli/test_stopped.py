@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_killed import same_end
 
 from ssl_zoo.training import finish
 from ssl_zoo.training import train as api
 from ssl_zoo.training.monitor import Monitor
+from tests.runs.test_killed import same_end
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

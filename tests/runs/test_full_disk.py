@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_files import full_disk
-from tests.test_killed import same_end, short_run
 
 from ssl_zoo.errors import CannotWrite, TrainingFailed
 from ssl_zoo.runs import checkpoint
@@ -16,6 +14,8 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training import finish
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.train import train
+from tests.modalities.image.sources.test_files import full_disk
+from tests.runs.test_killed import same_end, short_run
 
 
 def quiet(line: str) -> None:
