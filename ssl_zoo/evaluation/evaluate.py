@@ -75,7 +75,7 @@ def measure(
     for line in notes(recipe, data):
         log(line)
     kept = usable(protocols, not division.reason)
-    half = choose(recipe.training, for_training=False).precision == "bf16"
+    half = choose(recipe.training.precision, for_training=False).precision == "bf16"
     untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
     samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
     return compare_representations(encoder, untrained, samples, kept, None if insist else log)
@@ -147,7 +147,7 @@ def evaluate(
     built_for = read_card(folder.card).spec.sides
     hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
     try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
-    device = choose(recipe.training, for_training=False).fabric().device
+    device = choose(for_training=False).device
     opened = open_data(recipe.data, build_modality(recipe, policy.spec))
     check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):

@@ -209,7 +209,7 @@ def test_resume_where_nothing_is(refused, tiny):
 def test_resume_takes_no_other_weights(refused, trained, tmp_path):
     run = copied(trained, tmp_path)
     words = refused("train", run, "--resume", "--init-from", trained)
-    assert words == "--resume goes on with a run's own weights; leave --init-from out."
+    assert words == "--resume continues from a run's own weights; leave --init-from out."
 
 
 def test_an_output_folder_that_is_taken(refused, tiny, trained, tmp_path):

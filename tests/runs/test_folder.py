@@ -17,7 +17,7 @@ SUMMARY = {
     "steps": 3,
     "epochs": 0.5,
     "train_s": 2.5,
-    "images_per_s": 10,
+    "samples_per_s": 10,
     "collapse": {"status": "ok", "reason": None, "step": None, "metrics": {"std": 1.0, "similarity_gap": None}},
     "metrics": {"knn": {"top1": 0.1, "k": 5}},
     "baselines": {"raw": {"knn": {"top1": None}}},
