@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.modalities.image.views.multi_crop import MultiCrop
@@ -91,6 +92,16 @@ def test_plain_images_and_picture_have_the_global_size() -> None:
     assert made.plain(samples).tensor.shape == (4, 3, 16, 16)
     picture = made.picture(samples, views_of(made, samples), least=16, gap=2)
     assert picture.shape == (3, 4 * 20, 6 * 20) and picture.dtype == torch.uint8
+
+
+def test_options_shared_with_augment_have_its_types_and_defaults() -> None:
+    ours, augments = (registry.options(registry.find("views", name)[0]).model_fields for name in (
+        "multi_crop", "augment"))  # fmt: skip
+    shared = set(ours) & set(augments)
+    assert set(augments) <= set(ours) and len(shared) >= 18
+    for name in shared:
+        assert ours[name].annotation == augments[name].annotation and ours[name].metadata == augments[name].metadata
+        assert ours[name].default == augments[name].default or name == "scale"
 
 
 def test_errors_are_augments() -> None:
