@@ -71,15 +71,19 @@ class RawBatch:
         payload: what the policy's `collate` returned; its `forward` makes the views of it.
         index: `(B,)` int64, the positions of the samples in the split.
         bad: the samples that were left out because they cannot be read, as (name, reason).
+        error: why there is no payload, where the view policy refuses the samples. From a worker process, an exception
+            would arrive with a traceback in its text.
     """
 
     payload: dict[str, Tensor]
     index: Tensor
     bad: list[tuple[str, str]]
+    error: str = ""
 
     def pin_memory(self) -> RawBatch:
         """Return the batch in page-locked memory; the DataLoader calls this."""
-        return RawBatch({key: value.pin_memory() for key, value in self.payload.items()}, self.index, self.bad)
+        pinned = {key: value.pin_memory() for key, value in self.payload.items()}
+        return RawBatch(pinned, self.index, self.bad, self.error)
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,15 @@ class _Reader(Dataset[RawBatch]):
         # Drawn for the whole batch and then chosen from: neither the number of micro-batches nor a sample left out
         # changes what is drawn for the others.
         drawn = self.policy.draw(rng.generator(self.seed, "views", request.step), self.batch_size)
-        kept, samples, bad = self._read(request, drawn)
-        if not kept:
-            return RawBatch({}, torch.empty(0, dtype=torch.int64), bad)
-        rows = torch.tensor(kept) + request.first
-        payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
+        nothing = torch.empty(0, dtype=torch.int64)
+        try:
+            kept, samples, bad = self._read(request, drawn)
+            if not kept:
+                return RawBatch({}, nothing, bad)
+            rows = torch.tensor(kept) + request.first
+            payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
+        except UserError as error:
+            return RawBatch({}, nothing, [], str(error))
         return RawBatch(payload, torch.tensor(request.indices)[kept], bad)
 
     def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Samples, list[tuple[str, str]]]:
@@ -207,6 +215,8 @@ class Loader:
             del stream  # the last reference: its workers are stopped and joined
 
     def _checked(self, batch: RawBatch, step: int) -> RawBatch:
+        if batch.error:
+            raise UserError(batch.error)
         for name, reason in batch.bad:
             self._budget.add(name, reason)
         if not len(batch.index):
