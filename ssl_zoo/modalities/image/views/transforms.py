@@ -14,9 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.batch import View
-from ssl_zoo.blame import told
 from ssl_zoo.data.source import Samples
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, describe_error
 from ssl_zoo.modalities.image.views.policy import Count, ImageViewPolicy, Positive
 from ssl_zoo.registry import register
 
@@ -88,7 +87,7 @@ class Transforms(ImageViewPolicy):
         except Exception as error:
             raise UserError(
                 f"views.transform: {self.references[view]} fails on a uint8 image of shape {tuple(sample.shape)}: "
-                f"{told(error)}."
+                f"{describe_error(error)}."
             ) from error
         wanted = (self.channels, self.size, self.size)
         if not isinstance(made, Tensor) or not made.is_floating_point() or made.shape != wanted:
@@ -122,7 +121,7 @@ def _find(reference: str) -> Transform:
         found = getattr(importlib.import_module(module), name, None)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"views.transform: the module of {reference} cannot be imported: {told(error)}; run from its folder with "
+            f"views.transform: the module of {reference} cannot be imported: {describe_error(error)}; run from its folder with "
             f"--import {module}, or install it."
         ) from error
     if not callable(found):
