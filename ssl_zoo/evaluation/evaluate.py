@@ -148,7 +148,13 @@ def evaluate(
     hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
     try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
     device = choose(recipe.training, for_training=False).fabric().device
-    opened = open_data(recipe.data, build_modality(recipe, policy.spec))
+    opened = open_data(
+        recipe.data.source,
+        build_modality(recipe, policy.spec),
+        recipe.data.cache,
+        recipe.data.on_error,
+        recipe.data.bad_budget,
+    )
     check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error

@@ -30,7 +30,13 @@ def write_views(recipe: Recipe, out: str | Path, samples: int = 8) -> None:
         raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
     check_place(out, "--out")
     policy = build_views(recipe)
-    train = open_data(recipe.data, build_modality(recipe, policy.spec)).train
+    train = open_data(
+        recipe.data.source,
+        build_modality(recipe, policy.spec),
+        recipe.data.cache,
+        recipe.data.on_error,
+        recipe.data.bad_budget,
+    ).train
     picture = picture_of_views(train, policy, recipe.seed, samples)
     with replacing(out) as file:
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, format="PNG")

@@ -71,7 +71,13 @@ def assemble(
     _prepare(recipe, method.encoder)
     groups = parameter_groups(method, recipe.training.groups)
     policy = build_views(recipe)
-    data = open_data(recipe.data, build_modality(recipe, policy.spec))
+    data = open_data(
+        recipe.data.source,
+        build_modality(recipe, policy.spec),
+        recipe.data.cache,
+        recipe.data.on_error,
+        recipe.data.bad_budget,
+    )
     if crew.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     settings, device = recipe.training, crew.fabric.device
