@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, WorkerChoice, choose_workers
-from ssl_zoo.data.open import OpenData, open_data
+from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.preview import some_views
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.distributed import collectives
@@ -21,7 +21,7 @@ from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory, use_memory_format
-from ssl_zoo.methods.build import build, build_modality, build_views
+from ssl_zoo.methods.build import build, build_views, open_recipe_data
 from ssl_zoo.methods.contract import SAMPLES, check_views
 from ssl_zoo.methods.method import Method
 from ssl_zoo.optim.param_groups import parameter_groups, plan
@@ -78,7 +78,7 @@ def assemble(
     _prepare(recipe, method.encoder)
     parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
     policy = build_views(recipe)
-    data = open_data(recipe.data, build_modality(recipe, policy.spec))
+    data = open_recipe_data(recipe, policy.spec)
     if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     settings, device = recipe.training, processes.device

@@ -134,7 +134,9 @@ def test_a_data_path_that_is_absent_empty_or_without_images(refused, tiny, tmp_p
     assert refused("train", tiny, "--data", "texts", "--out", "run").startswith(
         "the folder texts has 4 files but none to read: their endings are .txt (2), .csv (1), no ending (1); those "
     )
-    assert "no source reads such a file" in refused("train", tiny, "--data", "texts/a.txt", "--out", "run")
+    assert "no source reads it as data of the modality 'image'" in refused(
+        "train", tiny, "--data", "texts/a.txt", "--out", "run"
+    )
 
 
 def test_fewer_samples_than_a_batch(refused, tiny, images):

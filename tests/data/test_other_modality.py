@@ -103,7 +103,17 @@ def pictures(tmp_path):
 def opened(path, *overrides: str):
     recipe = load_recipe("simsiam", ["views=shifted", *overrides], data=str(path))
     policy = build_views(recipe)
-    return recipe, policy, open_data(recipe.data, build_modality(recipe, policy.spec))
+    return (
+        recipe,
+        policy,
+        open_data(
+            recipe.data.source,
+            build_modality(recipe, policy.spec),
+            recipe.data.cache,
+            recipe.data.on_error,
+            recipe.data.bad_budget,
+        ),
+    )
 
 
 def test_a_folder_is_read_as_the_modality_of_the_recipes_views(folder):

@@ -121,8 +121,8 @@ def _find(reference: str) -> Transform:
         found = getattr(importlib.import_module(module), name, None)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"views.transform: the module of {reference} cannot be imported: {describe_error(error)}; run from its folder with "
-            f"--import {module}, or install it."
+            f"views.transform: the module of {reference} cannot be imported: {describe_error(error)}; run from its "
+            f"folder with --import {module}, or install it."
         ) from error
     if not callable(found):
         wrong = f"has no {name!r}" if found is None else f"has {name!r}, but it cannot be called"
