@@ -36,6 +36,7 @@ KINDS = {
     "optimizer": "Parameter groups -> a torch optimizer.",
     "schedule": "Optimizer step -> factor on the learning rate.",
     "protocol": "`(train features, test features)` -> `{metric: value}`.",
+    "strategy": "Trains a method on the devices of a run: wrapping, gradients, state.",
 }
 
 

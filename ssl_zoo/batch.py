@@ -1,6 +1,6 @@
 """Types that travel between parts: InputSpec, View, Batch, StepOutput, and the Encoder protocol.
 
-View and Batch are not frozen because Lightning Fabric walks through them and sets what it converts.
+They are not frozen: DistributedDataParallel rebuilds them around the tensors that it moves.
 """
 
 from __future__ import annotations

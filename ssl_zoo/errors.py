@@ -1,4 +1,4 @@
-"""Errors for the user: the exceptions, and what turns a failed validation or a foreign exception into one sentence.
+"""Errors for the user: the exceptions, and one sentence for a failed validation or an exception of other code.
 
 `UserError` is a mistake that the user can fix: its text is one sentence with what is wrong, where, and what to do. The
 command line prints it without a traceback and exits with code 2. `TrainingFailed` is a run that broke off for another
@@ -188,6 +188,8 @@ def _explain(problems: list[Any], known: Callable[[list[str]], list[str]]) -> st
     if problem["type"] == "missing":
         return f"{path}: is missing; give it a value."
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and not keys:
+        return message
     if problem["type"] == "value_error":
         return f"{path}.{message}" if _starts_with_key(message) else f"{path}: {message}"
     wishes = [each["msg"] for each in problems]
@@ -198,6 +200,8 @@ def _explain(problems: list[Any], known: Callable[[list[str]], list[str]]) -> st
 
 def _keys(problem: Any) -> list[str]:
     """Return the keys that lead to a problem, without pydantic's names of the branches of a union."""
+    if not problem["loc"]:  # a validator of the whole model, whose message names the key
+        return []
     *way, last = (str(key) for key in problem["loc"])
     branches = {"int", "float", "str", "bool", "none"}
     real = [key for key in way if key not in branches and (key.isidentifier() or key.isdigit())]

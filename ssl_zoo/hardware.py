@@ -1,4 +1,4 @@
-"""What the run computes on: device, precision and memory format, chosen for the hardware and stated."""
+"""Hardware of a run: device, precision and memory format, chosen for this machine and stated in its summary."""
 
 from __future__ import annotations
 
@@ -9,43 +9,15 @@ import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.recipe.model import Training
-
-_FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-
-
-class Replicas(DDPStrategy):
-    """DistributedDataParallel with what this package asks of it.
-
-    Buffers are not broadcast: they are equal on all processes by construction, or (`norm: local`) a process's own.
-
-    Attributes:
-        has_unused: whether the module has trainable parameters that its loss does not reach; to be set before
-            `setup_module`.
-    """
-
-    has_unused: bool = False
-
-    def setup_module(self, module: nn.Module) -> DistributedDataParallel:
-        """Return the module wrapped, so that gradients are averaged over processes."""
-        known = signature(DistributedDataParallel).parameters
-        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
-        options: dict[str, Any] = {buffers: False, "find_unused_parameters": self.has_unused}
-        devices = None if self.root_device.type == "cpu" else [self.root_device.index]
-        return DistributedDataParallel(module, device_ids=devices, **options)
 
 
 @dataclass(frozen=True)
@@ -57,18 +29,30 @@ class Hardware:
     precision: Literal["fp32", "bf16", "fp16"]
     memory_format: Literal["channels_last", "contiguous"]
 
-    def fabric(self, devices: int = 1, num_nodes: int = 1) -> Fabric:
-        """Return Lightning Fabric set up for some such devices, one process each, on each of some machines."""
-        return Fabric(
-            accelerator=self.accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            strategy=Replicas() if devices * num_nodes > 1 else "auto",
-            precision=_FABRIC_PRECISION[self.precision],
-        )
+    @property
+    def device(self) -> torch.device:
+        """The device of a run with one process, and of an evaluation."""
+        return torch.device("cpu") if self.accelerator == "cpu" else torch.device(self.accelerator, 0)
 
     def __str__(self) -> str:
         return f"{self.name}, {self.precision}, {self.memory_format}"
+
+
+def use_memory_format(module: nn.Module, memory_format: Literal["channels_last", "contiguous"]) -> None:
+    """Put the weights of 2-D convolutions into a memory format, in place; their outputs then have it too.
+
+    Each module is asked for itself: torch has another layout for 3-D convolutions and refuses this one (`Module.to`
+    with it raises), and nothing is gained where there are no convolutions.
+
+    Args:
+        module: whose submodules are searched for 2-D convolutions, transposed ones included.
+        memory_format: of the weights; `contiguous` leaves them as they were made.
+    """
+    if memory_format == "contiguous":
+        return
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.to(memory_format=torch.channels_last)
 
 
 def cpu_name() -> str:
@@ -81,14 +65,19 @@ def cpu_name() -> str:
     return f"{model}, {torch.get_num_threads()} threads"
 
 
-def choose(training: Training, for_training: bool = True) -> Hardware:
+def choose(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
+    for_training: bool = True,
+) -> Hardware:
     """Choose device, precision and memory format; what the recipe names is taken as it is.
 
     `auto` means float32 on a CPU (exact, and resumable bit for bit), bfloat16 autocast on a GPU that has it, and
-    channels_last on both: convolutions of batches are faster so.
+    channels_last on both: 2-D convolutions run faster in this layout.
 
     Args:
-        training: the recipe's.
+        precision: the recipe's `training.precision`.
+        memory_format: the recipe's `training.memory_format`.
         for_training: refuse a precision that this machine cannot train in; an evaluation takes float32 instead.
 
     Raises:
@@ -101,7 +90,6 @@ def choose(training: Training, for_training: bool = True) -> Hardware:
         accelerator, name = "mps", "Apple GPU"
     else:
         name = cpu_name()
-    precision = training.precision
     if precision == "auto":
         precision = "bf16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     elif precision == "fp16" and accelerator == "cpu":
@@ -110,12 +98,11 @@ def choose(training: Training, for_training: bool = True) -> Hardware:
                 "training.precision: fp16 needs a GPU, and this machine computes on a CPU; use fp32, bf16 or auto."
             )
         precision = "fp32"
-    memory_format = "channels_last" if training.memory_format == "auto" else training.memory_format
-    return Hardware(name, accelerator, precision, memory_format)
+    return Hardware(name, accelerator, precision, "channels_last" if memory_format == "auto" else memory_format)
 
 
 def keep_memory() -> None:
-    """Tell the C library to keep memory that is freed, for the next step, which needs as much again.
+    """Make the C library keep memory that is freed, for the next step, which needs as much again.
 
     Returned memory comes back as new pages, one fault every 4 KiB: a tenth of a training step on a CPU and more of the
     views. Only glibc has such a setting; one that the environment makes is left alone.

@@ -40,6 +40,7 @@ PACKAGES = {
     "optimizer": ("ssl_zoo.optim",),
     "schedule": ("ssl_zoo.optim",),
     "protocol": ("ssl_zoo.evaluation.protocols",),
+    "strategy": ("ssl_zoo.distributed",),
 }
 """Every kind of part, and the packages that are walked to find its members."""
 

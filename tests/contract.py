@@ -17,6 +17,7 @@ from ssl_zoo import registry
 from ssl_zoo.batch import Batch, InputSpec, Pairs, View, encode
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.source import Modality
+from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.methods.branch import Branch
 from ssl_zoo.methods.build import build, build_modality, build_views
@@ -24,7 +25,7 @@ from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.parts import Term
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.rng import generator
-from tests.tiny import spec_of
+from tests.tiny import small, spec_of
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,18 @@ MODALITIES = {
     "image": Sort(
         spec_of(channels=2, size=16),
         _images,
-        {"augment": {"size": 12}, "multi_crop": {"size": 12, "local_size": 8}},
+        {
+            "augment": {"size": 12},
+            "multi_crop": {"size": 12, "local_size": 8},
+            "transforms": {"size": 12, "transform": "tests.tiny:noisy_view"},
+        },
         {"timm/*": "timm/resnet10t"},
     )
 }
+
+
+SMALL_VIEWS = ("views.channels=1", "views.size=12", "views.hue=0", "views.saturation=0", "views.grey=0", "views.blur=0")
+"""Overrides that make the views of a shipped recipe small."""
 
 
 def rows(num: int = 12, dim: int = 6, seed: int = 0, **options: Any) -> Tensor:
@@ -153,6 +162,57 @@ def check_method(recipe: Recipe, sort: Sort) -> None:
         torch.manual_seed(1)
         losses.append(each(batch()).loss.detach())
     torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
+def check_strategy(name: str) -> None:
+    """In one process it trains as a plain loop does, and the state of any strategy is taken by any other."""
+
+    def start(strategy: str | None, seed: int = 0) -> tuple[Any, nn.Module, torch.optim.Optimizer]:
+        method = build(small("simsiam", [*SMALL_VIEWS, f"seed={seed}"]))
+        if strategy is None:
+            return None, method, _sgd(method)
+        device = torch.device("cpu")
+        made = registry.build(
+            "strategy", strategy, {}, device=device, precision=Precision("fp32", device), num_processes=1
+        )
+        assert made.device == device and isinstance(made.has_whole_state, bool)
+        return made, method, made.prepare(method, _sgd)
+
+    def step(strategy: Any, method: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        for part in range(2):
+            g = generator(seed, "strategy", part)
+            batch = Batch([View(torch.randn(8, 1, 12, 12, generator=g)) for _ in range(2)])
+            if strategy is None:
+                (method(batch).loss / 2).backward()
+            else:
+                strategy.forward_backward(batch, 2, last=part == 1)
+        if strategy is None:
+            nn.utils.clip_grad_norm_(method.parameters(), 0.1)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        else:
+            assert strategy.step(0.1) is True
+
+    plain, ours, other = start(None), start(name), start("single", seed=1)
+    for seed in range(2):
+        step(*plain, seed)
+        step(*ours, seed)
+    other[0].load(ours[0].state())
+    ours[0].load(other[0].state())
+    for each in (plain, ours, other):
+        step(*each, 2)
+    expected = plain[1].state_dict()
+    for strategy, method, _ in (ours, other):
+        assert set(strategy.state()) == {"method", "optimizer", "precision"}
+        for key, value in strategy.state()["method"].items():
+            torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+        encoder: Any = method.encoder
+        whole = strategy.gathered(encoder).state_dict()
+        assert all(torch.equal(value, expected[f"encoder.{key}"]) for key, value in whole.items())
+
+
+def _sgd(method: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
 
 
 def check_head(name: str) -> None:

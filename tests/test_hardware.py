@@ -8,14 +8,19 @@ import types
 
 import pytest
 import torch
+from torch import nn
 
-from ssl_zoo.distributed.launch import size_of_crew
+from ssl_zoo import registry
+from ssl_zoo.batch import Batch, StepOutput, View
+from ssl_zoo.distributed.launch import count_processes
+from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import Hardware, check_compiler, choose
+from ssl_zoo.hardware import Hardware, check_compiler, choose, use_memory_format
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs.checkpoint import load
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.train import train
+from ssl_zoo.training.trainer import Trainer
 
 TINY = ["encoder=convnet", "encoder.widths=[4, 6]", "views.channels=1", "views.size=8", "views.grey=0",
         "training.batch_size=8", "training.max_steps=2", "projector.dims=[8, 8]", "predictor.dims=[4, 8]",
@@ -28,7 +33,7 @@ if sys.argv[1] == "keep":
     keep_memory()
 def use():
     torch.ones(2**24)  # 64 MiB, more than glibc keeps by itself
-for _ in range(6):
+for _ in range(24):  # small allocations settle in between, so that a large one fits where the last one was
     use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):
@@ -81,10 +86,11 @@ def test_fp16_on_a_cpu_is_refused_and_no_run_says_that_it_used_it(monkeypatch, t
     with pytest.raises(UserError, match=r"training\.precision: fp16 needs a GPU, and this machine computes on a CPU"):
         train(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert choose(recipe.training, for_training=False).precision == "fp32"  # a run from a GPU is evaluated here
+    chosen = choose(recipe.training.precision, for_training=False)
+    assert chosen.precision == "fp32"  # a run from a GPU is evaluated here
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        chosen = choose(load_recipe("simsiam", [f"training.precision={precision}"]).training)
-        with chosen.fabric().autocast():
+        chosen = choose(precision)
+        with Precision(chosen.precision, chosen.device).autocast():
             assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype and chosen.precision == precision
 
 
@@ -94,8 +100,59 @@ def test_several_devices_in_a_notebook_are_refused(monkeypatch):
     program = types.ModuleType("__main__")
     program.__file__ = "program.py"
     monkeypatch.setitem(sys.modules, "__main__", program)
-    assert size_of_crew(2, chosen) == 2
+    assert count_processes(2, chosen) == 2
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook: of no file
     with pytest.raises(UserError, match="devices=2: each process is started by running the program once more, and a n"):
-        size_of_crew(2, chosen)
-    assert size_of_crew(None, chosen) == size_of_crew(1, chosen) == 1
+        count_processes(2, chosen)
+    assert count_processes(None, chosen) == count_processes(1, chosen) == 1
+
+
+class OneView(nn.Module):
+    """A method of one encoder: pulls h to 1."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch):
+        h = self.encoder(batch.views[0].data)
+        loss = (h - 1).square().mean()
+        return StepOutput(loss, {"square": loss}, [h.detach()])
+
+    def after_step(self, progress):
+        """Nothing follows."""
+
+
+def clips() -> tuple[nn.Module, torch.Tensor]:
+    encoder = nn.Sequential(nn.Conv3d(2, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    return encoder, torch.randn(4, 2, 4, 6, 6)
+
+
+def words() -> tuple[nn.Module, torch.Tensor]:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return nn.Sequential(layer, nn.Flatten(), nn.Linear(40, 4)), torch.randn(4, 5, 8)
+
+
+def mixed() -> tuple[nn.Module, torch.Tensor]:
+    frames = nn.Sequential(nn.Conv3d(2, 4, (3, 1, 1), padding=(1, 0, 0)), nn.Flatten(1, 2), nn.Conv2d(16, 4, 3))
+    return nn.Sequential(frames, nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.randn(4, 2, 4, 6, 6)
+
+
+@pytest.mark.parametrize("make", [clips, words, mixed])
+def test_encoders_of_any_kind_train_at_the_default_memory_format(make):
+    torch.manual_seed(0)
+    encoder, x = make()
+    method, device, hardware = OneView(encoder), torch.device("cpu"), choose()
+    use_memory_format(method, hardware.memory_format)
+    context = {"device": device, "precision": Precision("fp32", device), "num_processes": 1}
+    strategy = registry.build("strategy", "auto", **context)
+    groups = [{"params": list(method.parameters()), "lr_scale": 1.0, "constant": False}]
+    optimizer = strategy.prepare(method, lambda prepared: torch.optim.SGD(groups, lr=0.1))
+    trainer = Trainer(strategy, method, optimizer, lambda step: 1.0, 0.1, 2, 0, lambda raw: raw)
+    losses = [float(trainer.take_step([Batch([View(x)])], 1).loss) for _ in range(2)]
+    assert losses[1] < losses[0]
+    for layer in encoder.modules():
+        if isinstance(layer, nn.Conv2d):
+            assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+        elif isinstance(layer, nn.Conv3d):
+            assert layer.weight.is_contiguous()

@@ -1,8 +1,10 @@
 """Small things that several tests share: an encoder, a batch, a recipe."""
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +49,12 @@ def spec_of(channels: int = 3, size: int = 8, local: int | None = None, modality
     if local is not None:
         views.append(ViewSpec("local", (channels, local, local), is_target=False))
     return InputSpec(modality, tuple(views))
+
+
+def noisy_view(image: Tensor) -> Tensor:
+    """Return 12 x 12 pixels of an image with noise: what `views.transform=tests.tiny:noisy_view` names."""
+    x = image.float()[:, :12, :12] / 255
+    return x + 0.1 * torch.randn_like(x) + 0.1 * random.random() + 0.1 * float(np.random.rand())
 
 
 DECODING = ("value_range", "max_pixels")

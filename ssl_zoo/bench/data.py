@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssl_zoo import registry
 from ssl_zoo.bench.timing import Result, Side, alternate
 from ssl_zoo.bench.views import pictures
 from ssl_zoo.data import MemorySplit
 from ssl_zoo.data.source import Split
+from ssl_zoo.recipe.resolve import open_source
 
 
 def write_jpegs(folder: Path, images: Tensor) -> None:
@@ -55,12 +55,9 @@ def _sources(root: Path) -> dict[str, Split]:
     with zipfile.ZipFile(root / "images.zip", "w") as archive:
         for file in files:
             archive.write(file, str(file.relative_to(root / "images")))
-    pq.write_table(pa.table({"image": [{"bytes": file.read_bytes()} for file in files]}), root / "images.parquet")
+    pq.write_table(pa.table({"img": [{"bytes": file.read_bytes()} for file in files]}), root / "images.parquet")
     paths = {"folder": "images", "zip": "images.zip", "parquet": "images.parquet"}
-    return {
-        name: registry.build("source", name, {"path": str(root / path)}, channels=3).split("train")
-        for name, path in paths.items()
-    }
+    return {name: open_source(str(root / path), (), channels=3)[0].split("train") for name, path in paths.items()}
 
 
 def _reader(split: Split) -> Callable[[], int]:
@@ -77,13 +74,12 @@ def _reader(split: Split) -> Callable[[], int]:
 def _decoders(files: list[Path]) -> dict[str, Callable[[], int]]:
     import torchvision
 
-    from ssl_zoo.modalities.image.decode import decode
-
+    _, modality = open_source(str(files[0].parent), (), channels=3)
     encoded = [file.read_bytes() for file in files]
     buffers = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in encoded]
 
     def ours() -> int:
-        return len([decode(io.BytesIO(data), 3, "image") for data in encoded])
+        return len([modality.decode(io.BytesIO(data), "bench.jpg") for data in encoded])
 
     def theirs() -> int:
         with warnings.catch_warnings():

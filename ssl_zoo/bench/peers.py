@@ -144,7 +144,7 @@ def lightly_loop(encoder: nn.Module, dims: tuple[int, int, int], lr: float, imag
         lr: learning rate of SGD.
         images: uint8 `(N, 3, H, W)`; one run is one pass.
         size: of the views in pixels.
-        batch: samples a step.
+        batch: samples per step.
         blur: probability of blur.
         weight_decay: of SGD.
     """

@@ -97,7 +97,7 @@ def machine(recipe: Recipe) -> dict[str, Any]:
     """Return hardware and versions; `load` is the number of processes that were ready to run in the last minute."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = environment(choose(recipe.training))
+    found = environment(choose(recipe.training.precision, recipe.training.memory_format))
     for peer in PEERS:
         try:
             found[peer] = version(peer)

@@ -24,8 +24,8 @@ from ssl_zoo.training.setup import Run, assemble
 
 
 def open_run(recipe: Recipe) -> Run:
-    """Return the pieces of a training of a recipe, whose run folder is temporary."""
-    hardware = choose(recipe.training)
+    """Return the pieces of a training of a recipe, which is not written anywhere."""
+    hardware = choose(recipe.training.precision, recipe.training.memory_format)
     with tempfile.TemporaryDirectory() as folder:
         return assemble(recipe, RunFolder(Path(folder) / "run"), hardware, launch(hardware, 1), {})
 
@@ -33,15 +33,11 @@ def open_run(recipe: Recipe) -> Run:
 def step_side(run: Run) -> Side:
     """Return the bare step: method and optimizer on one batch of views that is already on the device."""
     trainer = run.trainer
-    raw = next(run.loader.iterate(0, 1))
-    made = [trainer.to_batch(each) for each in raw]
+    made = [trainer.to_batch(raw) for raw in next(run.loader.iterate(0, 1))]
 
     def once() -> int:
-        real, ready = trainer.to_batch, iter(made)
-        trainer.to_batch = lambda _: next(ready)
         trainer.method.train()
-        trainer._step(raw)
-        trainer.to_batch = real
+        trainer.take_step(made, len(made))
         return run.recipe.training.batch_size
 
     return Side("bare step", once)
@@ -69,7 +65,7 @@ def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
     side, halves = step_side(run), {"bf16": torch.bfloat16, "fp16": torch.float16}
     with Count() as count:
         images = side.run()
-    device, dtype = run.trainer.fabric.device, halves.get(run.hardware.precision, torch.float32)
+    device, dtype = run.trainer.device, halves.get(run.hardware.precision, torch.float32)
     machine = measure_machine(device, dtype)
     result = alternate(f"step {recipe.method}", "images/s", [side], rounds)
     machine = machine.better(measure_machine(device, dtype))
@@ -97,7 +93,7 @@ def bench_pipeline(
 
 def _what(run: Run) -> str:
     settings = run.recipe.training
-    weights = sum(weight.numel() for weight in run.trainer.method.encoder.parameters()) / 1e6
+    weights = sum(weight.numel() for weight in run.method.encoder.parameters()) / 1e6
     return (
         f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.options.get('size')} px, "
         f"batch {settings.batch_size}, {run.hardware}, {run.workers.num_workers} workers"

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo import registry
 from ssl_zoo.bench.peers import views_side
 from ssl_zoo.bench.timing import Result, Side, alternate
-from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.rng import generator
 
 SIZES = {32: (32, 512, 2048), 96: (96, 64, 256), 224: (256, 32, 64)}
@@ -50,7 +50,7 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float 
 
 
 def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
-    policy = Augment(size=size, blur=blur)
+    policy = registry.build("views", "augment", {"size": size, "blur": blur})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     stored = images.to(device)
     source = generator(0, "views")
@@ -98,7 +98,7 @@ def colour_difference(num: int) -> ColourDifference:
     """
 
     def views(**changed: Any) -> Tensor:
-        policy = Augment(size=32, **{"jitter": 1.0, "grey": 0.0, **changed})
+        policy = registry.build("views", "augment", {"size": 32, "jitter": 1.0, "grey": 0.0, **changed})
         made = policy(policy.collate(x, policy.draw(generator(1, "bench"), num)))
         return torch.stack([view.data for view in made]) * policy.std * 255
 

@@ -100,8 +100,8 @@ def interruptible(advice: str) -> Iterator[None]:
 def print_error(line: str, error: Exception) -> None:
     """Print the error that ends a command, once where several processes train together."""
     if "LOCAL_RANK" in os.environ:
-        from ssl_zoo.distributed.launch import let_first_speak
+        from ssl_zoo.distributed.launch import prints_errors
 
-        if not let_first_speak(error):
+        if not prints_errors(error):
             return
     click.echo(line, err=True)

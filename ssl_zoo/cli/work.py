@@ -63,7 +63,7 @@ def train(
 
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
-    from ssl_zoo.distributed.launch import is_first
+    from ssl_zoo.distributed.launch import is_main_process
     from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.training.stop import seconds
     from ssl_zoo.training.train import train as run_training
@@ -85,7 +85,7 @@ def train(
         max_seconds=None if max_time is None else seconds(max_time),
         log=options.log,
     )
-    if is_first():  # its output and exit code are the run's
+    if is_main_process():  # its output and exit code are the run's
         _print_summary(summary, out, as_json)
         _leave(summary["status"])
 

@@ -240,7 +240,7 @@ class CollapseGuard:
         - `ok`: judged, and no alarm so far;
         - `collapsed`: an alarm, and the collapse holds (or the run was stopped by it, under `stop`);
         - `warned`: an alarm, and the embeddings have recovered;
-        - `not judged`: too few checks so far, or none with two samples; `reason` says which;
+        - `not judged`: too few checks so far, or none with two samples; `reason` has the details;
         - `off`: the policy is `off`.
 
         `reason` and `step` are the alarm's, `metrics` the latest.

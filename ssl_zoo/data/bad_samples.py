@@ -8,7 +8,7 @@ from ssl_zoo.errors import UserError, shown_name
 
 
 class BadSample(UserError):
-    """A sample that cannot be read. Whoever has no policy for such samples lets it reach the user.
+    """A sample that cannot be read. Code without a policy for such samples lets it reach the user.
 
     Attributes:
         name: the sample as its user knows it, such as a file name.
@@ -29,7 +29,7 @@ class BadData(UserError):
 
 
 class Budget:
-    """Keeps the list of samples that could not be read, and says when there are too many.
+    """A list of samples that could not be read, with a limit on their number.
 
     Args:
         num: samples in the split.
@@ -37,7 +37,7 @@ class Budget:
         bad_budget: the largest fraction of the split that may be bad, 0..1.
 
     Attributes:
-        bad: name -> reason, in the order in which they were met.
+        bad: name -> reason, in the order of reading.
     """
 
     def __init__(self, num: int, on_error: Literal["raise", "skip"], bad_budget: float) -> None:
@@ -45,23 +45,25 @@ class Budget:
         self.bad: dict[str, str] = {}
 
     def add(self, name: str, reason: str) -> None:
-        """Note a bad sample; the same one may be met again in a later epoch.
+        """Record a bad sample; the same one may be met again in a later epoch.
 
         Raises:
             BadData: no bad sample is allowed, or this is one too many.
         """
         self.bad[name] = reason
         if self.on_error == "raise":
-            raise BadData(f"cannot read {name}: {reason}; remove or mend it, or set on_error: skip to leave it out.")
+            raise BadData(
+                f"cannot read {name}: {reason}; correct or remove it, or set data.on_error=skip to leave it out."
+            )
         allowed = int(self.num * self.bad_budget)
         if len(self.bad) > allowed:
             raise BadData(
-                f"{len(self.bad)} of {self.num} samples cannot be read and bad_budget: {self.bad_budget:g} allows "
-                f"{allowed}{self.example()}; mend or remove them, or raise bad_budget."
+                f"{len(self.bad)} of {self.num} samples cannot be read and data.bad_budget={self.bad_budget:g} allows "
+                f"{allowed}{self.example()}; correct or remove them, or raise data.bad_budget."
             )
 
     def example(self) -> str:
-        """Return ', for example NAME: REASON', or nothing where all is well."""
+        """Return ', for example NAME: REASON', or nothing where there is none."""
         for name, reason in self.bad.items():
             return f", for example {name}: {reason}"
         return ""

@@ -1,4 +1,4 @@
-"""Reading every sample of a split, to know what is in it."""
+"""Contents of a split: every sample is read and counted."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
     Returns:
         `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; `classes`,
         `{name: number of samples}`, or None without labels; `num_unlabelled`, those without a label; `sizes`,
-        `{"32x32": number of samples}`, the most frequent first; for each channel `mean` and `std` over all values of
-        all samples, in 0..1 (empty if no sample can be read); and `remarks`,
-        `{remark: {"num": number of samples, "example": name}}`, on how samples that can be read were understood.
+        `{"32x32": number of samples}`, the most frequent first, and `axes`, the meaning of its numbers; for each
+        channel `mean` and `std` over all values of all samples, in 0..1 (empty if no sample can be read); and
+        `remarks`, `{remark: {"num": number of samples, "example": name}}`, on how samples that can be read were
+        understood.
     """
     sizes: Counter[str] = Counter()
     bad: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Reading a user's file: only a regular one, and no more than is allowed."""
+"""Files of a user: only regular ones are read, and no larger ones than a modality allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_regular(path: str, modality: Modality) -> bytes:
 
     Args:
         path: of the file.
-        modality: of the sample in it, for the most bytes that it may have.
+        modality: its `max_bytes` is the limit.
 
     Raises:
         BadSample: it cannot be read, is no regular file (a pipe would be waited for, a device may be endless), or is
@@ -33,15 +33,20 @@ def read_regular(path: str, modality: Modality) -> bytes:
 
 
 def check_size(size: int, name: str, modality: Modality) -> None:
-    """Refuse a sample that is encoded in more bytes than its modality allows.
+    """Refuse an encoded sample that is larger than its modality allows.
+
+    Args:
+        size: in bytes.
+        name: of the sample, for messages.
+        modality: its `max_bytes` is the limit.
 
     Raises:
-        BadSample: `size` is larger.
+        BadSample: it is larger.
     """
-    most, option = modality.max_bytes, modality.max_bytes_option
-    if size > most:
-        allows = f"that {option} allows; set it higher" if option else "that a sample may have"
-        raise BadSample(name, f"{size / 2**20:.0f} MiB, more than the {most / 2**20:.0f} MiB {allows}")
+    if size > modality.max_bytes:
+        advice = f"; raise {modality.size_option}" if modality.size_option else ""
+        sizes = f"{size / 2**20:.0f} MiB, more than the {modality.max_bytes / 2**20:.0f} MiB that are allowed"
+        raise BadSample(name, sizes + advice)
 
 
 def _check(status: os.stat_result, path: str, modality: Modality) -> None:

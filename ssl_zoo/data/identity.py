@@ -1,4 +1,4 @@
-"""Whether a resumed run has the data that it was started with: as many samples, of the same names and labels.
+"""Identity of a split, by which a resumed run checks that it has the data that it was started with.
 
 The order in which samples are seen is a permutation of their positions, so one more or less changes all that follows.
 """
@@ -16,7 +16,7 @@ from ssl_zoo.errors import UserError
 
 
 def identity(split: Split) -> dict[str, Any]:
-    """Return what tells a split from another: `samples`, a digest of the `names` and one of the `labels`.
+    """Return what distinguishes a split: its number of `samples`, and digests of its `names` and `labels`.
 
     Names count without what they all begin with, so that a folder that was moved is the same.
     """
@@ -25,11 +25,8 @@ def identity(split: Split) -> dict[str, Any]:
 
 
 def _names(split: Split) -> list[bytes]:
-    strings = getattr(
-        split, "names", None
-    )  # those that a split has at hand; a million calls of `name` take many seconds
-    if isinstance(strings, Strings):
-        return strings.encoded()
+    if isinstance(split.names, Strings):  # a million calls of `name` take many seconds
+        return split.names.encoded()
     return [split.name(i).encode("utf-8", "surrogateescape") for i in range(len(split))]
 
 
@@ -39,7 +36,7 @@ def _digest(names: list[bytes]) -> str:
 
 
 def check_identity(then: Mapping[str, Any], now: Mapping[str, Any], run: str) -> None:
-    """Make sure that a run goes on with the data it was started with.
+    """Make sure that a run is resumed with the data that it was started with.
 
     Args:
         then: the identity of the data that it was started with.

@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.memory import LargeSplit
-from ssl_zoo.data.source import Sample, Split, ViewPolicy
+from ssl_zoo.data.source import Sample, Samples, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 
 HOLD_BYTES = 8 * 2**20
-"""So many bytes of whole samples are held before they are cut: small ones are cut together, which is faster."""
+"""Bytes of whole samples that are held before they are cut: small samples are cut together, which is faster."""
 
 
 class Cutter:
@@ -71,20 +71,24 @@ class RawBatch:
         payload: what the policy's `collate` returned; its `forward` makes the views of it.
         index: `(B,)` int64, the positions of the samples in the split.
         bad: the samples that were left out because they cannot be read, as (name, reason).
+        error: why there is no payload, where the view policy refuses the samples. From a worker process, an exception
+            would arrive with a traceback in its text.
     """
 
     payload: dict[str, Tensor]
     index: Tensor
     bad: list[tuple[str, str]]
+    error: str = ""
 
     def pin_memory(self) -> RawBatch:
         """Return the batch in page-locked memory; the DataLoader calls this."""
-        return RawBatch({key: value.pin_memory() for key, value in self.payload.items()}, self.index, self.bad)
+        pinned = {key: value.pin_memory() for key, value in self.payload.items()}
+        return RawBatch(pinned, self.index, self.bad, self.error)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a worker is asked for: a micro-batch of an optimizer step, and the samples in it."""
+    """A micro-batch that a worker is to make: its optimizer step, and the samples in it."""
 
     step: int
     first: int  # position of the micro-batch's first sample in the batch
@@ -104,14 +108,18 @@ class _Reader(Dataset[RawBatch]):
         # Drawn for the whole batch and then chosen from: neither the number of micro-batches nor a sample left out
         # changes what is drawn for the others.
         drawn = self.policy.draw(rng.generator(self.seed, "views", request.step), self.batch_size)
-        kept, samples, bad = self._read(request, drawn)
-        if not kept:
-            return RawBatch({}, torch.empty(0, dtype=torch.int64), bad)
-        rows = torch.tensor(kept) + request.first
-        payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
+        nothing = torch.empty(0, dtype=torch.int64)
+        try:
+            kept, samples, bad = self._read(request, drawn)
+            if not kept:
+                return RawBatch({}, nothing, bad)
+            rows = torch.tensor(kept) + request.first
+            payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
+        except UserError as error:
+            return RawBatch({}, nothing, [], str(error))
         return RawBatch(payload, torch.tensor(request.indices)[kept], bad)
 
-    def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Any, list[tuple[str, str]]]:
+    def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Samples, list[tuple[str, str]]]:
         """Return the places in the request that could be read, their samples or cuts, and those that could not."""
         if self.split.stacked:
             return list(range(len(request.indices))), self.split.read_batch(torch.tensor(request.indices)), []
@@ -191,7 +199,7 @@ class Loader:
         return self._budget.bad
 
     def iterate(self, start_step: int, stop_step: int) -> Iterator[list[RawBatch]]:
-        """Yield the micro-batches of optimizer steps `start_step` to `stop_step` - 1, a list a step.
+        """Yield the micro-batches of optimizer steps `start_step` to `stop_step` - 1, a list per step.
 
         Workers live as long as the iterator: ask for all steps of a run at once, not epoch by epoch. Closing the
         iterator, or dropping it, ends them.
@@ -204,9 +212,11 @@ class Loader:
             for step in range(start_step, stop_step):
                 yield [self._checked(next(stream), step) for _ in range(self._accumulate)]
         finally:
-            del stream  # the last reference: its workers are told to stop, and joined
+            del stream  # the last reference: its workers are stopped and joined
 
     def _checked(self, batch: RawBatch, step: int) -> RawBatch:
+        if batch.error:
+            raise UserError(batch.error)
         for name, reason in batch.bad:
             self._budget.add(name, reason)
         if not len(batch.index):
@@ -215,9 +225,10 @@ class Loader:
 
     def _stream(self, start_step: int, stop_step: int) -> Iterator[RawBatch]:
         with _sigterm_blocked(), warnings.catch_warnings():
-            # Python >= 3.12 warns of any fork beside threads; these workers take no lock that torch's threads hold.
+            # Python >= 3.12 warns of any fork in a process with threads. These workers take no lock that torch's
+            # threads hold.
             warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
-            # How many workers a machine can use is for who asked, and for `choose_workers`, to say.
+            # The number of workers is bounded by `choose_workers`, which also warns.
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
             return iter(
                 DataLoader(
@@ -268,7 +279,7 @@ def check_divides(batch_size: int, accumulate: int, num_ranks: int) -> None:
 
 @contextmanager
 def _sigterm_blocked() -> Iterator[None]:
-    """Let all threads of the processes that are forked meanwhile be born with SIGTERM blocked, for `_obey` to take."""
+    """Block SIGTERM while workers are forked: their threads inherit the mask, and `_obey` receives the signal."""
     if not hasattr(signal, "sigwaitinfo"):
         yield
         return

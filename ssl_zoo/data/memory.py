@@ -29,7 +29,7 @@ class MemorySplit(Split):
     """A split whose samples are one tensor; batches are indexed from it, without a loop over samples.
 
     Attributes:
-        data: `(N, C, H, W)` uint8 for images; the first dimension is the sample.
+        data: `(N, ...)`; the first dimension is the sample.
         labels: `(N,)` int64 or None.
         class_names: the name of each label, or None.
         bad: samples that could not be read and were left out, as name -> reason.
@@ -122,12 +122,25 @@ def load(
     """
     if isinstance(split, (MemorySplit, LargeSplit)):
         return split
-    lazy: Split = SkippingSplit(split, bad_budget) if on_error == "skip" else split
-    if cache == "none" or (cache == "auto" and not _fits(split)):
-        return lazy
-    budget = Budget(len(split), on_error, bad_budget)
+    loaded: MemorySplit | None = None
+    if cache == "memory" or (cache == "auto" and _fits(split)):
+        loaded = _read_all(split, Budget(len(split), on_error, bad_budget), insist=cache == "memory")
+    if loaded is None:
+        return SkippingSplit(split, bad_budget) if on_error == "skip" else split
+    return loaded if loaded.data[0].nbytes <= WHOLE_BYTES else LargeSplit(loaded)
+
+
+def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
+    """Return the samples of a split in memory, or None where they are not tensors of one size.
+
+    Args:
+        split: what to read.
+        budget: for samples that cannot be read.
+        insist: whether None is an error.
+    """
     data: Tensor | None = None
     kept: list[int] = []
+    needed = ""
     for i in range(len(split)):
         try:
             sample = split.read(i)
@@ -135,29 +148,29 @@ def load(
             budget.add(bad.name, bad.reason)
             continue
         if not isinstance(sample, Tensor):
-            if cache == "auto":
-                return lazy
-            raise UserError("cache: memory needs samples that are decoded to tensors; use cache: auto or none.")
+            needed = "samples that are decoded to tensors"
+            break
         if data is None:
             _check_room(sample, len(split))
             data = torch.empty((len(split), *sample.shape), dtype=sample.dtype)
         if sample.shape != data.shape[1:]:
-            if cache == "auto":
-                return lazy
-            raise UserError(
-                f"cache: memory needs samples of one size, but {split.name(i)} is {_size(sample)} "
-                f"and {split.name(kept[0])} is {_size(data[0])}; use cache: auto or none."
-            )
+            sizes = f"{split.name(i)} is {_size(sample)} and {split.name(kept[0])} is {_size(data[0])}"
+            needed = f"samples of one size, but {sizes}"
+            break
         data[len(kept)] = sample
         kept.append(i)
-        del sample
+        del sample  # before another is read: they may be large
+    if needed and insist:
+        raise UserError(f"data.cache: memory needs {needed}; use data.cache=auto or data.cache=none.")
+    if needed:
+        return None
     if data is None:
         raise UserError(f"none of the {len(split)} samples could be read{budget.example()}.")
     labels = None if split.labels is None else split.labels[kept]
     names = Strings(split.name(i) for i in kept)
     loaded = MemorySplit(data[: len(kept)], labels, split.class_names, names, budget.bad)
     loaded.remarks_of_some = tuple(remarks_of_some(split))
-    return loaded if data[0].nbytes <= WHOLE_BYTES else LargeSplit(loaded)
+    return loaded
 
 
 def _check_room(sample: Tensor, num: int) -> None:
@@ -165,8 +178,8 @@ def _check_room(sample: Tensor, num: int) -> None:
     needed, free = num * sample.nbytes, free_bytes()
     if needed > free:
         raise UserError(
-            f"cache: memory needs {needed / 2**30:.1f} GiB for {num} samples of {_size(sample)}, and "
-            f"{free / 2**30:.1f} GiB are free; use cache: auto or none."
+            f"data.cache: memory needs {needed / 2**30:.1f} GiB for {num} samples of {_size(sample)}, and "
+            f"{free / 2**30:.1f} GiB are free; use data.cache=auto or data.cache=none."
         )
 
 
@@ -177,7 +190,7 @@ def _fits(split: Split) -> bool:
         try:
             sample = split.read(i)
         except BadSample:
-            continue  # counted, and told about, by the pass that reads them all
+            continue  # the pass that reads them all counts it
         if not isinstance(sample, Tensor) or (shape is not None and sample.shape != shape):
             return False
         shape, nbytes = sample.shape, sample.nbytes
@@ -186,7 +199,7 @@ def _fits(split: Split) -> bool:
 
 
 def free_bytes() -> int:
-    """Return the memory that is free for programs, where the system says so (Linux); else a lot."""
+    """Return the memory that is free for programs, in bytes; a large number where the system does not state it."""
     info = Path("/proc/meminfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]

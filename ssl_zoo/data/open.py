@@ -43,43 +43,29 @@ class SourcePart(Protocol):
         """Values of its options."""
 
 
-class DataSection(Protocol):
-    """The `data:` section of a recipe, as far as opening the data needs it."""
-
-    @property
-    def source(self) -> SourcePart | None:
-        """Where the data come from, if the recipe names a source."""
-
-    @property
-    def cache(self) -> Cache:
-        """See `load`."""
-
-    @property
-    def on_error(self) -> Literal["raise", "skip"]:
-        """See `load`."""
-
-    @property
-    def bad_budget(self) -> float:
-        """See `load`."""
-
-
-def open_data(section: DataSection, modality: Modality) -> OpenData:
+def open_data(
+    source: SourcePart | None,
+    modality: Modality,
+    cache: Cache = "auto",
+    on_error: Literal["raise", "skip"] = "raise",
+    bad_budget: float = 0.001,
+) -> OpenData:
     """Open the splits `train` and `test` of a source, decoded into memory where they fit.
 
     Args:
-        section: the `data:` section of a recipe.
+        source: of a recipe, if it names one.
         modality: of the views.
+        cache: see `load`.
+        on_error: see `load`.
+        bad_budget: see `load`.
 
     Raises:
-        UserError: the section names no source, or its data cannot be read.
+        UserError: there is no source, or its data cannot be read.
     """
-    if section.source is None:
+    if source is None:
         raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
-    source: Source = registry.build("source", section.source.name, section.source.options, modality=modality)
-    splits = {
-        name: load(source.split(name), section.cache, section.on_error, section.bad_budget)
-        for name in ("train", "test")
-        if name in source.splits
-    }
+    opened: Source = registry.build("source", source.name, source.options, modality=modality)
+    names = [name for name in ("train", "test") if name in opened.splits]
+    splits = {name: load(opened.split(name), cache, on_error, bad_budget) for name in names}
     bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
-    return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(source.notes))
+    return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(opened.notes))

@@ -1,4 +1,4 @@
-"""A picture of what the model really sees: for the board, the report and `ssl-zoo views`."""
+"""A picture of samples and their views: for the board, the report and `ssl-zoo views`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def picture_of_views(split: Split, policy: ViewPolicy, seed: int, samples: int =
     """
     drawn = policy.draw(generator(seed, "picture", 1), min(samples, len(split)))
     rows: list[Tensor] = []
-    for image in itertools.islice(_readable(split, seed), samples):
+    for sample in itertools.islice(_readable(split, seed), samples):
         row = len(rows)
         params = {name: value[row : row + 1] for name, value in drawn.items()}
-        as_read = _batch([image], split)
+        as_read = _batch([sample], split)
         rows.append(policy.picture(as_read, policy(policy.collate(as_read, params))))
-        del image, as_read  # before another is read: they may be large
+        del sample, as_read  # before another is read: they may be large
     return torch.cat(rows, dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Remarks: what a user should know of how samples were understood, counted over many."""
+"""Remarks on how samples were understood, counted over a split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ssl_zoo.errors import shown_name
 
 @dataclass
 class Remarks:
-    """How many samples each remark is on, and one of them.
+    """Counts of remarks.
 
     Attributes:
         counts: remark -> (number of samples, name of the first).
@@ -22,14 +22,14 @@ class Remarks:
     num: int = 0
 
     def look(self, split: Split, i: int) -> None:
-        """Count the remarks of a split on sample `i`: those of its method `remarks`, where it has one."""
+        """Count the remarks of a split on sample `i`."""
         self.num += 1
         for remark in split.remarks(i):
             count, name = self.counts.get(remark, (0, split.name(i)))
             self.counts[remark] = count + 1, name
 
     def lines(self) -> list[str]:
-        """Return a sentence a remark, the most frequent first."""
+        """Return one sentence per remark, the most frequent first."""
         ranked = sorted(self.counts.items(), key=lambda item: -item[1][0])
         return [
             shown_name(f"{count} of {self.num} sample{'s' if self.num > 1 else ''}: {remark}; for example {name}")
@@ -38,7 +38,7 @@ class Remarks:
 
 
 def remarks_of_some(split: Split) -> list[str]:
-    """Return the sentences on samples that are spread over a split; those that cannot be read are left to others."""
+    """Return the sentences on samples that are spread over a split; those that cannot be read are skipped."""
     remarks = Remarks()
     for i in probes(len(split)):
         try:

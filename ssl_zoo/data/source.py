@@ -50,7 +50,7 @@ class Split(ABC):
 
     @abstractmethod
     def read(self, i: int) -> Sample:
-        """Return sample `i`; an image is uint8 `(C, H, W)`.
+        """Return sample `i`.
 
         Raises:
             BadSample: it cannot be read.
@@ -113,7 +113,7 @@ class SkippingSplit(Split):
 
 
 NUM_PROBES = 16
-"""Samples, spread over a split, that are looked at before all are read."""
+"""Number of samples, spread over a split, that are looked at before all are read."""
 
 
 def probes(num: int) -> range:
@@ -122,12 +122,12 @@ def probes(num: int) -> range:
 
 
 class Source(Protocol):
-    """Where data come from: the registered kind `source`. Its factory may ask for `modality` by position.
+    """An origin of data: the registered kind `source`. Its factory may ask for `modality` by position.
 
     Attributes:
         splits: the names of its splits, `train` first.
-        notes: sentences for the user: what was left out, with counts and an example, and what was understood otherwise
-            than it is written.
+        notes: sentences for the user: what was left out, with counts and an example, and what was understood
+            differently from its spelling.
     """
 
     splits: tuple[str, ...]
@@ -158,7 +158,7 @@ class Modality:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
         columns: names that a column of encoded samples may have, the first choice first.
         max_bytes: the largest encoded sample.
-        max_bytes_option: the option of `data.decode` that sets it, if one does.
+        size_option: the key of the option that raises `max_bytes`, where there is one.
         axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
     """
 
@@ -166,7 +166,7 @@ class Modality:
     extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     max_bytes: int = 2**31
-    max_bytes_option: str = ""
+    size_option: str = ""
 
     def __init__(self, spec: InputSpec) -> None:
         self.spec = spec
@@ -208,7 +208,7 @@ class Modality:
 
 
 class ViewPolicy(nn.Module):
-    """What makes the views of samples: the registered kind `views`. A subclass has the class attribute `modality`.
+    """Makes the views of samples: the registered kind `views`. A subclass has the class attribute `modality`.
 
     `draw` and `collate` run in the loader, perhaps in a worker process; `forward` runs on the device.
 

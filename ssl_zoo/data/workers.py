@@ -1,11 +1,11 @@
-"""How a split is read in training: chosen by measuring, and said."""
+"""Number of loader workers, chosen by timing reads."""
 
 from __future__ import annotations
 
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,27 +15,27 @@ from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.loader import HOLD_BYTES, Cutter
 from ssl_zoo.data.memory import LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.source import Split, ViewPolicy, probes
+from ssl_zoo.data.source import Sample, Split, ViewPolicy, probes
 
 CHEAP = 5e-5
-"""Seconds: what is read faster than this is read in the training process, since the way from another costs as much."""
+"""Seconds per sample. Below this, sending a sample from a worker costs more than reading it in the training process."""
 
 MOST_WORKERS = 8
-"""Workers that `auto` takes at most."""
+"""Largest number of workers that `auto` chooses."""
 
 MOST_PER_CPU = 8
-"""Workers a CPU that a number is cut to: more only wait for each other, and each takes memory."""
+"""Largest number of workers per CPU: more only wait for each other, and each takes memory."""
 
 IN_FLIGHT = 3
-"""Batches that a worker holds: one that it makes, and two that wait (the DataLoader's `prefetch_factor`)."""
+"""Batches that a worker holds: one in the making, and two that wait (the DataLoader's `prefetch_factor`)."""
 
 BYTES_PER_VALUE = 10 / 3
-"""Bytes that an RGB image takes a value at most: while it is decoded, and while it is cut."""
+"""Memory per value of a sample, in bytes, at most: while it is decoded, and while it is cut."""
 
 
 @dataclass(frozen=True)
 class WorkerChoice:
-    """The choice: how many worker processes read, and a note for the user: a line, and one for each remark."""
+    """The number of worker processes, and a note for the user: one line, and one for each remark."""
 
     num_workers: int
     note: str
@@ -43,10 +43,10 @@ class WorkerChoice:
 
 @dataclass(frozen=True)
 class _Probe:
-    """What was found on some samples, on one thread.
+    """Measurements on some samples, on one thread.
 
     Attributes:
-        seconds: that reading and cutting one takes, the median.
+        seconds: median time for reading and cutting one.
         largest: bytes of the largest, decoded.
         cut: bytes of one after `collate`.
     """
@@ -70,16 +70,15 @@ def choose_workers(
     Args:
         split: the samples, in memory or not.
         policy: the view policy, whose `cut` and `collate` are done where samples are read.
-        asked: a number, which is taken up to 8 a CPU, or `auto`: none for samples that come in batches (from memory) or
-            are read at once, else one a thread of torch's, at most `MOST_WORKERS` and what fits in half of the memory
-            that is free.
-        batch_size: samples that a worker reads for a batch, to tell the memory that reading takes.
+        asked: a number, bounded at 8 per CPU, or `auto`: none for samples that come in batches (from memory) or are
+            read at once, else one per thread of torch, at most `MOST_WORKERS` and what fits in half of the free memory.
+        batch_size: samples that a worker reads for a batch, for an estimate of the memory that reading takes.
     """
     workers, capped = (0, "") if asked == "auto" else _bounded(asked)
     if split.stacked:
         size = f"{split.data.nbytes / 2**20:.0f} MiB in memory" if isinstance(split, MemorySplit) else "whole batches"
-        return _reading(workers, f"data: {size}; {_by(workers)}{capped}", split)
-    probe = _look(split, policy)
+        return _choice(workers, f"data: {size}; {_by(workers)}{capped}", split)
+    probe = _measure(split, policy)
     if asked == "auto" and probe.seconds >= CHEAP:
         workers = max(1, min(MOST_WORKERS, torch.get_num_threads()))
         while batch_size and workers > 1 and 2 * probe.memory(workers, batch_size) > free_bytes():
@@ -87,18 +86,18 @@ def choose_workers(
             capped = " (more would not fit in memory)"
     rate = max(1, workers) / max(probe.seconds, 1e-9)
     where = f"{split.nbytes / 2**20:.0f} MiB in memory, cut" if isinstance(split, LargeSplit) else "read"
-    note = f"data: {where} in every epoch anew, {_milliseconds(probe.seconds)} a sample; {_by(workers)}{capped}"
-    return _reading(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
+    note = f"data: {where} in every epoch, {_milliseconds(probe.seconds)} per sample; {_by(workers)}{capped}"
+    return _choice(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
 
 
-def _reading(workers: int, note: str, split: Split) -> WorkerChoice:
+def _choice(workers: int, note: str, split: Split) -> WorkerChoice:
     remarks = remarks_of_some(split) if split.remarks_of_some is None else split.remarks_of_some
     more = "`ssl-zoo data check` counts all"
     return WorkerChoice(workers, "\n".join([note, *(f"data: {remark} ({more})" for remark in remarks)]))
 
 
 def _bounded(asked: int) -> tuple[int, str]:
-    """Return a number of workers, and a word where it is not the one that was asked for."""
+    """Return a number of workers, and a note where it is lower than asked."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = max(MOST_WORKERS, MOST_PER_CPU * cpus)
     if asked <= most:
@@ -129,8 +128,8 @@ def _size(num: float) -> str:
     return f"{num / 2**30:.1f} GiB" if num >= 2**30 else f"{max(1, num / 2**20):.0f} MiB"
 
 
-def _look(split: Split, policy: ViewPolicy) -> _Probe:
-    """Read and cut some samples."""
+def _measure(split: Split, policy: ViewPolicy) -> _Probe:
+    """Time reading and cutting of some samples."""
     taken, largest, cut = [], 0, 0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
@@ -140,7 +139,7 @@ def _look(split: Split, policy: ViewPolicy) -> _Probe:
             try:
                 sample = split.read(i)
             except BadSample:
-                continue  # counted, and told about, where it is met in training
+                continue  # the loader counts it
             size = sample.nbytes if isinstance(sample, Tensor) else 0
             payload = _collated(sample, policy)
             del sample
@@ -151,7 +150,7 @@ def _look(split: Split, policy: ViewPolicy) -> _Probe:
     return _Probe(sorted(taken)[len(taken) // 2], largest, cut) if taken else _Probe()
 
 
-def _collated(sample: Any, policy: ViewPolicy) -> dict[str, Tensor]:
+def _collated(sample: Sample, policy: ViewPolicy) -> dict[str, Tensor]:
     drawn = policy.draw(rng.generator(0, "probe"), 1)
     cutter = Cutter(policy, drawn)
     cutter.add(sample, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm  # no public name for what BatchNorm1d, 2d and 3d share
 
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import UserError
@@ -75,8 +75,8 @@ def global_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 def to_global(module: nn.Module) -> None:
     """Turn all BatchNorm layers inside a module into `GlobalBatchNorm`, in place.
 
-    Each layer stays the object it was, with its parameters, buffers and hooks: only its class changes, so that what
-    refers to it (an optimizer, the target network) goes on to do so. torch's SyncBatchNorm is left as it is.
+    Each layer stays the object it was, with its parameters, buffers and hooks: only its class changes, so that all that
+    refers to it (an optimizer, the target network) still does. torch's SyncBatchNorm is left as it is.
 
     Raises:
         UserError: a subclass of BatchNorm that does more than normalise, which cannot be turned.

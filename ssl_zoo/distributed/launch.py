@@ -1,7 +1,8 @@
-"""Several processes that train together: how many, how they start, agree, and end.
+"""Processes that train together: how many, how they start, agree, and end.
 
-They are started by `--devices k`, through Lightning Fabric, which runs the same command k - 1 times more, or by
-torchrun. All of them do the same; the first one alone prints, writes the run folder and evaluates.
+`--devices k` starts them: Lightning Fabric runs the same command k - 1 times more. Or torchrun has started them. All of
+them do the same work; the main process alone prints, writes the run folder and evaluates. Why torchrun does not start
+them by itself: docs/decisions/0004-own-launcher.md.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +21,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import TrainingFailed, UserError
@@ -27,32 +28,38 @@ from ssl_zoo.hardware import Hardware
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
-"""Seconds that a process other than the first waits with its error, to be ended by whoever started the processes."""
+ERROR_DELAY_S = 10.0
+"""How long (s) other processes wait before they print an error, so that the launcher can end them first."""
+
+_LONGEST_EVALUATION = timedelta(days=7)
+"""How long the other processes wait for the main one, which evaluates alone."""
 
 _LOST = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|timed out", re.IGNORECASE)
+"""Texts of gloo's errors for a peer that has ended; they are plain RuntimeErrors, without a type of their own."""
 
 
 class ProcessLost(TrainingFailed):
-    """Another process has ended, so that this one cannot go on."""
+    """Another process has ended, so that this one cannot continue."""
 
 
 @dataclass(frozen=True)
-class Crew:
+class Processes:
     """The processes of a run, seen from one of them.
 
     Attributes:
-        fabric: Lightning Fabric, launched.
-        size: how many they are.
-        group: a group of their own for slow and rare messages on the CPU; None with one process.
+        device: of this process.
+        size: how many there are.
+        group: a process group of their own for slow and rare messages on the CPU; None with one process.
+        children: the processes that this one has started.
     """
 
-    fabric: Fabric
+    device: torch.device
     size: int
-    group: Any = None
+    group: dist.ProcessGroup | None = None
+    children: Sequence[subprocess.Popen[Any]] = ()
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that prints, writes and evaluates."""
         return collectives.rank() == 0
 
@@ -64,8 +71,8 @@ class Crew:
         dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self.group)
         return bool(flags)
 
-    def from_first(self, value: T) -> T:
-        """Return the value that the first process has; the others wait for it, for days if need be."""
+    def broadcast(self, value: T) -> T:
+        """Return the main process's value in all processes; the others wait for it, for days if need be."""
         if self.group is None:
             return value
         values = [value]
@@ -73,8 +80,8 @@ class Crew:
         return values[0]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """A context in which no process stays behind: where one fails, the others fail too.
+    def fail_together(self) -> Iterator[None]:
+        """A context that no process outlives alone: where one fails, the others fail too.
 
         Raises:
             ProcessLost: another process has ended.
@@ -82,8 +89,8 @@ class Crew:
         try:
             yield
         except BaseException as error:
-            for child in getattr(self.fabric.strategy.launcher, "procs", []):
-                child.kill()  # SIGTERM would not do: one that waits for the others in a collective does not react
+            for child in self.children:
+                child.kill()  # not SIGTERM: a process that waits in a collective does not react to it
             # gloo raises a plain RuntimeError, NCCL a subclass of it.
             lost = isinstance(error, RuntimeError) and not isinstance(error, TrainingFailed)
             if self.size > 1 and lost and _LOST.search(str(error)):
@@ -93,12 +100,12 @@ class Crew:
             raise
 
 
-def size_of_crew(devices: int | None, hardware: Hardware) -> int:
+def count_processes(devices: int | None, hardware: Hardware) -> int:
     """Return how many processes will train together, those of torchrun included.
 
     Args:
-        devices: what the user asked for; None takes what torchrun has started, or else one.
-        hardware: what they compute on.
+        devices: as the user gave it; None takes what torchrun has started, or else one.
+        hardware: of this machine.
 
     Raises:
         UserError: torchrun has started another number, there are not so many devices, or the program cannot be run
@@ -116,43 +123,52 @@ def size_of_crew(devices: int | None, hardware: Hardware) -> int:
             "prompt cannot be; put the call into a file and run that, or use ssl-zoo train with --devices."
         )
     there = {"cpu": size, "cuda": torch.cuda.device_count(), "mps": 1}[hardware.accelerator]
-    if _local(size) > there:
+    if _on_this_machine(size) > there:
         raise UserError(f"--devices {size}: this machine has {there} of them ({hardware.name}); give at most {there}.")
     return size
 
 
-def launch(hardware: Hardware, size: int) -> Crew:
-    """Start the processes, where nobody has yet, and let them meet."""
-    if size > 1:
-        # It tells of each process that it registers; what a user needs to know is in the start banner.
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = hardware.fabric(_local(size), size // _local(size))
-    if size > 1:
-        fabric.launch()
-    return Crew(fabric, size, dist.new_group(backend="gloo", timeout=timedelta(days=7)) if size > 1 else None)
+def launch(hardware: Hardware, size: int) -> Processes:
+    """Start the processes that have not been started yet, and connect all of them."""
+    if size == 1:
+        return Processes(hardware.device, 1)
+    from lightning_fabric import Fabric  # takes twice as long to import as torch, and only several processes need it
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it logs each process that it registers
+    here = _on_this_machine(size)
+    fabric = Fabric(accelerator=hardware.accelerator, devices=here, num_nodes=size // here, strategy="ddp")
+    fabric.launch()
+    # Only the launcher that starts processes has them; under torchrun, torchrun ends them.
+    children = getattr(fabric.strategy.launcher, "procs", ())
+    return Processes(fabric.device, size, _cpu_group(), children)
 
 
-def _local(size: int) -> int:
-    """Return how many of the processes are on this machine: torchrun says so, else it is all of them."""
+def _cpu_group() -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo", timeout=_LONGEST_EVALUATION)
+    assert isinstance(group, dist.ProcessGroup)  # every process is in it
+    return group
+
+
+def _on_this_machine(size: int) -> int:
+    """Return how many of the processes are on this machine: torchrun's number, or else all of them."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", size))
 
 
-def is_first() -> bool:
-    """Whether this is the process that prints: the first, or the only one. Known before the processes have met."""
+def is_main_process() -> bool:
+    """Whether this is the process that prints: the first, or the only one. Known before the processes are connected."""
     if dist.is_available() and dist.is_initialized():
         return collectives.rank() == 0
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
 
 
-def let_first_speak(error: Exception) -> bool:
+def prints_errors(error: Exception) -> bool:
     """Return whether this process is to print an error that ends it.
 
-    The first one is. Where all fail alike, the first has printed it, and whoever started the processes ends the others
-    while they wait here. One that is not ended is alone with its error, and prints it, unless it is only that another
-    process was lost.
+    The main process is. Where all fail alike, it has printed the error, and the launcher ends the others while they
+    wait here. A process still alive after that failed on its own, and prints, unless the cause is a lost peer.
     """
-    if is_first():
+    if is_main_process():
         return True
     if not isinstance(error, ProcessLost):
-        time.sleep(PATIENCE)
+        time.sleep(ERROR_DELAY_S)
     return not isinstance(error, ProcessLost)

@@ -18,7 +18,7 @@ class EvaluationProtocol(ABC):
 
     Attributes:
         needs_labels: whether it gets labelled samples only, and is left out where there are none. An attribute of the
-            class, since it is asked before the protocol is built.
+            class, since it is needed before the protocol is built.
     """
 
     needs_labels: bool = True

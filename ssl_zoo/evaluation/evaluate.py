@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
-from ssl_zoo.data.open import OpenData, open_data
+from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import protocol_class
@@ -26,7 +26,7 @@ from ssl_zoo.evaluation.representations import (
     usable,
 )
 from ssl_zoo.hardware import choose
-from ssl_zoo.methods.build import build_encoder, build_modality, build_views
+from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data
 from ssl_zoo.methods.contract import try_encoder, views_of
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
@@ -75,7 +75,7 @@ def measure(
     for line in notes(recipe, data):
         log(line)
     kept = usable(protocols, not division.reason)
-    half = choose(recipe.training, for_training=False).precision == "bf16"
+    half = choose(recipe.training.precision, for_training=False).precision == "bf16"
     untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
     samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
     return compare_representations(encoder, untrained, samples, kept, None if insist else log)
@@ -147,8 +147,8 @@ def evaluate(
     built_for = read_card(folder.card).spec.sides
     hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
     try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
-    device = choose(recipe.training, for_training=False).fabric().device
-    opened = open_data(recipe.data, build_modality(recipe, policy.spec))
+    device = choose(for_training=False).device
+    opened = open_recipe_data(recipe, policy.spec)
     check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error

@@ -1,4 +1,4 @@
-"""Features: what an encoder makes of a data set, computed once and shared by all protocols."""
+"""Features of a data set, computed once and shared by all protocols."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ssl_zoo.rng import generator
 
 @dataclass(frozen=True)
 class Features:
-    """One vector a sample, and its label where there is one.
+    """One vector per sample, and its label where there is one.
 
     Attributes:
         x: float32 `(N, D)`.
@@ -41,7 +41,11 @@ class Features:
 
     @property
     def labels(self) -> Tensor:
-        """The labels, for who cannot do without."""
+        """The labels.
+
+        Raises:
+            ValueError: there are none.
+        """
         if self.y is None:
             raise ValueError("these features have no labels")
         return self.y
@@ -53,7 +57,7 @@ class Features:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode and each of its parts back as it was: one that was frozen in eval mode stays so."""
+    """Put a module into eval mode, and restore the mode of every submodule afterwards."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -64,7 +68,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def chosen(num: int, limit: int | None) -> Tensor:
-    """Return the indices of the samples that count: all, or `limit` of them.
+    """Return the indices of the samples that are evaluated: all, or `limit` of them.
 
     They are drawn at random, since data sets are often sorted by class, with a fixed seed, so that every
     representation of a split is judged on the same samples.
@@ -77,10 +81,10 @@ def chosen(num: int, limit: int | None) -> Tensor:
 def plain(
     policy: ViewPolicy, split: Split, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
 ) -> tuple[View | None, Tensor]:
-    """Return plain samples of a split and their indices: those asked for, less those that `budget` lets be left out.
+    """Return plain samples of a split and their indices: those asked for, less those that `budget` allows to skip.
 
     Samples that the split does not keep as one tensor are made plain one by one, as soon as they are read: a batch of
-    whole photographs would take gigabytes. None stands for no samples.
+    large samples would take gigabytes. None stands for no samples.
     """
     if split.stacked:
         samples = split.read_batch(index)
@@ -145,11 +149,11 @@ def extract(
 
     Args:
         encoder: view -> h `(B, D)`; moved to `device`.
-        policy: the view policy; its `plain` says how samples look without augmentation.
+        policy: the view policy, whose `plain` samples are encoded.
         split: the samples; read in batches if it is `stacked`.
         batch_size: how many samples are encoded at a time.
         device: where the encoder runs.
-        limit: at most so many samples, drawn with a fixed seed, see `chosen`.
+        limit: largest number of samples, drawn with a fixed seed, see `chosen`.
         half: whether the encoder computes in bfloat16 (autocast); the features are float32 all the same.
     """
     encoder.to(device)

@@ -1,4 +1,4 @@
-"""What the labels of a data set allow: which samples classifiers learn from, which test them, and the notes on that.
+"""Division of labelled samples into those that classifiers learn from and those that test them, and notes on it.
 
 A label below 0 means that a sample has none. Everything here is a function of the labels, so that it is known before a
 run starts.
@@ -30,7 +30,7 @@ class Labels:
         train: `(N,)` int64, below 0 where a sample has no label.
         test: the same of the test split, or None where there is none.
         names: the name of each class, where they have names.
-        limit: at most so many samples of each split were taken.
+        limit: largest number of samples of each split.
     """
 
     train: Tensor
@@ -43,7 +43,7 @@ class Labels:
         return (self.train if split == "train" or self.test is None else self.test)[index]
 
     def name(self, label: int) -> str:
-        """Return what a user calls a class, in characters that can be printed on one line."""
+        """Return the name of a class, in characters that can be printed on one line."""
         name = str(label) if self.names is None or label >= len(self.names) else str(self.names[label])
         return name if name.isprintable() else repr(name)[1:-1]
 
@@ -55,7 +55,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Division:
-    """Which samples the protocols that need labels get.
+    """The samples for protocols that need labels.
 
     Attributes:
         learn: the split that classifiers learn from and the indices of its samples `(N,)`.
@@ -115,16 +115,16 @@ def learnt(labels: Labels, division: Division) -> Tensor:
 
 
 def notes(labels: Labels) -> list[str]:
-    """Return what a user has to know of the numbers that labels give: a sentence each, none where all is as usual."""
+    """Return sentences for the user about the accuracies that labels give; none where all is as usual."""
     division = divide(labels.train, labels.test)
     if division.reason:
         return []
     known, tested = learnt(labels, division), labels.of(*division.test)
     found = [*_unlabelled(labels), *_held_out(labels, division, known, tested), *_missing(labels, known, tested)]
     if len(known.unique()) == 1:
-        found.append(f"classifiers learn from one class only ({labels.listed(known[:1])}): accuracies say nothing")
+        found.append(f"classifiers learn from one class only ({labels.listed(known[:1])}): accuracies mean nothing")
     if found and labels.limit is not None:
-        found.append(f"these counts are of the {labels.limit} samples a split that evaluation.limit takes")
+        found.append(f"these counts are of the {labels.limit} samples per split that evaluation.limit takes")
     return found
 
 
@@ -157,7 +157,7 @@ def _held_out(labels: Labels, division: Division, known: Tensor, tested: Tensor)
 
 
 def _missing(labels: Labels, known: Tensor, tested: Tensor) -> list[str]:
-    """Return which classes of the test nobody can learn."""
+    """Return a sentence on classes of the test that cannot be learnt."""
     lacking = ~torch.isin(tested, known)
     if not lacking.any():
         return []

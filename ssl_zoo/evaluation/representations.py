@@ -53,7 +53,7 @@ def check_labels(protocols: Protocols, reason: str) -> None:
 
 
 def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list[str]:
-    """Return what protocols have to say before they run, given the labels that are learnt from `(N,)`."""
+    """Return the notes of protocols, given the labels that are learnt from `(N,)`."""
     return [line for name, options in protocols for line in build_protocol(name, options).notes(learnt, labels)]
 
 
@@ -125,7 +125,7 @@ class EvaluationData:
         train: samples to learn from.
         test: samples to test on, or None.
         device: where encoders and protocols run.
-        limit: at most so many samples of each split.
+        limit: largest number of samples of each split.
         half: whether encoders compute in bfloat16.
     """
 
@@ -156,7 +156,7 @@ def compare_representations(
 ) -> dict[str, Results]:
     """Run the same protocols on a frozen encoder, on an untrained one and on the raw input.
 
-    A number says little without the other two: nearest neighbours in pixel space can be good on easy data, and random
+    A number means little without the other two: nearest neighbours in pixel space can be good on easy data, and random
     convolutions are no bad features.
 
     Where only one split has labels, or there is no test split, a fifth of the labelled samples, stratified by class and

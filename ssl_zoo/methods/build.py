@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec
+from ssl_zoo.data.open import OpenData, open_data
 from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.distributed.collectives import num_processes
@@ -59,6 +60,21 @@ def build_modality(recipe: Recipe, spec: InputSpec) -> Modality:
     if spec.modality not in registry.names("modality"):
         return Modality(spec)
     return registry.build("modality", spec.modality, recipe.data.decode, spec=spec)
+
+
+def open_recipe_data(recipe: Recipe, spec: InputSpec) -> OpenData:
+    """Open the data of a recipe, decoded into memory where they fit.
+
+    Args:
+        recipe: a validated recipe.
+        spec: of its views.
+
+    Raises:
+        UserError: the recipe names no data, or they cannot be read.
+    """
+    settings = recipe.data
+    modality = build_modality(recipe, spec)
+    return open_data(settings.source, modality, settings.cache, settings.on_error, settings.bad_budget)
 
 
 def build(

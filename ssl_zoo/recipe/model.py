@@ -23,6 +23,7 @@ from ssl_zoo.recipe.part import (
     Protocols,
     Schedule,
     Source,
+    Strategy,
     Views,
     default_part,
 )
@@ -74,6 +75,7 @@ class Training(Frozen):
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False
+    strategy: Strategy = Field(default_factory=partial(default_part, "strategy", "auto"))
     log_every: Annotated[int, Field(ge=1)] = 10
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
 

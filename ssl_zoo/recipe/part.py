@@ -110,6 +110,7 @@ Source = Annotated[Part, *_part("source")]
 Protocol = Annotated[Part, *_part("protocol")]
 Optimizer = Annotated[Part, *_part("optimizer")]
 Schedule = Annotated[Part, *_part("schedule")]
+Strategy = Annotated[Part, *_part("strategy")]
 
 Terms = Annotated[tuple[Term, ...], Field(min_length=1), BeforeValidator(_in_a_list), _list_schema("term", 1)]
 """A list of terms; a single one may stand for the list of it alone."""

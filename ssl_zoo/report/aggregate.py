@@ -72,15 +72,15 @@ def comparison_table(groups: Sequence[Group]) -> str:
 
 
 def settings(groups: Sequence[Group]) -> Table:
-    """Return a table of costs: steps, epochs, seconds of training, images per second."""
+    """Return a table of costs: steps, epochs, seconds of training, samples per second."""
 
     def average(group: Group, key: str, digits: int) -> str:
         found = [value for summary in group.summaries if (value := summary.get(key)) is not None]
         return f"{statistics.fmean(found):.{digits}f}" if found else "-"
 
-    keys = {"steps": 0, "epochs": 1, "train_s": 0, "images_per_s": 0}
+    keys = {"steps": 0, "epochs": 1, "train_s": 0, "samples_per_s": 0}
     rows = [[group.name, *(average(group, key, digits) for key, digits in keys.items())] for group in groups]
-    return Table(["runs", "steps", "epochs", "training s", "images/s"], rows)
+    return Table(["runs", "steps", "epochs", "training s", "samples/s"], rows)
 
 
 def settings_table(groups: Sequence[Group]) -> str:

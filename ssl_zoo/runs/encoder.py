@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.methods.build import build_views
 from ssl_zoo.methods.contract import without_memory
 from ssl_zoo.recipe.model import Recipe
@@ -78,8 +78,6 @@ def save_encoder(
         TrainingFailed: weights that are not finite; nothing is written.
         OSError: the folder cannot be written; what was there stays.
     """
-    from ssl_zoo.training.trainer import TrainingFailed
-
     weights = _of_their_own(encoder.state_dict())
     broken = not_finite(weights)
     if broken:

@@ -97,7 +97,7 @@ class RunFolder:
                 key, old, new = difference
                 raise UserError(
                     f"--out {self.path}: holds a run of another recipe that has not begun ({key} = {old!r}, and the "
-                    f"recipe now says {new!r}); remove the folder, or name another."
+                    f"recipe now has {new!r}); remove the folder, or name another."
                 )
         elif self.path.is_dir() and any(each.name not in BEFORE_THE_RECIPE for each in self.path.iterdir()):
             raise UserError(f"--out {self.path}: is not empty and holds no run; name a new folder.")
@@ -147,7 +147,7 @@ class RunFolder:
         if (difference := first_difference(old, new)) is not None:
             key, first, second = difference
             raise UserError(
-                f"--resume: {self.path} was started with {key} = {first!r}, and the recipe now says {second!r}; give "
+                f"--resume: {self.path} was started with {key} = {first!r}, and the recipe now has {second!r}; give "
                 "the same recipe, or start another run (--init-from takes its weights)."
             )
 

@@ -41,7 +41,7 @@ class _Summary(_Part):
     steps: Annotated[int, Field(strict=True)]
     epochs: Number
     train_s: Number
-    images_per_s: Number
+    samples_per_s: Number
     collapse: _Collapse
     metrics: dict[str, dict[str, Number | None]]
     baselines: dict[str, dict[str, dict[str, Number | None]]]

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ssl_zoo.data.open import open_data
 from ssl_zoo.data.preview import picture_of_views
 from ssl_zoo.errors import UserError
-from ssl_zoo.methods.build import build_modality, build_views
+from ssl_zoo.methods.build import build_views, open_recipe_data
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import check_place, replacing
 
@@ -30,7 +29,7 @@ def write_views(recipe: Recipe, out: str | Path, samples: int = 8) -> None:
         raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
     check_place(out, "--out")
     policy = build_views(recipe)
-    train = open_data(recipe.data, build_modality(recipe, policy.spec)).train
+    train = open_recipe_data(recipe, policy.spec).train
     picture = picture_of_views(train, policy, recipe.seed, samples)
     with replacing(out) as file:
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, format="PNG")

@@ -87,15 +87,26 @@ def settings_of(
         default = known[name][1:] if experiment.grid else known[name]
         for variant in variants or default:
             if variant in known[name]:
-                load = _loader(name, variant, data, overrides)
-                expected = tuple(experiment.expect.get(variant, ()))
-                for line in expected:
-                    expectations.parsed(line)  # report a mistake before the first run is trained
                 title, folder = _names(name, variant, alone=len(experiments) == 1)
-                settings.append(Setting(title, folder, load, tuple(seeds or experiment.seeds), expected))
+                load = _loader(name, variant, data, overrides)
+                settings.append(_setting(experiment, variant, title, folder, load, seeds))
             elif not any(variant in others for others in known.values()):
                 raise UserError(f"{name}: has no variant {variant!r}{suggest(variant, known[name])}")
     return settings
+
+
+def _setting(
+    experiment: Experiment,
+    variant: str,
+    title: str,
+    folder: str,
+    load: Callable[[int], Recipe],
+    seeds: Sequence[int] | None,
+) -> Setting:
+    expected = tuple(experiment.expect.get(variant, ()))
+    for line in expected:
+        expectations.parsed(line)  # report a mistake before the first run is trained
+    return Setting(title, folder, load, tuple(seeds or experiment.seeds), expected)
 
 
 def _loader(name: str, variant: str, data: str | None, overrides: Sequence[str]) -> Callable[[int], Recipe]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -41,7 +41,7 @@ def recompute_blocks(encoder: nn.Module, name: str) -> int:
             "Sequential or ModuleList) to recompute; leave it false."
         )
     for block in blocks:
-        block.__class__ = _recomputing(type(block))  # type: ignore[arg-type]
+        block.__class__ = _recomputing(type(block))
     return len(blocks)
 
 
@@ -53,24 +53,27 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
         yield from inner
 
 
-@cache
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {}
+
+
 def _recomputing(kind: type[nn.Module]) -> type[nn.Module]:
     """Return a class of modules like `kind` whose forward is a checkpoint. A class, so that copies of a module work."""
 
-    class Recomputing(kind):  # type: ignore[misc, valid-type]
-        def forward(self, *inputs: Any, **named: Any) -> Any:
-            def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-                return nullcontext(), _statistics_stay(self)
+    def forward(self: nn.Module, *inputs: Any, **named: Any) -> Any:
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), _statistics_stay(self)
 
-            return checkpoint(super().forward, *inputs, use_reentrant=False, context_fn=contexts, **named)
+        return checkpoint(partial(kind.forward, self), *inputs, use_reentrant=False, context_fn=contexts, **named)
 
-    Recomputing.__name__ = Recomputing.__qualname__ = kind.__name__
-    return Recomputing
+    if kind not in _KINDS:
+        _KINDS[kind] = type(kind.__name__, (kind,), {"forward": forward})
+    return _KINDS[kind]
 
 
 @contextmanager
 def _statistics_stay(module: nn.Module) -> Iterator[None]:
     """Let BatchNorms in training mode normalise as ever, but not move their running statistics."""
+    # torch has no public name for what the BatchNorms of all dimensions have in common.
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     before = [(m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone()) for m in norms]
     for norm in norms:

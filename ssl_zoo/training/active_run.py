@@ -1,4 +1,4 @@
-"""The life of a run, from its first step to its end: what its phases share, how it is saved, and how it fails."""
+"""A run in progress: what its phases share, how it is saved, and how it fails."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
 
 
 @dataclass
-class Life:
-    """A run that goes on.
+class ActiveRun:
+    """A run in progress.
 
     Attributes:
         run: its pieces.
         monitor: what the user sees of it.
         stop: whether it is asked to stop.
         log: prints a line for the user.
-        data: what tells its data from others, see `ssl_zoo.data.identity`.
+        data: the identity of its data, see `ssl_zoo.data.identity`.
         before_s: seconds that earlier processes spent on it.
         saved: the step of the last checkpoint.
         ended: `collapsed` if the guard has stopped the training.
@@ -59,18 +59,22 @@ class Life:
         return self.before_s + time.monotonic() - self._started
 
     def save(self) -> None:
-        """Write a checkpoint; only the first process does.
+        """Write a checkpoint. All processes take part in taking the state, and the main one writes it.
 
         Raises:
             NotFinite: the loss or the state is not finite; the last checkpoint is what it was.
             CannotWrite: the disk is full, or the folder is gone; the last checkpoint is what it was.
         """
-        if not self.run.crew.first:
-            return
         trainer = self.run.trainer
         trainer.check()
+        state = trainer.state()
+        if self.run.processes.is_main:
+            self._write(state)
+        self.saved = trainer.step
+
+    def _write(self, state: dict[str, Any]) -> None:
         state = {
-            **trainer.state(),
+            **state,
             "monitor": self.monitor.state(),
             "wall_s": self.wall_s,
             "data": self.data,
@@ -78,19 +82,18 @@ class Life:
             "ended": self.ended,
         }
         checkpoint.save(self.run.folder.checkpoint, state)
-        self.saved = trainer.step
 
     def summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Return the summary as it stands."""
         run, trainer = self.run, self.run.trainer
         return {
-            **blank_summary(run.recipe, run.hardware, run.crew.size),
+            **blank_summary(run.recipe, run.hardware, run.processes.size),
             "status": status,
             "steps": trainer.step,
             "epochs": trainer.step / run.loader.steps_per_epoch,
             "wall_s": self.wall_s,
             "train_s": trainer.clock.train,
-            "images_per_s": self.monitor.images_per_s(),
+            "samples_per_s": self.monitor.samples_per_s(),
             "data_wait_fraction": trainer.clock.data_fraction,
             "collapse": self.monitor.guard.status,
             "data": {**_source(run.recipe), "train": len(run.data.train),
@@ -102,32 +105,35 @@ class Life:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """A context whose failure is written down: `summary.json` says `failed` and why, and what was done is saved.
+        """A context that records a failure: `summary.json` gets `failed` and the reason, and what was done is saved.
 
         Raises:
-            TrainingFailed: for a reason that can be told in a sentence, with how to go on. What else was raised inside
-                is a fault of the program and raised as it is.
+            TrainingFailed: for a foreseen reason, in one sentence, with the command that resumes. Any
+                other error is a fault of the program and raised as it is.
         """
         try:
             yield
         except Exception as error:
-            told = _told(error, self.run.workers.num_workers if self.run.trainer.whole else 0)
-            if not self.run.crew.first:
-                if told is None or told is error:
+            foreseen = _foreseen(error, self.run.workers.num_workers if self.run.trainer.whole else 0)
+            if not self.run.processes.is_main:
+                if foreseen is None or foreseen is error:
                     raise
-                raise told from error
-            reason = str(told or f"{type(error).__name__}: {error}").rstrip(". ") + "."
+                raise foreseen from error
+            reason = str(foreseen or f"{type(error).__name__}: {error}").rstrip(". ") + "."
             again = not isinstance(error, NotFinite)
             with _undisturbed(), suppress(CannotWrite):
                 if again:
                     self._save_what_is_done()
                 self.run.folder.write_summary(self.summary("failed", reason=reason, resumable=again))
-            if told is None:
+            if foreseen is None:
                 raise
-            raise type(told)(f"{reason} {self._advice(error)}") from error
+            raise type(foreseen)(f"{reason} {self._advice(error)}") from error
 
     def _save_what_is_done(self) -> None:
-        if self.run.trainer.whole and self.saved < self.run.trainer.step:
+        trainer = self.run.trainer
+        # The other processes may be gone, so that a strategy that needs them for its state would wait forever.
+        alone = trainer.strategy.has_whole_state or self.run.processes.size == 1
+        if trainer.whole and alone and self.saved < trainer.step:
             with suppress(NotFinite, CannotWrite):
                 self.save()
 
@@ -137,10 +143,10 @@ class Life:
         path = self.run.folder.path
         if isinstance(error, BadData):
             return (
-                f"Step {self.saved} is saved; put readable samples in their places and go on with: {resume(path)} (or "
+                f"Step {self.saved} is saved; put readable samples in their places and resume with: {resume(path)} (or "
                 f"leave them out: {resume(path, '-s', 'data.on_error=skip', '-s', 'data.bad_budget=0.01')})"
             )
-        return f"Step {self.saved} is saved; once this is mended, go on with: {resume(path)}"
+        return f"Step {self.saved} is saved; once this is fixed, resume with: {resume(path)}"
 
 
 @contextmanager
@@ -161,8 +167,8 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-def _told(error: Exception, num_workers: int) -> TrainingFailed | None:
-    """Return the error as one that is told in a sentence, or None for one that nobody has foreseen.
+def _foreseen(error: Exception, num_workers: int) -> TrainingFailed | None:
+    """Return the error as one of a single sentence, or None for an unforeseen one.
 
     Args:
         error: what was raised.
@@ -173,7 +179,8 @@ def _told(error: Exception, num_workers: int) -> TrainingFailed | None:
     if isinstance(error, UserError):
         return TrainingFailed(str(error))
     text = str(error).partition("\n")[0]
-    # Their connection breaks, or torch finds that they are gone; what they raise themselves says that it was caught.
+    # The connection to a worker breaks, or torch finds that it is gone. An error that a worker raised has the word
+    # Caught in its message and is not meant here.
     lost = isinstance(error, (OSError, EOFError)) and num_workers and "Caught" not in text
     if lost or (isinstance(error, RuntimeError) and _WORKER.search(str(error))):
         reason = text.strip(" .") or type(error).__name__
@@ -200,7 +207,7 @@ def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[st
         "epochs": 0.0,
         "wall_s": 0.0,
         "train_s": 0.0,
-        "images_per_s": 0.0,
+        "samples_per_s": 0.0,
         "data_wait_fraction": 0.0,
         "collapse": {"status": "off" if recipe.guard.policy == "off" else "not judged", "reason": None, "step": None,
                      "metrics": {}},

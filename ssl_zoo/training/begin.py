@@ -1,4 +1,4 @@
-"""How a run begins, or goes on: its folder's first files, its state, and what the user is told."""
+"""The beginning of a run, new or resumed: its folder's first files, its state, and the start banner."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ssl_zoo.methods.first_weights import report
 from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
-from ssl_zoo.training.active_run import Life
+from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.monitor import Monitor
-from ssl_zoo.training.setup import Run, samples_per_norm
+from ssl_zoo.training.setup import Run, batch_norm_samples
 from ssl_zoo.training.stop import StopRequest
 
 Log = Callable[[str], None]
@@ -26,7 +26,7 @@ Weights = Mapping[str, Mapping[str, Tensor]]
 def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the checkpoint of a run before its first step.
 
-    Its method is what the recipe and its seed make of it, and the weights that it was told to start from.
+    Its method is what the recipe and its seed make of it, and the weights of `--init-from`.
     """
     return {
         "step": 0,
@@ -38,13 +38,13 @@ def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None
     }
 
 
-def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> Life:
-    """Put a resumed run where it was, write the folder's first files, and tell the user what will be done.
+def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> ActiveRun:
+    """Put a resumed run where it was, write the folder's first files, and print what will be done.
 
     Args:
         run: its pieces.
         weights: those it starts from, where it has taken no step.
-        state: what a resumed run goes on from.
+        state: the checkpoint of a resumed run.
         stop: whether it is asked to stop.
         log: prints a line for the user.
 
@@ -59,31 +59,31 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
     step = run.trainer.step
-    if run.crew.first:
+    if run.processes.is_main:
         folder.rewind_metrics(step)
         folder.create(run.recipe, first_state(run.recipe, weights, data) if not step else None)
     _banner(run, log)
     if not step:
-        for line in report(run.trainer.method, weights):
+        for line in report(run.method, weights):
             log(line)
-    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, log)
+    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, run.method.shrinks, log)
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
-    life = Life(run, monitor, stop, log, data, before_s, step, ended)
+    active = ActiveRun(run, monitor, stop, log, data, before_s, step, ended)
     try:
         if state is not None and step:
             _load(state["monitor"], monitor, folder.checkpoint)
-        if run.crew.first:
-            folder.write_summary(life.summary("interrupted"))  # what a kill leaves behind
+        if run.processes.is_main:
+            folder.write_summary(active.summary("interrupted"))  # what a kill leaves behind
             if not step:
                 _add_views(run, monitor)
     except BaseException:
         monitor.close()
         raise
-    return life
+    return active
 
 
 def _load(state: dict[str, Any], into: Any, path: Any) -> None:
-    """Load a state, or say that it does not fit.
+    """Load a state.
 
     Raises:
         UserError: it does not.
@@ -96,18 +96,18 @@ def _load(state: dict[str, Any], into: Any, path: Any) -> None:
 
 
 def _banner(run: Run, log: Log) -> None:
-    settings, method = run.recipe.training, run.trainer.method
+    settings, method = run.recipe.training, run.method
     weights = sum(p.numel() for p in method.encoder.parameters())
     log(
         f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
         f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
     )
     log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
-    processes = f"{run.crew.size} processes, " if run.crew.size > 1 else ""
+    processes = f"{run.processes.size} processes, " if run.processes.size > 1 else ""
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
     log(
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
-        f"each BatchNorm sees {samples_per_norm(run.recipe, run.crew.size)} samples"
+        f"each BatchNorm sees {batch_norm_samples(run.recipe, run.processes.size)} samples"
     )
     log(run.workers.note)
     if run.trainer.step:
@@ -121,7 +121,7 @@ def _banner(run: Run, log: Log) -> None:
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:
-    """Draw the views; a picture that cannot be made is told, and keeps nobody from training."""
+    """Draw the views; where that fails, a line is printed and the training proceeds."""
     from PIL import Image
 
     from ssl_zoo.data.preview import picture_of_views

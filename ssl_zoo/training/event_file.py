@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Board:
+class EventFile:
     """Writes scalars and pictures.
 
     Args:

@@ -1,81 +1,83 @@
-"""The end of a run: first the product, then the lists, then the evaluation. None can take away what is before it."""
+"""The end of a run: the encoder is written, then the lists, then the evaluation. None can harm what is before it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError
 from ssl_zoo.evaluation.evaluate import measure
 from ssl_zoo.runs.encoder import save_encoder
-from ssl_zoo.training.active_run import Life
+from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.stop import Interrupted
 
 
-def finish(life: Life, status: str) -> dict[str, Any]:
+def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]:
     """Write what a run leaves behind, evaluate its encoder, and return its summary; only the first process does.
 
-    Until the evaluation has ended the summary says `interrupted`, so that a run that is killed here goes on with it.
+    Until the evaluation has ended the summary says `interrupted`, so that a run that is killed here resumes with it.
 
     Args:
-        life: of the run, which is saved.
+        active: of the run, which is saved.
         status: how the training ended: `done`, `collapsed` or `interrupted`.
+        encoder: the trained one, with whole weights.
 
     Raises:
         TrainingFailed: the encoder could not be written, or not be evaluated; what has been written stays.
     """
-    run, folder = life.run, life.run.folder
+    run, folder = active.run, active.run.folder
     if status == "interrupted":
-        _write_lists(life)
-        summary = life.summary(status)
+        _write_lists(active)
+        summary = active.summary(status)
         folder.write_summary(summary)
         return summary
-    encoder = run.trainer.method.encoder
-    _write_encoder(life)
-    _write_lists(life)
-    folder.write_summary(life.summary("interrupted"))
-    life.log("evaluating the frozen encoder")
-    told: list[str] = []
+    _write_encoder(active, encoder)
+    _write_lists(active)
+    folder.write_summary(active.summary("interrupted"))
+    active.log("evaluating the frozen encoder")
+    printed: list[str] = []
 
-    def tell(line: str) -> None:
-        told.append(line)
-        life.log(f"  {line}")
+    def log(line: str) -> None:
+        printed.append(line)
+        active.log(f"  {line}")
 
     try:
-        with life.stop.at_once():
-            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.fabric.device, log=tell)
+        with active.stop.at_once():
+            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=log)
     except Interrupted:
-        life.log(f"stopped in the evaluation; {folder.encoder} is written")
-        summary = life.summary("interrupted")
+        active.log(f"stopped in the evaluation; {folder.encoder} is written")
+        summary = active.summary("interrupted")
         folder.write_summary(summary)
         return summary
     except Exception as error:
         what = str(error) or type(error).__name__
         what = what if isinstance(error, (TrainingFailed, UserError)) else f"{type(error).__name__}: {what}"
-        life.monitor.problem(f"the encoder could not be evaluated: {what}")
+        active.monitor.problem(f"the encoder could not be evaluated: {what}")
         raise TrainingFailed(f"{folder.encoder} is trained and written, but could not be evaluated: {what}") from error
-    summary = life.summary(status, metrics=results.pop("encoder"), baselines=results, evaluation_notes=told)
+    summary = active.summary(status, metrics=results.pop("encoder"), baselines=results, evaluation_notes=printed)
     folder.write_summary(summary)
     return summary
 
 
-def _write_encoder(life: Life) -> None:
+def _write_encoder(active: ActiveRun, encoder: nn.Module) -> None:
     """Write the product.
 
     Raises:
         TrainingFailed: it cannot be written.
     """
-    run, environment = life.run, life.summary("interrupted")["environment"]
+    run, environment = active.run, active.summary("interrupted")["environment"]
     try:
-        save_encoder(run.folder, run.trainer.method.encoder, run.recipe, run.trainer.step, environment)
+        save_encoder(run.folder, encoder, run.recipe, run.trainer.step, environment)
     except Exception as error:  # whatever it is, the weights are in the checkpoint
         raise TrainingFailed(f"{run.folder.encoder} could not be written: {error}") from error
 
 
-def _write_lists(life: Life) -> None:
-    """Write the list of samples that could not be read; where that fails, it is told and nothing else is lost."""
-    bad = {**life.run.data.bad, **life.run.loader.bad}
+def _write_lists(active: ActiveRun) -> None:
+    """Write the list of samples that could not be read; where that fails, nothing else is lost."""
+    bad = {**active.run.data.bad, **active.run.loader.bad}
     try:
         if bad:
-            life.run.folder.write_bad_files(bad)
+            active.run.folder.write_bad_files(bad)
     except CannotWrite as error:
-        life.monitor.problem(str(error))
+        active.monitor.problem(str(error))

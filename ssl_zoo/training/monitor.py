@@ -1,4 +1,4 @@
-"""What a user sees of a running training: progress, `metrics.jsonl`, TensorBoard, and the collapse guard's word."""
+"""Monitoring of a training: progress, `metrics.jsonl`, TensorBoard, and the collapse guard's alarms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.training.event_file import Board
+from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.trainer import Step, Trainer
 
 QUIET_SECONDS = 30.0
@@ -35,39 +35,46 @@ class Monitor:
         folder: where to log.
         trainer: whose clock and length are shown.
         steps_per_epoch: for the epoch in the log.
+        shrinks: whether embeddings that shrink to a point solve the objective; see `Objective.shrinks`.
         log: prints a line for the user.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, trainer: Trainer, steps_per_epoch: int, log: Callable[[str], None]
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        trainer: Trainer,
+        steps_per_epoch: int,
+        shrinks: bool,
+        log: Callable[[str], None],
     ):
-        self.first = collectives.rank() == 0
+        self.is_main = collectives.rank() == 0
         self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
         self.steps_per_epoch = steps_per_epoch
         self.guard = CollapseGuard(
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
-            shrinks=trainer.method.shrinks,
+            shrinks=shrinks,
             recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
         self.problems: list[str] = []
-        self._board: Board | None = None
+        self._events: EventFile | None = None
         self.embedding: dict[str, float] = {}
         self.bar = tqdm(
             total=trainer.total_steps,
             initial=trainer.step,
             unit="step",
-            disable=not self.first or not sys.stderr.isatty(),
+            disable=not self.is_main or not sys.stderr.isatty(),
             leave=False,
         )
-        self._spoke = time.monotonic()
-        if self.first:
-            self._on_board(self._open_board)
+        self._printed = time.monotonic()
+        if self.is_main:
+            self._write_events(self._open_events)
 
-    def _open_board(self) -> None:
+    def _open_events(self) -> None:
         step = self.trainer.step
-        self._board = Board(self.folder.tensorboard, purge=step + 1 if step else 0)
+        self._events = EventFile(self.folder.tensorboard, purge=step + 1 if step else 0)
 
     def after_step(self, step: Step) -> bool:
         """Log a step; True where the guard stops the run."""
@@ -75,7 +82,7 @@ class Monitor:
         alarm = None
         if step.number % self.check_every == 0 or step.number == 1 or last:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
-            # They are those of the last micro-batch; what the remedies say of the batch is the recipe's.
+            # They are those of the last micro-batch; the batch size of the remedies is the recipe's.
             z = [collectives.gather(x) for x in step.output.embeddings]
             self.embedding = embedding_metrics(z)
             alarm = self.guard.update(step.number, self.embedding, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
@@ -102,75 +109,75 @@ class Monitor:
             "loss": loss,
             "terms": terms,
             "lr": step.lr,
-            "images_per_s": self.images_per_s(),
+            "samples_per_s": self.samples_per_s(),
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"embedding": self.embedding} if self.embedding else {}),
         }
-        if self.first:
+        if self.is_main:
             self.folder.append_metrics(record)
-            self._on_board(lambda: self._to_board(record))
+            self._write_events(lambda: self._add_scalars(record))
             self._show(record)
 
-    def images_per_s(self) -> float:
+    def samples_per_s(self) -> float:
         """Return samples per second of the whole run so far; each is seen in all its views."""
         seconds = self.trainer.clock.train
         return self.trainer.step * self.recipe.training.batch_size / seconds if seconds else 0.0
 
     def problem(self, sentence: str) -> None:
-        """Tell what has gone wrong beside the training, and keep it for the summary."""
+        """Print what has gone wrong besides the training, and keep it for the summary."""
         self.problems.append(sentence)
         self.bar.clear()
         self.log(sentence)
 
-    def _on_board(self, write: Callable[[], None]) -> None:
-        """Write to the board; a board that cannot be written is left alone from then on, and told once."""
+    def _write_events(self, write: Callable[[], None]) -> None:
+        """Write to TensorBoard's file; one that cannot be written is reported once and left alone from then on."""
         try:
             write()
         except OSError as error:
             self.problem(f"the TensorBoard log ends at step {self.trainer.step}: {error.strerror or error}.")
-            if self._board is not None:
+            if self._events is not None:
                 with suppress(OSError):
-                    self._board.close()
-            self._board = None
+                    self._events.close()
+            self._events = None
 
-    def _to_board(self, record: dict[str, Any]) -> None:
-        if self._board is None:
+    def _add_scalars(self, record: dict[str, Any]) -> None:
+        if self._events is None:
             return
-        values = {f"train/{name}": record[name] for name in ("loss", "lr", "images_per_s", "data_wait_fraction")}
+        values = {f"train/{name}": record[name] for name in ("loss", "lr", "samples_per_s", "data_wait_fraction")}
         for group in ("terms", "embedding"):
             values |= {f"{group}/{name}": value for name, value in record.get(group, {}).items()}
-        self._board.add_scalars(values, record["step"])
+        self._events.add_scalars(values, record["step"])
 
     def _show(self, record: dict[str, Any]) -> None:
         collapse = self.guard.status["status"]
-        state = f"loss {record['loss']:.4f}, {record['images_per_s']:.0f} images/s, collapse: {collapse}"
+        state = f"loss {record['loss']:.4f}, {record['samples_per_s']:.0f} samples/s, collapse: {collapse}"
         self.bar.set_postfix_str(state)
-        if self.bar.disable and time.monotonic() - self._spoke > QUIET_SECONDS:
-            self._spoke = time.monotonic()
+        if self.bar.disable and time.monotonic() - self._printed > QUIET_SECONDS:
+            self._printed = time.monotonic()
             left = (self.trainer.total_steps - self.trainer.step) * self.trainer.clock.train / max(1, self.trainer.step)
             self.log(f"step {record['step']}/{self.trainer.total_steps}: {state}, {left:.0f} s left")
 
     def add_picture(self, name: str, picture: torch.Tensor) -> None:
-        """Put a picture `(3, H, W)`, uint8, on the board."""
-        board = self._board
-        if board is not None:
-            self._on_board(lambda: board.add_picture(name, picture, self.trainer.step))
+        """Put a picture `(3, H, W)`, uint8, into TensorBoard's file."""
+        events = self._events
+        if events is not None:
+            self._write_events(lambda: events.add_picture(name, picture, self.trainer.step))
 
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values."""
         return {"guard": self.guard.state_dict(), "embedding": self.embedding}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Take what `state` returned."""
         self.guard.load_state_dict(state["guard"])
         self.embedding = state["embedding"]
 
     def close(self) -> None:
-        """Finish the progress bar and the board."""
+        """Finish the progress bar and TensorBoard's file."""
         self.bar.close()
-        if self._board is not None:
-            self._on_board(self._board.close)
-            self._board = None
+        if self._events is not None:
+            self._write_events(self._events.close)
+            self._events = None
 
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:

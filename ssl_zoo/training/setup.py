@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, WorkerChoice, choose_workers
-from ssl_zoo.data.open import OpenData, open_data
+from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.preview import some_views
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.distributed import collectives
-from ssl_zoo.distributed.launch import Crew
+from ssl_zoo.distributed.launch import Processes
+from ssl_zoo.distributed.precision import Precision
+from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import Hardware, check_compiler, keep_memory
-from ssl_zoo.methods.build import build, build_modality, build_views
+from ssl_zoo.hardware import Hardware, check_compiler, keep_memory, use_memory_format
+from ssl_zoo.methods.build import build, build_views, open_recipe_data
 from ssl_zoo.methods.contract import SAMPLES, check_views
 from ssl_zoo.methods.method import Method
 from ssl_zoo.optim.param_groups import parameter_groups, plan
@@ -36,11 +38,12 @@ class Run:
     recipe: Recipe
     folder: RunFolder
     hardware: Hardware
-    crew: Crew
+    processes: Processes
     data: OpenData
     workers: WorkerChoice
     policy: ViewPolicy
     loader: Loader
+    method: Method
     trainer: Trainer
 
     @property
@@ -50,7 +53,11 @@ class Run:
 
 
 def assemble(
-    recipe: Recipe, folder: RunFolder, hardware: Hardware, crew: Crew, weights: Mapping[str, Mapping[str, Tensor]]
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    processes: Processes,
+    weights: Mapping[str, Mapping[str, Tensor]],
 ) -> Run:
     """Put the pieces of a training together, in each of its processes.
 
@@ -58,7 +65,7 @@ def assemble(
         recipe: of the run.
         folder: where it is kept.
         hardware: what it computes on.
-        crew: the processes that train together.
+        processes: the processes that train together.
         weights: {component: {name: tensor}} to start from.
 
     Raises:
@@ -69,13 +76,13 @@ def assemble(
     method = build(recipe, weights=weights)
     _check_batch(recipe, method)
     _prepare(recipe, method.encoder)
-    groups = parameter_groups(method, recipe.training.groups)
+    parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
     policy = build_views(recipe)
-    data = open_data(recipe.data, build_modality(recipe, policy.spec))
-    if crew.size == 1:
+    data = open_recipe_data(recipe, policy.spec)
+    if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
-    settings, device = recipe.training, crew.fabric.device
-    share = settings.batch_size // settings.accumulate // crew.size
+    settings, device = recipe.training, processes.device
+    share = settings.batch_size // settings.accumulate // processes.size
     workers = choose_workers(data.train, policy, recipe.data.num_workers, share)
     samples = _near(data.train, device, workers.num_workers)
     loader = Loader(
@@ -89,13 +96,13 @@ def assemble(
         bad_budget=recipe.data.bad_budget,
         pin_memory=device.type == "cuda" and samples is data.train,
         rank=collectives.rank(),
-        num_ranks=crew.size,
+        num_ranks=processes.size,
     )
-    trainer = _trainer(recipe, hardware, crew, method, groups, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, crew, data, workers, policy, loader, trainer)
+    trainer = _trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
+    return Run(recipe, folder, hardware, processes, data, workers, policy, loader, method, trainer)
 
 
-def samples_per_norm(recipe: Recipe, num_processes: int) -> int:
+def batch_norm_samples(recipe: Recipe, num_processes: int) -> int:
     """Return how many samples each BatchNorm normalises over in a training step."""
     views = recipe.views.options.get("num_views", 1) if recipe.options.get("stack_views") else 1
     shards = num_processes if recipe.norm == "local" else 1
@@ -111,7 +118,7 @@ def _near(split: Split, device: torch.device, num_workers: int) -> Split:
 
 
 def _check_batch(recipe: Recipe, method: nn.Module) -> None:
-    samples = samples_per_norm(recipe, collectives.num_processes())
+    samples = batch_norm_samples(recipe, collectives.num_processes())
     if samples < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules()):
         raise UserError(
             f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
@@ -120,7 +127,7 @@ def _check_batch(recipe: Recipe, method: nn.Module) -> None:
 
 
 def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
-    """Make the encoder recompute its activations, or compile it, if the recipe says so."""
+    """Make the encoder recompute its activations, or compile it, if the recipe asks for it."""
     if recipe.training.gradient_checkpointing:
         recompute_blocks(encoder, recipe.encoder.name)
     if recipe.training.compile:
@@ -129,30 +136,43 @@ def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
 
 
 def _trainer(
-    recipe: Recipe,
-    hardware: Hardware,
-    crew: Crew,
-    method: Method,
-    groups: list[Any],
-    policy: ViewPolicy,
-    steps_per_epoch: int,
+    recipe: Recipe, hardware: Hardware, processes: Processes, method: Method, policy: ViewPolicy, steps_per_epoch: int
 ) -> Trainer:
-    settings, fabric = recipe.training, crew.fabric
+    settings = recipe.training
     total = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
-    layout = torch.channels_last if hardware.memory_format == "channels_last" else torch.contiguous_format
-    method.to(memory_format=layout)
+    use_memory_format(method, hardware.memory_format)
+    strategy: Strategy = registry.build(
+        "strategy",
+        settings.strategy.name,
+        settings.strategy.options,
+        device=processes.device,
+        precision=Precision(hardware.precision, processes.device),
+        num_processes=processes.size,
+    )
+    optimizer = strategy.prepare(method, lambda prepared: _optimizer(recipe, prepared, steps_per_epoch))
+    schedule = registry.build(
+        "schedule",
+        settings.schedule.name,
+        settings.schedule.options,
+        total_steps=total,
+        steps_per_epoch=steps_per_epoch,
+    )
 
     def to_batch(raw: RawBatch) -> Batch:
-        payload = {name: value.to(fabric.device, non_blocking=True) for name, value in raw.payload.items()}
+        payload = {name: value.to(strategy.device, non_blocking=True) for name, value in raw.payload.items()}
         return Batch(policy(payload), raw.index)
 
-    decay = settings.optimizer.options.get("weight_decay", 0.0)
-    groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
-    optimizer = registry.build("optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups)
-    options = settings.schedule.options
-    schedule = registry.build(
-        "schedule", settings.schedule.name, options, total_steps=total, steps_per_epoch=steps_per_epoch
-    )
     return Trainer(
-        fabric, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
+        strategy, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
     )
+
+
+def _optimizer(recipe: Recipe, method: nn.Module, steps_per_epoch: int) -> Optimizer:
+    settings = recipe.training
+    decay = settings.optimizer.options.get("weight_decay", 0.0)
+    groups = parameter_groups(method, settings.groups)
+    groups = plan(groups, steps_per_epoch, decay, settings.final_weight_decay)
+    optimizer: Optimizer = registry.build(
+        "optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups
+    )
+    return optimizer

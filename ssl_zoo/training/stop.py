@@ -35,7 +35,7 @@ class StopRequest:
     """A context in which SIGTERM and Ctrl-C, or a time limit, ask for a stop instead of forcing one.
 
     A second signal has its usual effect. Use `if request.reason: ...` between steps, and `at_once` around work that is
-    simply done again. Contexts may be nested: what the inner one is asked for, the outer ones know too.
+    simply done again. Contexts may be nested: a request to the inner one reaches the outer ones too.
     """
 
     _innermost: StopRequest | None = None
@@ -49,7 +49,7 @@ class StopRequest:
 
     @property
     def reason(self) -> str | None:
-        """Why to stop, or None to go on."""
+        """Why to stop, or None to continue."""
         if self._signal is not None:
             return self._signal
         if self._deadline is not None and time.monotonic() >= self._deadline:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
-from ssl_zoo.distributed.launch import is_first, launch, size_of_crew
+from ssl_zoo.distributed.launch import count_processes, is_main_process, launch
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.hardware import Hardware, choose
 from ssl_zoo.methods.check import check_recipe
@@ -19,7 +20,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.weights import initial_weights
-from ssl_zoo.training.active_run import Life, blank_summary
+from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
 from ssl_zoo.training.finish import finish
 from ssl_zoo.training.setup import Run, assemble
@@ -49,56 +50,93 @@ def train(
     Args:
         recipe: a recipe, or what `load_recipe` takes.
         out: the run folder; a new one, or with `resume` the run's own. No other process may work in it.
-        resume: go on with the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
+        resume: continue the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
             summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
             how samples are read, and the evaluation.
         init_from: a run folder or an `encoder.safetensors` to take first weights from.
         init_parts: the components to take from it.
-        devices: processes that train together, one a device. More than one are started by running the program once more
-            for each, as it was called; None takes those that torchrun has started, or else one. The result is that of
-            one process with the same batch size; a run may go on with another number.
+        devices: processes that train together, one per device. More than one are started by running the program once
+            more for each, as it was called; None takes those that torchrun has started, or else one. The result is that
+            of one process with the same batch size; a run may be resumed with a different number of processes.
         max_seconds: stop and save after this time, as a signal would.
         stop_at: stop and save after this optimizer step, as a signal would.
         log: prints a line for the user.
 
     Returns:
-        The summary, as written to `summary.json`; its `status` is `done`, `collapsed` or `interrupted`. All processes
-        return it.
+        The summary, as in `summary.json`, in all processes; its `status` is `done`, `collapsed` or `interrupted`.
 
     Raises:
         UserError: the recipe, the data or the folder does not allow the run; nothing was written.
         TrainingFailed: the run broke off; the summary says `failed`, and the last checkpoint is a good one.
     """
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe)
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     if resume and init_from is not None:
-        raise UserError("--resume goes on with a run's own weights; leave --init-from out.")
-    folder, hardware = RunFolder(out), choose(recipe.training)
-    size = size_of_crew(devices, hardware)
+        raise UserError("--resume continues from a run's own weights; leave --init-from out.")
+    folder, (hardware, size) = RunFolder(out), _devices(recipe, devices)
+    log = _printable(log) if is_main_process() else _log_nothing
+    with StopRequest(max_seconds) as stop, folder.claimed(log) if is_main_process() else nullcontext():
+        if resume and (summary := _finished(folder, recipe, log)) is not None:
+            return summary
+        state = _checkpoint(folder, recipe, resume)
+        start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state)
+        return _run(start, stop, stop_at, log)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run starts from: the first weights it was given, and, if it is resumed, its checkpoint."""
+
+    recipe: Recipe
+    folder: RunFolder
+    hardware: Hardware
+    size: int
+    weights: Weights
+    state: dict[str, Any] | None
+
+
+def _devices(recipe: Recipe, devices: int | None) -> tuple[Hardware, int]:
+    """Return what the run computes on, and the number of processes, among which its batch can be divided."""
+    hardware = choose(recipe.training.precision, recipe.training.memory_format)
+    size = count_processes(devices, hardware)
     check_divides(recipe.training.batch_size, recipe.training.accumulate, size)
-    tell = _printable(log) if is_first() else _log_nothing
-    with StopRequest(max_seconds) as stop, folder.claimed(tell) if is_first() else nullcontext():
-        if resume:
-            folder.check_same(recipe, resuming=True)
-            if (summary := folder.finished()) is not None:
-                tell(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
-                return summary
-            state = folder.read_state(recipe)
-            weights = state.get("start", {})
-        else:
-            folder.check_free(recipe)
-            state = None
-            weights = initial_weights(init_from, init_parts) if init_from is not None else {}
-        if size > 1:
-            check_recipe(recipe)  # what is wrong is better said before there are many to say it
-        try:
-            with stop.at_once():
-                run = _assembled(recipe, folder, hardware, size, weights)
-        except Interrupted:
-            return _stopped_early(folder, recipe, weights, state, blank_summary(recipe, hardware, size))
-        with run.crew.together():
-            life = begin(run, weights, state, stop, tell)
-        return _live(life, stop_at)
+    return hardware, size
+
+
+def _finished(folder: RunFolder, recipe: Recipe, log: Log) -> dict[str, Any] | None:
+    folder.check_same(recipe, resuming=True)
+    summary = folder.finished()
+    if summary is not None:
+        log(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
+    return summary
+
+
+def _checkpoint(folder: RunFolder, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
+    """Return the checkpoint to resume from, or make sure that a new run may have the folder."""
+    if resume:
+        return folder.read_state(recipe)
+    folder.check_free(recipe)
+    return None
+
+
+def _first_weights(state: dict[str, Any] | None, init_from: str | Path | None, init_parts: Sequence[str]) -> Weights:
+    if state is not None:
+        resumed: Weights = state.get("start", {})
+        return resumed
+    return initial_weights(init_from, init_parts) if init_from is not None else {}
+
+
+def _run(start: _Start, stop: StopRequest, stop_at: int | None, log: Log) -> dict[str, Any]:
+    """Start the processes, put the run together, and train; return the summary."""
+    if start.size > 1:
+        check_recipe(start.recipe)  # report mistakes before launching, so that only one process prints them
+    try:
+        with stop.at_once():
+            run = _assembled(start)
+    except Interrupted:
+        return _stopped_early(start)
+    with run.processes.fail_together():
+        active = begin(run, start.weights, start.state, stop, log)
+    return _live(active, stop_at)
 
 
 def _printable(log: Log) -> Log:
@@ -109,60 +147,63 @@ def _log_nothing(line: str) -> None:
     pass
 
 
-def _assembled(recipe: Recipe, folder: RunFolder, hardware: Hardware, size: int, weights: Weights) -> Run:
-    crew = launch(hardware, size)
-    with crew.together():
-        return assemble(recipe, folder, hardware, crew, weights)
+def _assembled(start: _Start) -> Run:
+    processes = launch(start.hardware, start.size)
+    with processes.fail_together():
+        return assemble(start.recipe, start.folder, start.hardware, processes, start.weights)
 
 
-def _stopped_early(
-    folder: RunFolder, recipe: Recipe, weights: Weights, state: dict[str, Any] | None, summary: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the summary of a run that was stopped before it could begin, and leave one to go on with."""
-    if state is not None:
-        return {**summary, "steps": state["step"], "wall_s": state["wall_s"]}
-    if is_first():
-        folder.create(recipe, first_state(recipe, weights, None))
-        folder.write_summary(summary)
+def _stopped_early(start: _Start) -> dict[str, Any]:
+    """Return the summary of a run that was stopped before it could begin, and leave one that can be resumed."""
+    summary = blank_summary(start.recipe, start.hardware, start.size)
+    if start.state is not None:
+        return {**summary, "steps": start.state["step"], "wall_s": start.state["wall_s"]}
+    if is_main_process():
+        start.folder.create(start.recipe, first_state(start.recipe, start.weights, None))
+        start.folder.write_summary(summary)
     return summary
 
 
-def _live(life: Life, stop_at: int | None) -> dict[str, Any]:
+def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
     """Train, finish, and return the summary."""
-    crew = life.run.crew
-    with life.recorded(), crew.together():
+    processes = active.run.processes
+    with active.recorded(), processes.fail_together():
         try:
-            status = _fit(life, stop_at)
+            status = _fit(active, stop_at)
         finally:
-            life.monitor.close()
-        to_plain(life.run.trainer.method)
-        return crew.from_first(finish(life, status) if crew.first else {})
+            active.monitor.close()
+        to_plain(active.run.method)
+        encoder = active.run.trainer.strategy.gathered(active.run.method.encoder)
+        return processes.broadcast(finish(active, status, encoder) if processes.is_main else {})
 
 
-def _fit(life: Life, stop_at: int | None) -> str:
+def _fit(active: ActiveRun, stop_at: int | None) -> str:
     """Train until the end, a collapse or a request to stop; save; return the status."""
-    run = life.run
-    if life.ended is not None or run.finished:  # it was stopped after its last step
-        return life.ended or "done"
+    run = active.run
+    if active.ended is not None or run.finished:  # it was stopped after its last step
+        return active.ended or "done"
     status, saved = "done", time.monotonic()
 
-    def asked(step: int) -> bool:
-        # All processes have to stop at the same step; they agree on it where they exchange numbers anyway.
-        if run.crew.size > 1 and step % run.recipe.training.log_every:
+    def anywhere(step: int, flag: bool) -> bool:
+        # All processes have to stop, or save, at the same step; they agree on it where they exchange numbers anyway.
+        if run.processes.size > 1 and step % run.recipe.training.log_every:
             return False
-        return run.crew.any(life.stop.reason is not None)
+        return run.processes.any(flag)
+
+    def save_is_due() -> bool:
+        return time.monotonic() - saved > 60 * run.recipe.training.checkpoint_minutes
 
     def after_step(step: Step) -> bool:
         nonlocal status, saved
-        if life.monitor.after_step(step):
-            status = life.ended = "collapsed"
-        elif (asked(step.number) or step.number == stop_at) and not run.finished:
+        if active.monitor.after_step(step):
+            status = active.ended = "collapsed"
+        elif (anywhere(step.number, active.stop.reason is not None) or step.number == stop_at) and not run.finished:
             status = "interrupted"
-        elif time.monotonic() - saved > 60 * run.recipe.training.checkpoint_minutes:
-            life.save()
+        elif anywhere(step.number, save_is_due()):
+            active.save()
             saved = time.monotonic()
         return status != "done"
 
     run.trainer.run(run.loader.iterate(run.trainer.step, run.trainer.total_steps), after_step)
-    life.save()
+    active.save()
     return status

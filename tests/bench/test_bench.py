@@ -92,11 +92,11 @@ def test_step_and_pipeline_train_the_recipe_and_say_what_limits() -> None:
 def test_the_bare_step_moves_the_weights_and_leaves_the_run_usable() -> None:
     with suite.recipe_for("cifar10/simsiam", None, [], quick=True) as recipe:
         run = training.open_run(recipe)
-        before = [weight.clone() for weight in run.trainer.method.parameters()]
+        before = [weight.clone() for weight in run.method.parameters()]
         to_batch = run.trainer.to_batch
         training.step_side(run).run()
         assert run.trainer.to_batch is to_batch and run.trainer.step == 1
-        assert not all(map(torch.equal, before, run.trainer.method.parameters()))
+        assert not all(map(torch.equal, before, run.method.parameters()))
 
 
 def test_the_command_prints_json_and_writes_a_page(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,9 @@ def test_a_data_path_that_is_absent_empty_or_without_images(refused, tiny, tmp_p
     assert refused("train", tiny, "--data", "texts", "--out", "run").startswith(
         "the folder texts has 4 files but none to read: their endings are .txt (2), .csv (1), no ending (1); those "
     )
-    assert "no source reads such a file" in refused("train", tiny, "--data", "texts/a.txt", "--out", "run")
+    assert "no source reads it as data of the modality 'image'" in refused(
+        "train", tiny, "--data", "texts/a.txt", "--out", "run"
+    )
 
 
 def test_fewer_samples_than_a_batch(refused, tiny, images):
@@ -153,14 +155,14 @@ def test_a_batch_of_one_under_batch_norm(refused, tiny):
 def test_a_corrupt_image_stops_by_default(refused, tiny, images):
     words = refused("train", tiny, "--data", images, "--out", "run")
     assert re.match(
-        rf"cannot read {images}/07\.png: .*; remove or mend it, or set on_error: skip to leave it out\.$", words
+        rf"cannot read {images}/07\.png: .*; correct or remove it, or set data\.on_error=skip to leave it out\.$", words
     )
 
 
 def test_more_corrupt_images_than_the_budget_stop(refused, tiny, images):
     words = refused("train", tiny, "--data", images, "-s", "data.on_error=skip", "--out", "run")
-    assert words.startswith("1 of 40 samples cannot be read and bad_budget: 0.001 allows 0, for example ")
-    assert words.endswith("; mend or remove them, or raise bad_budget.") and "07.png" in words
+    assert words.startswith("1 of 40 samples cannot be read and data.bad_budget=0.001 allows 0, for example ")
+    assert words.endswith("; correct or remove them, or raise data.bad_budget.") and "07.png" in words
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
@@ -197,9 +199,7 @@ def copied(trained: Path, tmp_path: Path) -> Path:
 def test_resume_with_another_recipe(refused, trained, tmp_path):
     copied(trained, tmp_path)
     words = refused("train", trained.parent / "tiny.yaml", "--out", "run", "--resume", "-s", "training.base_lr=0.1")
-    assert words.startswith(
-        "--resume: run was started with training.base_lr = 0.05, and the recipe now says 0.1; give "
-    )
+    assert words.startswith("--resume: run was started with training.base_lr = 0.05, and the recipe now has 0.1; give ")
 
 
 def test_resume_where_nothing_is(refused, tiny):
@@ -211,7 +211,7 @@ def test_resume_where_nothing_is(refused, tiny):
 def test_resume_takes_no_other_weights(refused, trained, tmp_path):
     run = copied(trained, tmp_path)
     words = refused("train", run, "--resume", "--init-from", trained)
-    assert words == "--resume goes on with a run's own weights; leave --init-from out."
+    assert words == "--resume continues from a run's own weights; leave --init-from out."
 
 
 def test_an_output_folder_that_is_taken(refused, tiny, trained, tmp_path):

@@ -50,7 +50,7 @@ def test_a_bad_file_in_the_middle_loses_no_step(cli, tiny, tmp_path):
     words = refused(cli("train", tiny, "--data", images, *LAZY, "--out", "run"), code=1)
     assert words.startswith(f"cannot read {images}/dog/11.png: ")
     step = summary(tmp_path / "run")["steps"]
-    assert step > 0 and f"Step {step} is saved; put readable samples in their places and go on with: " in words
+    assert step > 0 and f"Step {step} is saved; put readable samples in their places and resume with: " in words
     assert summary(tmp_path / "run")["status"] == "failed"
     assert refused(cli("train", "run", "--resume"), code=1).startswith(f"cannot read {images}/dog/11.png: ")
     shutil.copytree("run", "left-out")
@@ -232,7 +232,7 @@ def test_an_edited_recipe_and_the_checkpoint_of_another_are_told(cli, tiny, tmp_
     recipe = tmp_path / "run" / "recipe.yaml"
     text = recipe.read_text()
     recipe.write_text(text.replace("base_lr: 0.05", "base_lr: 0.5"))
-    words = "--resume: run was started with training.base_lr = 0.05, and the recipe now says 0.5; give the same recipe"
+    words = "--resume: run was started with training.base_lr = 0.05, and the recipe now has 0.5; give the same recipe"
     assert refused(cli("train", "run", "--resume")).startswith(words)
     recipe.write_text(text)
     shutil.copy("other/checkpoints/last.pt", "run/checkpoints/last.pt")
@@ -257,7 +257,7 @@ def test_a_clock_that_goes_back_makes_no_negative_time(cli, tiny, tmp_path, monk
     monkeypatch.setattr(time, "time", back)
     assert cli("train", tiny, "--out", "run").exit_code == 0
     found = summary(tmp_path / "run")
-    assert found["wall_s"] >= found["train_s"] > 0 and found["images_per_s"] > 0
+    assert found["wall_s"] >= found["train_s"] > 0 and found["samples_per_s"] > 0
     assert 0 <= found["data_wait_fraction"] <= 1
 
 

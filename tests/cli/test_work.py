@@ -22,7 +22,7 @@ def test_train_writes_the_run_folder(trained):
     assert (summary["status"], summary["method"], summary["seed"], summary["steps"]) == ("done", "tiny", 0, 3)
     assert {"knn", "label_free"} == set(summary["metrics"]) and 0 <= summary["metrics"]["knn"]["top1"] <= 1
     assert set(summary["baselines"]) == {"raw", "untrained"}
-    assert {"epochs", "wall_s", "train_s", "images_per_s", "data_wait_fraction", "environment"} <= set(summary)
+    assert {"epochs", "wall_s", "train_s", "samples_per_s", "data_wait_fraction", "environment"} <= set(summary)
     assert {"status", "reason", "step"} <= set(summary["collapse"])
     assert [record["step"] for record in records(trained)] == [1, 2, 3]
     assert yaml.safe_load((trained / "recipe.yaml").read_text())["data"]["source"]["name"] == "digits"

@@ -40,6 +40,7 @@ def test_every_bad_sample_is_named_and_every_size_counted():
         "classes": None,
         "num_unlabelled": 6,
         "sizes": {"2x2": 3, "2x4": 1},
+        "axes": "",
         "mean": [0.2],
         "std": [0.0],
         "remarks": {},

@@ -183,7 +183,7 @@ def test_a_skipped_sample_is_left_out_and_changes_nothing_else():  # T38
 
 
 def test_too_many_bad_samples_are_an_error_with_counts():
-    with pytest.raises(UserError, match=r"3 of 22 samples cannot be read and bad_budget: 0.1 allows 2, for example"):
+    with pytest.raises(UserError, match=r"3 of 22 samples cannot be read and data\.bad_budget=0\.1 allows 2, for"):
         stream(make(Samples(22, bad=(3, 7, 11)), on_error="skip", bad_budget=0.1), 0, 12)
 
 

@@ -127,7 +127,7 @@ def test_large_samples_in_memory_are_cut_one_by_one(monkeypatch):
     [[fresh]] = Loader(photos, made, batch_size=8, seed=0, num_ranks=2).iterate(0, 1)
     assert batch.payload["cut"].shape == (2, 4, 3, 16, 16)
     assert all(torch.equal(batch.payload[key], value) for key, value in fresh.payload.items())
-    assert choose_workers(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch anew, ")
+    assert choose_workers(held, made, "auto").note.startswith("data: 0 MiB in memory, cut in every epoch, ")
     monkeypatch.setattr(module, "WHOLE_BYTES", 3 * 40 * 50)
     assert isinstance(load(photos, "memory"), MemorySplit)
 
@@ -135,7 +135,9 @@ def test_large_samples_in_memory_are_cut_one_by_one(monkeypatch):
 def test_memory_that_is_not_there_is_told_before_it_is_filled(monkeypatch):
     photos = Photos(one_size=True)
     monkeypatch.setattr(module, "free_bytes", lambda: NUM * 6000 - 1)
-    with pytest.raises(UserError, match=r"cache: memory needs 0\.0 GiB for 20 samples of 3x40x50.* use cache: auto"):
+    with pytest.raises(
+        UserError, match=r"cache: memory needs 0\.0 GiB for 20 samples of 3x40x50.* use data.cache=auto"
+    ):
         load(photos, "memory")
     monkeypatch.setattr(module, "free_bytes", lambda: NUM * 6000)
     assert len(load(photos, "memory")) == NUM

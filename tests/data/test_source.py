@@ -50,7 +50,7 @@ def test_budget_counts_samples_not_meetings():
         budget.add("a", "broken")
         budget.add("b", "empty")
     assert budget.bad == {"a": "broken", "b": "empty"}
-    with pytest.raises(UserError, match=r"3 of 1000 samples .* bad_budget: 0.002 allows 2, for example a"):
+    with pytest.raises(UserError, match=r"3 of 1000 samples .* data.bad_budget=0.002 allows 2, for example a"):
         budget.add("c", "broken")
 
 

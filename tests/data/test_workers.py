@@ -1,4 +1,4 @@
-"""How a split is read: chosen by measuring, and said."""
+"""The number of workers: chosen by timing reads, and logged."""
 
 import re
 import time
@@ -56,7 +56,7 @@ def test_samples_that_take_a_while_are_read_by_workers():
     split = Slow(1e-3)
     found = choose_workers(split, Pass(), "auto")
     assert found.num_workers == max(1, min(8, before)) and torch.get_num_threads() == before
-    assert found.note.startswith("data: read in every epoch anew, ") and " ms a sample; " in found.note
+    assert found.note.startswith("data: read in every epoch, ") and " ms per sample; " in found.note
     assert len(split.reads) <= 20 and max(split.reads) > 90  # some, spread over the split
 
 
@@ -85,8 +85,8 @@ def test_workers_beyond_the_cpus_do_not_warn_with_file_and_line():
 
 @pytest.mark.parametrize("seconds, text", [(0.77, "770 ms"), (0.0123, "12 ms"), (0.0029, "2.9 ms"), (4e-6, "0.004 ms")])
 def test_times_are_written_as_plain_numbers(monkeypatch, seconds, text):
-    monkeypatch.setattr(reading, "_look", lambda split, policy: reading._Probe(seconds, 100, 100))
-    assert f"anew, {text} a sample; " in choose_workers(Slow(0.0), Pass(), 1).note
+    monkeypatch.setattr(reading, "_measure", lambda split, policy: reading._Probe(seconds, 100, 100))
+    assert f"{text} per sample; " in choose_workers(Slow(0.0), Pass(), 1).note
 
 
 def test_the_memory_that_reading_takes_is_told_and_advice_where_it_is_not_there(monkeypatch):
@@ -104,7 +104,7 @@ def test_auto_takes_no_more_workers_than_fit_in_half_of_what_is_free(monkeypatch
     monkeypatch.setattr(reading.torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(reading.torch, "set_num_threads", lambda num: None)
     monkeypatch.setattr(reading, "HOLD_BYTES", 0)
-    monkeypatch.setattr(reading, "_look", lambda split, policy: reading._Probe(1.0, 300, 0))  # 1000 bytes each
+    monkeypatch.setattr(reading, "_measure", lambda split, policy: reading._Probe(1.0, 300, 0))  # 1000 bytes each
     for free, workers in ((12_000, 6), (6_000, 3), (100, 1)):
         monkeypatch.setattr(reading, "free_bytes", lambda free=free: free)
         found = choose_workers(Slow(0.0), Pass(), "auto", batch_size=4)

@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ssl_zoo import hardware
+from ssl_zoo.batch import Batch
+from ssl_zoo.data import RawBatch
 from ssl_zoo.distributed.launch import launch
 from ssl_zoo.evaluation.evaluate import evaluate
 from ssl_zoo.methods.build import build
@@ -43,28 +45,33 @@ def weights_after_steps(recipe: Recipe, size: int, precision: str) -> dict[str, 
 
     def build_exactly(*args: Any, **options: Any) -> Any:
         method = build(*args, **options)
-        if precision == "64-true":
+        if precision == "float64":
             return method.double()
         smooth(method)
         return method
 
-    with (
-        patch.dict(hardware._FABRIC_PRECISION, {"fp32": precision}),
-        patch.object(assemble, "build", build_exactly),
-    ):
-        chosen = hardware.choose(recipe.training)
+    with patch.object(assemble, "build", build_exactly):
+        chosen = hardware.choose("fp32", recipe.training.memory_format)
         run = assemble.assemble(recipe, RunFolder("unused"), chosen, launch(chosen, size), {})
-        run.trainer.run(run.loader.iterate(0, STEPS), lambda step: False)
-    method, optimizer = run.trainer.method, run.trainer.optimizer
+    to_batch = run.trainer.to_batch
+
+    def to_exact_batch(raw: RawBatch) -> Batch:
+        batch = to_batch(raw)
+        for view in batch.views:
+            view.data = view.data.double() if precision == "float64" else view.data
+        return batch
+
+    run.trainer.to_batch = to_exact_batch
+    run.trainer.run(run.loader.iterate(0, STEPS), lambda step: False)
+    method, optimizer, strategy = run.method, run.trainer.optimizer, run.trainer.strategy
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    reduced = getattr(run.trainer.module, "module", None)
     return {
         "weights": {name: p.detach().clone() for name, p in method.named_parameters()},
         "target in optimizer": [n for n, p in method.target.named_parameters() if id(p) in trained],
         "target with gradient": [
             n for n, p in method.target.named_parameters() if p.requires_grad or p.grad is not None
         ],
-        "wrapped as": type(run.trainer.module._forward_module).__name__ if reduced is not None else "",
+        "strategy": type(strategy).__name__,
     }
 
 
@@ -84,7 +91,7 @@ def twenty_steps(folder: Path, rank: int, size: int) -> dict[tuple[str, str], di
     join(folder, rank, size)
     results = {}
     for method, parts in FIRST_METHODS.items():
-        for precision in ("64-true", "32-true"):
+        for precision in ("float64", "float32"):
             found = weights_after_steps(on_noise(method, accumulate=parts), size, precision)
             found["same everywhere"] = same_everywhere(found["weights"], size)
             results[method, precision] = found

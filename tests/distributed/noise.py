@@ -41,7 +41,7 @@ class Lazy:
 
     def __init__(self, whole: MemorySplit, bad_rank: int):
         self.whole, self.bad_rank, self.labels = whole, bad_rank, whole.labels
-        launch.PATIENCE = 1.0
+        launch.ERROR_DELAY_S = 1.0
 
     def __len__(self) -> int:
         return len(self.whole)

@@ -34,25 +34,25 @@ def together(weights: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("method", jobs.FIRST_METHODS)
 def test_weights_after_20_steps_are_those_of_one_process(steps: dict[int, list[Any]], method: str) -> None:
-    one, two = (steps[size][0][method, "64-true"]["weights"] for size in (1, 2))
+    one, two = (steps[size][0][method, "float64"]["weights"] for size in (1, 2))
     assert one.keys() == two.keys()
     for name in one:
         assert one[name].dtype == torch.float64
         assert (one[name] - two[name]).norm() <= 1e-8 * one[name].norm(), name
-    one, two = (together(steps[size][0][method, "32-true"]["weights"]) for size in (1, 2))
+    one, two = (together(steps[size][0][method, "float32"]["weights"]) for size in (1, 2))
     assert (one - two).norm() <= 1e-5 * one.norm()
 
 
 @pytest.mark.parametrize("method", jobs.FIRST_METHODS)
 def test_weights_are_equal_on_all_processes(steps: dict[int, list[Any]], method: str) -> None:
     for rank in (0, 1):
-        found = steps[2][rank][method, "32-true"]
+        found = steps[2][rank][method, "float32"]
         assert found["same everywhere"]
-        assert found["wrapped as"] == "DistributedDataParallel"
+        assert found["strategy"] == "Replicated"
 
 
 def test_target_network_is_in_no_optimizer_and_no_bucket(steps: dict[int, list[Any]]) -> None:
-    found = steps[2][1]["byol", "32-true"]
+    found = steps[2][1]["byol", "float32"]
     assert any(name.startswith("target.") for name in found["weights"])
     assert found["target in optimizer"] == found["target with gradient"] == []
 

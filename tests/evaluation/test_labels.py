@@ -81,7 +81,7 @@ def test_names_are_few_and_on_one_line():
 
 
 def test_one_class_says_nothing():
-    assert said([1, 1], [1, 1]) == ["classifiers learn from one class only (cat): accuracies say nothing"]
+    assert said([1, 1], [1, 1]) == ["classifiers learn from one class only (cat): accuracies mean nothing"]
 
 
 def test_counts_are_of_the_samples_that_the_limit_takes(fakes):
@@ -89,7 +89,7 @@ def test_counts_are_of_the_samples_that_the_limit_takes(fakes):
     split.class_names = None
     labels = labels_of(split, None, 10)
     assert len(labels.train) == 10 and notes(labels)[-1] == (
-        "these counts are of the 10 samples a split that evaluation.limit takes"
+        "these counts are of the 10 samples per split that evaluation.limit takes"
     )
     assert labels_of(split, None, 20).limit is None
 

@@ -22,7 +22,7 @@ ENVIRONMENT = {
 def summary(top1: float, status: str = "done", seed: int = 0, step: int | None = None) -> dict[str, Any]:
     measured = {"knn": {"top1": top1}, "label_free": {"std": 0.5, "effective_rank": 20.0}}
     return {
-        "status": status, "seed": seed, "steps": 10, "epochs": 2.0, "train_s": 4.0, "images_per_s": 100.0,
+        "status": status, "seed": seed, "steps": 10, "epochs": 2.0, "train_s": 4.0, "samples_per_s": 100.0,
         "metrics": measured, "baselines": {"raw": {"knn": {"top1": 0.3}}, "untrained": {"knn": {"top1": 0.2}}},
         "collapse": {"status": status, "reason": "it fell" if step else None, "step": step, "metrics": {}},
         "environment": ENVIRONMENT,

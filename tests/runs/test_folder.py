@@ -17,7 +17,7 @@ SUMMARY = {
     "steps": 3,
     "epochs": 0.5,
     "train_s": 2.5,
-    "images_per_s": 10,
+    "samples_per_s": 10,
     "collapse": {"status": "ok", "reason": None, "step": None, "metrics": {"std": 1.0, "similarity_gap": None}},
     "metrics": {"knn": {"top1": 0.1, "k": 5}},
     "baselines": {"raw": {"knn": {"top1": None}}},
@@ -83,11 +83,11 @@ def test_what_a_kill_leaves_before_there_is_a_recipe_is_no_hindrance(tmp_path):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("training.base_lr=0.1", "with training.base_lr = 0.05, and the recipe now says 0.1;"),
-        ("target=ema", "with target.name = 'stop_gradient', and the recipe now says 'ema';"),
+        ("training.base_lr=0.1", "with training.base_lr = 0.05, and the recipe now has 0.1;"),
+        ("target=ema", "with target.name = 'stop_gradient', and the recipe now has 'ema';"),
         ("objective.0.weight=2", "with objective = [{'name': 'negative_cosine', 'weight': 1.0}], and the recipe now"),
-        ("data.source=digits", "with data.source = None, and the recipe now says {'name': 'digits'"),
-        ("encoder.stem=small", "with encoder.stem = 'imagenet', and the recipe now says 'small'"),
+        ("data.source=digits", "with data.source = None, and the recipe now has {'name': 'digits'"),
+        ("encoder.stem=small", "with encoder.stem = 'imagenet', and the recipe now has 'small'"),
     ],
 )
 def test_resuming_with_another_recipe_names_the_first_difference(started, override, words):

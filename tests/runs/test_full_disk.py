@@ -60,7 +60,7 @@ def test_a_disk_that_is_full_in_the_training(
     monkeypatch.setattr(Monitor, "after_step", filled)
     fails(
         folder.path,
-        rf"^cannot write {folder.path}.*/{file}: File too large\. Step \d is saved; once this is mended, go",
+        rf"^cannot write {folder.path}.*/{file}: File too large\. Step \d is saved; once this is fixed, resume",
     )
     assert folder.read_summary()["status"] == "failed" and folder.read_summary()["resumable"]
     monkeypatch.undo()
@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_checkpoint(
     monkeypatch.setattr(finish, "save_encoder", filled)
     out = tmp_path / "run"
     fails(
-        out, rf"^{out}/encoder.safetensors could not be written: .* Step 3 is saved; once this is mended, go on with: "
+        out, rf"^{out}/encoder.safetensors could not be written: .* Step 3 is saved; once this is fixed, resume with: "
     )
     assert RunFolder(out).read_summary()["status"] == "failed"
     monkeypatch.undo()
@@ -98,8 +98,8 @@ def test_an_evaluation_that_fails_takes_nothing_away(
 
     monkeypatch.setattr(finish, "measure", broken)
     out = tmp_path / "run with space"
-    reason = r"could not be evaluated: ZeroDivisionError: no samples\\nat all\. Step 3 is saved; once this is mended, "
-    fails(out, rf"is trained and written, but {reason}go on with: ssl-zoo train '{out}' --resume$")
+    reason = r"could not be evaluated: ZeroDivisionError: no samples\\nat all\. Step 3 is saved; once this is fixed, "
+    fails(out, rf"is trained and written, but {reason}resume with: ssl-zoo train '{out}' --resume$")
     summary = RunFolder(out).read_summary()
     assert summary["status"] == "failed" and "could not be evaluated" in summary["problems"][0]
     assert (out / "encoder.safetensors").read_bytes() == (whole / "encoder.safetensors").read_bytes()
@@ -111,17 +111,17 @@ def test_an_evaluation_that_fails_takes_nothing_away(
 def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ssl_zoo.training.event_file import Board
+    from ssl_zoo.training.event_file import EventFile
 
-    def full(self: Board, values: dict[str, float], step: int) -> None:
+    def full(self: EventFile, values: dict[str, float], step: int) -> None:
         with full_disk(1):
             write(self, values, step)
 
     def unwritable(self: RunFolder, bad: Any) -> None:
         raise CannotWrite(f"cannot write {self.bad_files}: No space left on device.")
 
-    write, lines = Board.add_scalars, []
-    monkeypatch.setattr(Board, "add_scalars", full)
+    write, lines = EventFile.add_scalars, []
+    monkeypatch.setattr(EventFile, "add_scalars", full)
     monkeypatch.setattr(RunFolder, "write_bad_files", unwritable)
     monkeypatch.setattr("ssl_zoo.training.setup.open_data", with_a_bad_file)
     out = tmp_path / "run"

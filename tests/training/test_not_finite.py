@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from ssl_zoo.batch import Batch, StepOutput
+from ssl_zoo.distributed.strategy import Unsharded
 from ssl_zoo.errors import NotFinite
+from ssl_zoo.registry import register
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.monitor import Monitor
@@ -32,12 +37,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def method_of(trainer: Trainer) -> nn.Module:
+    assert isinstance(trainer.method, nn.Module)
+    return trainer.method
+
+
 def weights(trainer: Trainer) -> None:
-    next(trainer.method.encoder.parameters()).data.flatten()[0] = torch.nan
+    next(method_of(trainer).parameters()).data.flatten()[0] = torch.nan
 
 
 def statistics(trainer: Trainer) -> None:
-    next(b for n, b in trainer.method.named_buffers() if n.endswith("running_var"))[0] = torch.inf
+    next(b for n, b in method_of(trainer).named_buffers() if n.endswith("running_var"))[0] = torch.inf
 
 
 def momentum(trainer: Trainer) -> None:
@@ -91,49 +101,31 @@ def test_a_loss_between_two_log_steps_is_noticed_by_its_own(tmp_path: Path) -> N
     assert RunFolder(tmp_path / "run").read_summary()["status"] == "failed"
 
 
-class Scaler:
-    """A loss scaler that finds an overflow in some steps, as fp16's does."""
+class Overflowing(Unsharded):
+    """A strategy whose loss scaler finds an overflow in some steps, as fp16's does."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, overflows: set[int]):
-        self.optimizer, self.overflows, self.steps, self.scale = optimizer, overflows, 0, 2.0**16
+    overflows: set[int] = set()
+    steps = 0
 
-    def get_scale(self) -> float:
-        return self.scale
+    def forward_backward(self, batch: Batch, num_parts: int, last: bool) -> StepOutput:
+        output = super().forward_backward(batch, num_parts, last)
+        return replace(output, loss=output.loss * torch.inf) if self.steps + 1 in self.overflows else output
 
-    def step(self) -> None:
+    def step(self, max_norm: float | None) -> bool:
         self.steps += 1
-        if self.steps in self.overflows:
-            self.scale /= 2
-        else:
-            self.optimizer.step()
+        if self.steps not in self.overflows:
+            return super().step(max_norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        return False
 
 
 @pytest.mark.parametrize(("overflows", "fails"), [({1, 2, 3, 6}, False), (set(range(4, 200)), True)])
 def test_steps_that_fp16_skips_are_no_failure_until_all_are(
     overflows: set[int], fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ssl_zoo.methods.method import Method
-
-    scalers: list[Scaler] = []
-    forward = Method.forward
-
-    def step(self: Trainer) -> bool:
-        if not scalers:
-            scalers.append(Scaler(self.optimizer, overflows))
-        before = scalers[0].get_scale()
-        scalers[0].step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return scalers[0].get_scale() >= before
-
-    def overflowing(self: Method, batch: Any) -> Any:
-        output = forward(self, batch)
-        if (scalers[0].steps if scalers else 0) + 1 in overflows:
-            output.loss = output.loss * torch.inf
-        return output
-
-    monkeypatch.setattr(Trainer, "_optimizer_step", step)
-    monkeypatch.setattr(Method, "forward", overflowing)
-    recipe = short_run(max_steps=100 if fails else 8)
+    register("strategy", "overflowing")(Overflowing)
+    monkeypatch.setattr(Overflowing, "overflows", overflows)
+    recipe = short_run(max_steps=100 if fails else 8, strategy="overflowing")
     if fails:
         with pytest.raises(NotFinite, match=rf"^fp16 has overflowed in each of the last {MOST_SKIPPED} steps, to 53;"):
             train(recipe, out=tmp_path / "run", log=quiet)

@@ -157,6 +157,6 @@ def test_another_recipe_is_refused_and_leaves_the_run_as_it_is(tmp_path: Path) -
     assert train(recipe, out=tmp_path / "run", stop_at=2, log=lambda line: None)["status"] == "interrupted"
     files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     other = load_recipe(str(tmp_path / "run"), ["training.base_lr=0.07"])
-    with pytest.raises(ValueError, match=r"training.base_lr = 0.05, and the recipe now says 0.07"):
+    with pytest.raises(ValueError, match=r"training.base_lr = 0.05, and the recipe now has 0.07"):
         train(other, out=tmp_path / "run", resume=True, log=lambda line: None)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == files

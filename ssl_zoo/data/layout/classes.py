@@ -11,10 +11,10 @@ from ssl_zoo.data.layout.split_names import normal
 from ssl_zoo.errors import shown_name
 
 SHOWN = 10
-"""So many classes are named in a sentence."""
+"""Largest number of classes that a sentence names."""
 
 MANY = 20
-"""So many classes nobody is asked about."""
+"""Up to this number of classes, labels are not doubted."""
 
 
 def unify(names: Mapping[str, Collection[str]], where: str) -> tuple[list[str], dict[tuple[str, str], int], list[str]]:

@@ -1,4 +1,4 @@
-"""Which of a tree's files are taken, and a sentence about those that are not."""
+"""The files of a tree that are taken, and sentences about those that are not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ssl_zoo.errors import UserError, shown_name
 ASIDE = frozenset(
     {
         "__macosx",  # archives from a Mac
-        "@eadir",  # Synology: thumbnails, a folder for each image
+        "@eadir",  # Synology: thumbnails, a folder per file
         "#recycle",
         "#snapshot",
         "@recycle",  # QNAP
@@ -24,7 +24,7 @@ ASIDE = frozenset(
 """Folders of the system's own, in lower case: thumbnails, what was deleted, what was lost."""
 
 SHOWN = 8
-"""So many endings or folders are named in a sentence."""
+"""Largest number of endings or folders that a sentence names."""
 
 
 def set_aside(name: str) -> bool:
@@ -93,7 +93,7 @@ class Sieve:
         """Make sure that there is something to read.
 
         Raises:
-            UserError: there is not; it says what there is instead.
+            UserError: there is not; the message names what is there instead.
         """
         if self.taken:
             return

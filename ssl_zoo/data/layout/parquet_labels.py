@@ -73,7 +73,7 @@ def _agree(files: Sequence[File]) -> bool:
     have, lack = ([file for file in files if (file.label is None) == missing] for missing in (False, True))
     if have and lack:
         raise UserError(
-            f"{have[0].name} has a column {have[0].label!r} and {lack[0].name} of the same split has none; mend the "
+            f"{have[0].name} has a column {have[0].label!r} and {lack[0].name} of the same split has none; correct the "
             "files, or leave labels out with -s data.source.label=null."
         )
     return bool(have)
@@ -136,7 +136,7 @@ def _names(columns: Mapping[File, Column], where: str) -> tuple[dict[File, dict[
     """Return what the numbers of each file are called, empty where numbers are all there is.
 
     Raises:
-        UserError: files that number their classes otherwise, and one that does not say how.
+        UserError: files that number their classes otherwise, and one without names for them.
     """
     faults = {file: file.fault for file in columns if file.fault}
     for file, (values, _) in columns.items():

@@ -1,4 +1,4 @@
-"""What a parquet file says that it holds. None of it is trusted."""
+"""Contents of a parquet file according to its schema and metadata, none of which is trusted."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _check_claims(path: Path, metadata: Any, column: str) -> None:
 
 
 def _features(metadata: Mapping[bytes, bytes] | None) -> Any:
-    """Return what Hugging Face's `datasets` wrote beside the schema, None for nothing, or a sentence on its fault."""
+    """Return what Hugging Face's `datasets` wrote next to the schema, None for nothing, or a sentence on its fault."""
     if b"huggingface" not in (metadata or {}):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Which folders of a tree are splits, by their names or as the user says."""
+"""The folders of a tree that are splits, by their names or by the option `splits`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ssl_zoo.errors import UserError, shown_name, suggest
 
 SplitName = Literal["train", "test", "val"]
 Splits = Literal["auto", "none"] | dict[SplitName, str | list[str]]
-"""How a source is told its splits: by the names of folders (`auto`), not at all, or folders for each split."""
+"""Splits of a source: by the names of folders (`auto`), none, or folders for each split."""
 
 _WORDS = {
     "train": ("train", "training", "trainset", "traindata", "trainval"),
@@ -69,7 +69,7 @@ def normal(name: str) -> str:
 
 
 def role_of(name: str) -> tuple[str, str] | None:
-    """Return what a name says of a split, `train`, `test`, `val` or `spare`, and the rest of the name; None if nothing.
+    """Return the split that a name means, `train`, `test`, `val` or `spare`, and the rest of the name; None if nothing.
 
     `seg_train` is `("train", "seg")`, `Training` is `("train", "")`; the first such word counts.
     """
@@ -87,7 +87,7 @@ def understand(folders: Mapping[str, int], splits: Splits, where: str) -> tuple[
 
     Args:
         folders: each folder that holds files to take, relative to the root, and how many.
-        splits: what the user says.
+        splits: the option of the source.
         where: what the messages call the root.
 
     Raises:
@@ -243,8 +243,8 @@ def _inside_classes(folders: Collection[str], depth: int, where: str) -> dict[st
         parts = deeper.split("/")
         at = next(i for i, part in enumerate(parts) if i > depth + 1 and part.lower() in ("train", "training"))
         parent = "/".join(parts[:at]).lower() + "/"
-        beside = {f[len(parent) :].split("/")[0] for f in parents if f.startswith(parent)}
-        if any(_ROLES.get(name) in ("test", "val") for name in beside):
+        siblings = {f[len(parent) :].split("/")[0] for f in parents if f.startswith(parent)}
+        if any(_ROLES.get(name) in ("test", "val") for name in siblings):
             stars = "/".join([*parts[:depth], *["*"] * (at - depth)])
             splits = option({"train": f"{stars}/{parts[at]}", "test": f"{stars}/FOLDER"})
             raise UserError(
@@ -255,8 +255,8 @@ def _inside_classes(folders: Collection[str], depth: int, where: str) -> dict[st
 
 
 def _read_as(found: Mapping[str, str], where: str) -> str | None:
-    told = [f"{shown_name(top)}/ is read as {role}" for role, top in found.items() if top.lower() != role]
-    return f"{where}: {', '.join(told)}." if told else None
+    renamed = [f"{shown_name(top)}/ is read as {role}" for role, top in found.items() if top.lower() != role]
+    return f"{where}: {', '.join(renamed)}." if renamed else None
 
 
 def _spare(tops: Mapping[str, int], found: Mapping[str, str], where: str) -> str | None:

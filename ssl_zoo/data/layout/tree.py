@@ -8,7 +8,7 @@ The rules, for paths below the root:
   not clear are refused;
 - files are labelled by the first folder below their split if each lies in one and there are at least two.
 
-Whatever is left out, or was read otherwise than it is written, is told in the notes.
+Notes name whatever is left out, or read differently from its spelling.
 """
 
 from __future__ import annotations
@@ -112,14 +112,14 @@ def split_files(
         notes += [note for name, group in groups.items() for note in _nearly(name, group, labelled[name], where)]
     names = {name: {f for part, f in group.folders if part in labelled[name]} for name, group in groups.items()}
     classes, numbers, spellings = unify(names, where)
-    listings = {}
+    split_of = {}
     for name, group in groups.items():
         table = [numbers[name, f] if part in labelled[name] else -1 for part, f in group.folders]
         known = torch.from_numpy(np.array(table)[np.frombuffer(group.place, np.int64)]) if labelled[name] else None
-        listings[name] = SplitFiles(Strings(group.files), known, classes if labelled[name] else None)
-    found = {name: listing.labels for name, listing in listings.items()}
+        split_of[name] = SplitFiles(Strings(group.files), known, classes if labelled[name] else None)
+    found = {name: files_of.labels for name, files_of in split_of.items()}
     spellings += many_classes(found, where, "-s data.source.labels=none")
-    return TreeSplits(listings, (*sieve.notes(where), *notes, *spellings))
+    return TreeSplits(split_of, (*sieve.notes(where), *notes, *spellings))
 
 
 def _groups(paths: list[str], splits: Splits, where: str) -> tuple[dict[str, _Group], list[str]]:
@@ -172,7 +172,7 @@ def _insist(groups: dict[str, _Group], labelled: dict[str, set[Part]], where: st
     for name, group in groups.items():
         if labelled[name] < group.classes().keys():
             raise UserError(
-                f"labels: folder asks for one folder a class, but not every file of the {name} split of {where} lies "
+                f"labels: folder asks for one folder per class, but not every file of the {name} split of {where} lies "
                 "in one of at least two such folders; use labels: auto or none."
             )
 

@@ -13,7 +13,7 @@ from ssl_zoo.data.layout.left_out import files, set_aside, some
 from ssl_zoo.errors import UserError, shown_name
 
 MOST_WAYS = 1000
-"""A folder may be reached over so many links: folders full of links to each other have more ways than a disk holds."""
+"""Largest number of ways to one folder: the number of ways through folders of links to each other has no bound."""
 
 Identity = tuple[int, int]
 
@@ -23,7 +23,7 @@ class Walk:
 
     Links are followed; a folder that would contain itself is not entered. Hidden folders and the system's own are not
     entered either, and are given as a path that ends in `/`. A link that leads nowhere is given if it ends as wanted,
-    so that whoever reads it meets the fault. What is neither file nor folder (a pipe, a device) is left out: to open it
+    so that reading it reports the fault. What is neither file nor folder (a pipe, a device) is left out: to open it
     may block for ever.
 
     Args:

@@ -21,17 +21,17 @@ from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
 
 _LOOKED_AT = 10_000
-"""So many files of a folder are looked at to tell whether it is one of parquet files."""
+"""Largest number of files that are looked at to find out whether a folder is one of parquet files."""
 
 
 @register("source", "parquet")
 class Parquet:
-    """Encoded samples in a parquet file, or in a folder of them whose names tell the split: `train-00000.parquet`.
+    """Encoded samples in a parquet file, or in a folder of them whose names give the split: `train-00000.parquet`.
 
     The files may lie in the folder or below it, as on the Hugging Face hub (`data/train-*.parquet`,
     `default/train/0000.parquet`); `val` stands in for `test` where there is none. A folder whose files are named
-    otherwise is one train split. Samples are encoded files in a column that the modality names (`image` or `img` for
-    images), either bytes or a struct with a field `bytes`. A split is read into memory, still encoded.
+    otherwise is one train split. Samples are encoded files in a column that the modality names, either bytes or a
+    struct with a field `bytes`. A split is read into memory, still encoded.
 
     Args:
         modality: of the files.
@@ -120,8 +120,8 @@ class ParquetSplit(Split):
 
         self._names, self._modality, self._origin = [file.name for file in files], modality, origin
         columns = [_read(file) for file in files]
-        self._images = pa.chunked_array([chunk for images in columns for chunk in images.chunks], pa.large_binary())
-        self._ends = np.cumsum([len(images) for images in columns])
+        self._samples = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.large_binary())
+        self._ends = np.cumsum([len(column) for column in columns])
         self.labels, self.class_names = labels, class_names
         if labels is not None and len(labels) != len(self):
             raise UserError(
@@ -129,7 +129,7 @@ class ParquetSplit(Split):
             )
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._samples)
 
     def read(self, i: int) -> Sample:
         """Return sample `i`, decoded."""
@@ -140,7 +140,7 @@ class ParquetSplit(Split):
         return self._modality.remarks(self._encoded(i), self.name(i))
 
     def _encoded(self, i: int) -> bytes:
-        value = self._images[i]
+        value = self._samples[i]
         if not value.is_valid:
             raise BadSample(self.name(i), "the row holds no bytes")
         check_size(value.as_buffer().size, self.name(i), self._modality)
@@ -162,7 +162,7 @@ def _reopened(modality: Modality, options: dict[str, Any], name: str) -> Parquet
 def _holds_samples(path: Path, columns: tuple[str, ...]) -> bool:
     try:
         inspect(path, path.name, columns, None)
-    except UserError:  # told where the file is opened to be read
+    except UserError:  # raised again where the file is opened to be read
         return False
     return True
 
@@ -175,7 +175,7 @@ def _read(file: File) -> Any:
 
     with reading(file.path), pq.ParquetFile(file.path) as opened:
         is_struct = pa.types.is_struct(opened.schema_arrow.field(file.sample).type)
-        images = opened.read(columns=[f"{file.sample}.bytes" if is_struct else file.sample]).column(0)
+        samples = opened.read(columns=[f"{file.sample}.bytes" if is_struct else file.sample]).column(0)
         if is_struct:
-            images = pc.struct_field(images, "bytes")
-        return images.cast(pa.large_binary())
+            samples = pc.struct_field(samples, "bytes")
+        return samples.cast(pa.large_binary())

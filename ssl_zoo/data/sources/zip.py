@@ -21,7 +21,7 @@ from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
 
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What Python unpacks piece by piece. A few bytes of bzip2 become gigabytes at once."""
+"""Methods that Python unpacks piece by piece; with bzip2, a few bytes become gigabytes at once."""
 
 
 @register("source", "zip")
@@ -103,7 +103,7 @@ class ZipSplit(Split):
         return self._modality.remarks(self._unpacked(i), self.name(i))
 
     def _unpacked(self, i: int) -> io.BytesIO:
-        """Return member `i`. No more is unpacked than its header says, and that is checked before."""
+        """Return member `i`. No more is unpacked than its header states, which is checked before."""
         name, data = self.name(i), io.BytesIO()
         archive, members = self._archive()
         info = members[self._members[i]]

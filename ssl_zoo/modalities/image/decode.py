@@ -4,7 +4,7 @@ What is decided here, once for all sources:
 - transparency is composited over white, as a viewer shows it (what lies under it is arbitrary);
 - values of more than 8 bits are scaled by the range of their type, or by `value_range`: see `stored`;
 - the EXIF orientation is applied where it can be read; no other metadata matters, however odd;
-- of several pages or frames the first is taken, of more bands than RGB the first three: `Decoding.remarks` says so;
+- of several pages or frames the first is taken, of more bands than RGB the first three: see `Decoding.remarks`;
 - colour profiles are not applied; CMYK is converted as Adobe's programs write it (inverted in JPEG);
 - an image is decoded whole, at its full size, in the memory of one picture: JPEG's faster decoding at a half or a
   quarter of the size gives other pixels, and what is trained on would depend on the size of the views.
@@ -47,10 +47,10 @@ EXTENSIONS = frozenset(
 """File names that end so, in any case, are taken for images."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
-"""What a file of any of these names may hold. Other formats that Pillow knows start programs (EPS) or are no images."""
+"""Formats that are read, whatever the file name. Others that Pillow knows start programs (EPS) or are no images."""
 
 MAX_PIXELS = 100_000_000
-"""An image of more pixels than this is refused unless `max_pixels` allows it. It takes 7 bytes a pixel to decode."""
+"""An image of more pixels than this is refused unless `max_pixels` allows it. It takes 7 bytes per pixel to decode."""
 
 BYTES_PER_PIXEL = 8
 """An encoded image may have this many bytes for each pixel that is allowed: what RGBA of 16 bits has uncompressed."""
@@ -74,7 +74,7 @@ def check_channels(channels: int) -> None:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the images of a source are decoded: what the source's options say.
+    """Decoding of images by the options of `data.decode`.
 
     Args:
         channels: 1 (grey) or 3 (RGB).
@@ -94,7 +94,9 @@ class Decoding:
         check_channels(self.channels)
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             low, high = self.value_range
-            raise UserError(f"value_range: [{low:g}, {high:g}] is empty; give the value of black, then that of white.")
+            raise UserError(
+                f"data.decode.value_range: [{low:g}, {high:g}] is empty; give the value of black, then that of white."
+            )
 
     @property
     def max_bytes(self) -> int:
@@ -132,12 +134,12 @@ class Decoding:
         return self._tensor(image, describe(image))
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
-        """Return what a user should know of how an image that can be read is understood; most often nothing."""
+        """Return notes on how an image that can be read is understood; most often none."""
         try:
             stream = io.BytesIO(data) if isinstance(data, bytes) else data
             with self.reading(name), Image.open(stream, formats=FORMATS) as image:
                 return tuple(remarks_on(image, self.value_range))
-        except BadSample:  # told about where it is read
+        except BadSample:  # raised again where it is read
             return ()
 
     @contextmanager
@@ -168,7 +170,12 @@ class Decoding:
             raise self._too_large(name, str(pixels))
 
     def _too_large(self, name: str, pixels: str = "many") -> BadSample:
-        return BadSample(name, f"{pixels} pixels, more than max_pixels: {self.max_pixels} allows; set it higher")
+        enough = pixels if pixels.isdigit() else "N"
+        return BadSample(
+            name,
+            f"{pixels} pixels, more than the {self.max_pixels} that are allowed; raise the limit with "
+            f"-s data.decode.max_pixels={enough}",
+        )
 
     def _tensor(self, image: Image.Image, stored: Stored, lower: Image.Image | None = None) -> Tensor:
         image.load()

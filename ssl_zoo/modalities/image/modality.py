@@ -17,6 +17,8 @@ from ssl_zoo.registry import register
 class ImageModality(Modality):
     """Photographs and other images, grey or RGB, converted to the channels of the views.
 
+    In parquet files they are in a column `image` or `img`.
+
     Args:
         spec: of the views: 1 channel (grey) or 3 (RGB).
         value_range: the values that are black and white in images of more than 8 bits or with signs, such as [0, 4095];
@@ -30,7 +32,7 @@ class ImageModality(Modality):
     axes = "height x width"
     extensions = EXTENSIONS
     columns = ("image", "img")
-    max_bytes_option = "max_pixels"
+    size_option = "data.decode.max_pixels"
 
     def __init__(
         self, spec: InputSpec, *, value_range: ValueRange | None = None, max_pixels: MaxPixels = MAX_PIXELS

@@ -1,4 +1,4 @@
-"""What a user should know of how an image was understood: pages and bands left out, a range that is hardly used."""
+"""Notes on how an image is understood: pages and bands left out, a range that is hardly used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ssl_zoo.modalities.image.stored import (
 )
 
 _FEW = 0.1
-"""A range of which less than this is used is told about."""
+"""A range of which less than this fraction is used gets a remark."""
 
 
 def remarks_on(image: Image.Image, value_range: ValueRange | None) -> Iterator[str]:
@@ -34,12 +34,12 @@ def remarks_on(image: Image.Image, value_range: ValueRange | None) -> Iterator[s
         yield "CMYK, converted to RGB without its colour profile"
     if not stored.deep:
         if value_range is not None:
-            yield "8 bits, to which value_range does not apply"
+            yield "8 bits, to which data.decode.value_range does not apply"
     elif len(image.getbands()) == 1:
         yield from _on_range(values_of(np.asarray(image), stored), stored, value_range)
     else:
         if lower_mode(raw) is None:
-            yield f"{stored.bits} bits a channel, of which the upper 8 are read"
+            yield f"{stored.bits} bits per channel, of which the upper 8 are read"
         if mode in COLOUR:
             yield from _on_range(joined(np.asarray(image), None), stored, value_range)
 
@@ -73,10 +73,10 @@ def _on_range(values: np.ndarray, stored: Stored, value_range: ValueRange | None
     if value_range is not None:
         outside = np.count_nonzero((values < value_range[0]) | (values > value_range[1]))
         if 2 * outside > values.size:
-            yield "more than half of the values lie outside value_range"
+            yield "more than half of the values lie outside data.decode.value_range"
     elif stored.range is not None and values.max() < _FEW * stored.range[1]:
         bits = max(1, int(values.max()).bit_length())
         yield (
             f"{stored.type} values that fit in {bits} bits, less than a tenth of the range: read as dark, unless "
-            f"value_range is set (such as [0, {2**bits - 1}])"
+            f"-s 'data.decode.value_range=[0, {2**bits - 1}]' is given"
         )

@@ -1,11 +1,11 @@
-"""How an image file stores its pixels, where Pillow's mode does not tell: bits, sign, white-is-zero, bands, pages.
+"""Storage of pixels in image files, where Pillow's mode leaves it open: bits, sign, white-is-zero, bands, pages.
 
 The rules for values of more than 8 bits, and signed ones, are here:
-- `value_range` says which values are black and white, in the file's own numbers; what lies beyond is cut off;
+- `value_range` states the values of black and white, in the file's own numbers; what lies beyond is cut off;
 - without it, the range is that of the type: 0..65535 for 16 bits, 0..4095 for 12, 0..32767 for signed 16 where no value
   is negative. It is not stretched to the image's own range: images would lose their brightness to each other;
-- where the type says nothing (negative values, 32 bits, floats), an image is not understood, and refused;
-- where a TIFF says white-is-zero, the result is inverted.
+- where the type states no range (negative values, 32 bits, floats), an image is not understood, and refused;
+- where a TIFF states white-is-zero, the result is inverted.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _KINDS: dict[int, Literal["unsigned", "signed", "float"]] = {1: "unsigned", 2: "
 
 
 class NotUnderstood(ValueError):
-    """A sound image whose pixels mean nothing certain; the message says what to do."""
+    """A sound image whose pixels mean nothing certain; the message names a remedy."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How an image file stores its pixels.
+    """Storage of the pixels of an image file.
 
     Attributes:
         bits: of a value.
         kind: of a value.
         white_is_zero: whether small values are bright, in a way that Pillow leaves to its user.
-        bands: values a pixel.
+        bands: values per pixel.
         used: those of them that are read: colours, and the transparency.
         transparent: whether a fourth band (or a second one of grey) is known to be the transparency.
         top: the largest value of a PPM, which Pillow has scaled to 16 bits; None for other files.
@@ -98,7 +98,7 @@ def _of_tiff(image: Image.Image, tags: Any) -> Stored:
     extra = tags.get(_EXTRA, ())
     extra = extra if isinstance(extra, tuple) else (extra,)
     transparent = bool(set(extra) & {1, 2, 999})  # 999: what Corel Draw writes
-    # Pillow takes a fourth band of which nothing is said for the transparency; it may be infrared just as well.
+    # Pillow takes a fourth band without a stated meaning for the transparency; it may be infrared just as well.
     used = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA") and not transparent)
     kind = _KINDS.get(first(_FORMAT, 1), "unsigned")
     inverted = first(_PHOTOMETRIC, 1) == 0 and (image.mode == "F" or image.mode.startswith("I"))
@@ -174,7 +174,9 @@ def to_8_bit(pixels: np.ndarray, stored: Stored, value_range: ValueRange | None)
         NotUnderstood: neither gives their range.
     """
     values = values_of(pixels, stored)
-    advice = "set value_range: [MIN, MAX] to the values of black and white, or save as 8 or unsigned 16 bit"
+    advice = (
+        "give the values of black and white by -s 'data.decode.value_range=[MIN, MAX]', or save as 8 or unsigned 16 bit"
+    )
     if stored.kind == "float" and np.isnan(values).any():
         raise NotUnderstood("pixels that are no numbers (NaN); replace them by a value")
     if value_range is None:

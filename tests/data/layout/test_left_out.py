@@ -1,4 +1,4 @@
-"""What a listing leaves out, and what it says of it."""
+"""Files of a tree that are left out, and the notes on them."""
 
 import os
 import socket

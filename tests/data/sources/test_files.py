@@ -147,7 +147,7 @@ def test_damaged_files_are_named_with_their_reason(mixed):
     assert report["num_samples"] == 12 and reasons.keys() == {"empty.png", "text.jpg", "cut.jpg", "lost.png"}
     assert reasons["empty.png"] == "the file is empty" and "not an image" in reasons["text.jpg"]
     assert "truncated" in reasons["cut.jpg"] and reasons["lost.png"] == "No such file or directory"
-    with pytest.raises(UserError, match=r"cannot read .*/images/train/.*; remove or mend it"):
+    with pytest.raises(UserError, match=r"cannot read .*/images/train/.*; correct or remove it"):
         list(Loader(split, Corner(), batch_size=12, seed=0, num_workers=2).iterate(0, 1))
     loader = Loader(split, Corner(), batch_size=12, seed=0, num_workers=2, on_error="skip", bad_budget=0.4)
     [[batch]] = loader.iterate(0, 1)

@@ -111,7 +111,9 @@ def test_what_lies_beyond_the_value_range_is_cut_off_and_told_where_it_is_most()
     window = read(data, value_range=(0, 512))[0]
     assert window.min() == 0 and window.max() == 255
     assert window[RAMP == 255] == 255 and (window[RAMP < 128] == 0).all()
-    assert remarks(data, value_range=(900, 1016)) == ("more than half of the values lie outside value_range",)
+    assert remarks(data, value_range=(900, 1016)) == (
+        "more than half of the values lie outside data.decode.value_range",
+    )
 
 
 def test_signed_values_without_negative_ones_have_the_range_of_their_type():
@@ -125,9 +127,15 @@ def test_signed_values_without_negative_ones_have_the_range_of_their_type():
     [
         (tiff(RAMP.astype(np.int16) * 8 - 1024, kind=2), r"signed 16-bit pixels with negative values \(-1024\)"),
         (tiff(RAMP.view(np.int8), kind=2), r"signed 8-bit pixels with negative values \(-126\)"),
-        (tiff(RAMP.astype(np.uint32)), "32-bit pixels have no known range; set value_range"),
-        (tiff(RAMP.astype(np.int32), kind=2), "signed 32-bit pixels have no known range; set value_range"),
-        (tiff(RAMP.astype(np.float32), kind=3), "floating-point pixels have no known range; set value_range"),
+        (tiff(RAMP.astype(np.uint32)), "32-bit pixels have no known range; .* -s 'data.decode.value_range="),
+        (
+            tiff(RAMP.astype(np.int32), kind=2),
+            "signed 32-bit pixels have no known range; .* -s 'data.decode.value_range=",
+        ),
+        (
+            tiff(RAMP.astype(np.float32), kind=3),
+            "floating-point pixels have no known range; .* -s 'data.decode.value_range=",
+        ),
         (tiff(RGB, photometric=8), "CIELAB pixels; save as RGB"),
     ],
 )
@@ -168,7 +176,7 @@ def test_colours_of_16_bits_are_not_cut_to_their_upper_bytes(kind, scale, value_
 def test_where_only_the_upper_bytes_can_be_read_it_is_told():
     data = png16(np.stack([FULL, np.full_like(FULL, 65535)], -1), 4)
     assert np.array_equal(read(data)[0], RAMP)
-    assert remarks(data) == ("16 bits a channel, of which the upper 8 are read",)
+    assert remarks(data) == ("16 bits per channel, of which the upper 8 are read",)
     inks = np.concatenate([255 - RGB, np.zeros((6, 8, 1), np.uint8)], 2).astype(np.uint16) * 257
     assert np.array_equal(read(tiff(inks, 5), 3), RGB.transpose(2, 0, 1))
 
@@ -194,8 +202,8 @@ def test_a_second_band_of_grey_and_grey_that_is_multiplied_by_its_alpha():
 
 def test_a_range_that_is_hardly_used_is_told_and_8_bits_beside_a_value_range():
     [remark] = remarks(tiff(RAMP.astype(np.uint16) * 16))
-    assert "16-bit values that fit in 12 bits" in remark and "value_range" in remark and "[0, 4095]" in remark
-    assert remarks(tiff(RAMP), value_range=(0, 4095)) == ("8 bits, to which value_range does not apply",)
+    assert "16-bit values that fit in 12 bits" in remark and "-s 'data.decode.value_range=[0, 4095]'" in remark
+    assert remarks(tiff(RAMP), value_range=(0, 4095)) == ("8 bits, to which data.decode.value_range does not apply",)
     assert np.array_equal(read(tiff(RAMP), value_range=(0, 4095))[0], RAMP)
 
 

@@ -121,7 +121,7 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
 
 @cache
 def _known() -> dict[str, type]:
-    """Return the data sets that need to be told their folder and their split, and no more."""
+    """Return the data sets whose only required arguments are their folder and their split."""
     import torchvision  # here, since it imports all of its models
 
     found = {}
@@ -150,7 +150,7 @@ def _numbers(data: Any) -> Tensor | None:
             values = [sample[1] for sample in values]
         try:
             array = np.asarray(values)
-        except ValueError:  # boxes and the like, so many for each sample
+        except ValueError:  # boxes and the like, several per sample
             continue
         if array.shape == (len(data),) and array.dtype.kind in "iu":
             return torch.from_numpy(array.astype(np.int64))

@@ -1,41 +1,42 @@
 """The view policy `augment`: batched image augmentation, with parameters drawn per sample and per view.
 
-Its options are the augmentations of SimSiam, BYOL, Barlow Twins and VICReg; a probability may be given a view, so that
-BYOL's asymmetric views are data too.
+Its options are the augmentations of SimSiam, BYOL, Barlow Twins and VICReg. A probability may be given per view: BYOL's
+views are asymmetric.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
-import torchvision.transforms.v2.functional as TF
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_zoo.batch import InputSpec, View, ViewSpec
-from ssl_zoo.data.source import ViewPolicy
+from ssl_zoo.batch import View
+from ssl_zoo.data.source import Samples
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views import geometry
-from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.cuts import Cut, cut_images, join
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.params import Look, Plan
+from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
+from ssl_zoo.modalities.image.views.policy import (
+    Count,
+    Fraction,
+    ImageViewPolicy,
+    PerView,
+    Positive,
+    Probability,
+    Strength,
+    ascending,
+)
 from ssl_zoo.modalities.image.views.render import render
+from ssl_zoo.modalities.image.views.scratch import constant
 from ssl_zoo.registry import register
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-PerView = Probability | list[Probability]
-Strength = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Samples = Tensor | Sequence[Tensor]
 
 
 @register("views", "augment")
-class Augment(ViewPolicy):
+class Augment(ImageViewPolicy):
     """Random resized crop, flip, colour jitter in random order, grey, blur, solarise, normalise.
 
     Args:
@@ -45,15 +46,15 @@ class Augment(ViewPolicy):
         scale: least and largest area of the crop, as fractions of the image.
         ratio: least and largest width / height of the crop.
         interpolation: of the crop's resize, antialiased.
-        flip: probability of a mirror image, one number or one a view (as all probabilities here).
+        flip: probability of a mirror image, one number or one per view (as all probabilities here).
         jitter: probability of the colour jitter.
         brightness: its factor is uniform in [max(0, 1 - x), 1 + x]; so are those of contrast and saturation.
         contrast: as brightness.
         saturation: as brightness.
         hue: the turn is uniform in [-x, x] of the circle; at most 0.5.
-        colour: `matrix` makes jitter and grey one affine map a sample, after the blur, which is many times faster and
-            differs by about 3 of 255 levels on photographs at the usual strengths (see `colour_matrix`); `exact` makes
-            torchvision's changes one by one.
+        colour: `matrix` makes jitter and grey one affine map per sample, after the blur, which is many times faster and
+            differs by about 3 of 255 levels on photographs at the usual strengths (see `colour_matrix`); `exact` runs
+            torchvision's functions, one sample after the other.
         grey: probability of losing the colour.
         blur: probability of a Gaussian blur.
         sigma: least and largest standard deviation of the blur, in pixels.
@@ -66,16 +67,12 @@ class Augment(ViewPolicy):
         UserError: a list of another length than there are views or channels, or colour changes that need RGB.
     """
 
-    modality = "image"
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         *,
-        num_views: Annotated[int, Field(ge=1)] = 2,
-        channels: Annotated[int, Field(ge=1)] = 3,
-        size: Annotated[int, Field(ge=1)] = 224,
+        num_views: Count = 2,
+        channels: Count = 3,
+        size: Count = 224,
         scale: tuple[Fraction, Fraction] = (0.2, 1.0),
         ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3),
         interpolation: Interpolation = "bilinear",
@@ -94,49 +91,42 @@ class Augment(ViewPolicy):
         mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - an option's default, never mutated
         std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
     ):
-        super().__init__()
-        self.channels, self.num_views, self.size = channels, num_views, size
-        self.scale, self.ratio, self.sigma = (
-            _ascending(name, pair) for name, pair in (("scale", scale), ("ratio", ratio), ("sigma", sigma))
-        )
-        self.interpolation: Interpolation = interpolation
-        self.threshold = threshold
+        super().__init__(num_views, channels, size, interpolation, mean, std)
+        self.scale, self.ratio = ascending("scale", scale), ascending("ratio", ratio)
+        self.sigma, self.threshold = ascending("sigma", sigma), threshold
         self.strengths, self.colour = (brightness, contrast, saturation, hue), colour
         given = {"flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise}
         self.chance = {name: self._each_view(name, value) for name, value in given.items()}
-        turns_colour = max(self.chance["grey"]) > 0 or (max(self.chance["jitter"]) > 0 and max(saturation, hue) > 0)
-        if channels not in (1, 3) and turns_colour:
-            raise UserError(
-                f"views: images of {channels} channels have no hue or saturation; set views.grey=0, views.saturation=0 "
-                "and views.hue=0."
-            )
-        means, stds = self._each_channel("mean", mean), self._each_channel("std", std)
-        self.register_buffer("mean", torch.tensor(means).reshape(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(stds).reshape(1, -1, 1, 1), persistent=False)
-        views = (ViewSpec("global", (channels, size, size)),) * num_views
-        self.spec = InputSpec(self.modality, views, means, stds)
+        self._check_colours()
 
     def _each_view(self, name: str, value: float | list[float]) -> list[float]:
         values = value if isinstance(value, list) else [value] * self.num_views
         if len(values) != self.num_views:
-            raise UserError(f"views.{name}: {len(values)} numbers for {self.num_views} views; give one, or one a view.")
+            raise UserError(
+                f"views.{name}: {len(values)} numbers for {self.num_views} views; give one, or one per view."
+            )
         return values
 
-    def _each_channel(self, name: str, values: list[float]) -> tuple[float, ...]:
-        if len(values) == 3 and self.channels == 1:
-            values = [sum(values) / 3]  # grey images: the mean of the colours' statistics
-        if len(values) not in (1, self.channels):
+    def _check_colours(self) -> None:
+        if self.channels in (1, 3):
+            return
+        jitters = max(self.chance["jitter"]) > 0
+        if max(self.chance["grey"]) > 0 or (jitters and max(self.strengths[2:]) > 0):
             raise UserError(
-                f"views.{name}: {len(values)} numbers for {self.channels} channels; give one, or one a channel."
+                f"views: images of {self.channels} channels have no hue or saturation; set views.grey=0, "
+                "views.saturation=0 and views.hue=0."
             )
-        # The shortest decimals that are these float32: what the card of the encoder states.
-        each = values if len(values) == self.channels else values * self.channels
-        return tuple(float(str(np.float32(value))) for value in each)
+        if jitters and self.colour == "exact" and max(self.strengths[:2]) > 0:
+            raise UserError(
+                f"views: torchvision jitters images of 1 or 3 channels, not of {self.channels}; set views.jitter=0, or "
+                "views.colour=matrix."
+            )
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, num_views, ...)`.
 
-        Everything is drawn whatever the options, so that turning one leaves the other draws as they are.
+        All random numbers are drawn even for disabled operations, so that changing one option does not change the
+        draws of the others.
         """
         shape = (num, self.num_views)
         return {
@@ -157,12 +147,12 @@ class Augment(ViewPolicy):
         Raises:
             UserError: as `collate`.
         """
-        self._check(samples)
+        self.check_samples(samples)
         heights, widths = (torch.tensor([sample.shape[side] for sample in samples]) for side in (1, 2))
         boxes = torch.stack([self._boxes(params["crop"][:, v], heights, widths) for v in range(self.num_views)])
         return cut_images(samples, boxes, self.size, self.interpolation)
 
-    def collate(self, samples: Samples | Sequence[Cut], params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def collate(self, samples: Samples, params: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put samples and draws together, in the loader.
 
         Args:
@@ -177,18 +167,10 @@ class Augment(ViewPolicy):
             UserError: samples that are not uint8, or have other channels than this policy.
         """
         if isinstance(samples, Tensor):
-            self._check(samples)
+            self.check_samples(samples)
             return {"image": samples, **params}
-        cuts: Any = samples if isinstance(samples[0], Cut) else self.cut(samples, params)  # type: ignore[arg-type]
+        cuts = samples if isinstance(samples[0], Cut) else self.cut(samples, params)
         return {**join(cuts), **{k: v for k, v in params.items() if k != "crop"}}
-
-    def _check(self, samples: Samples) -> None:
-        for sample in [samples] if isinstance(samples, Tensor) else samples:
-            if sample.dtype != torch.uint8 or sample.shape[-3] != self.channels:
-                raise UserError(
-                    f"views: made for uint8 images of {self.channels} channels, but got {sample.dtype} of shape "
-                    f"{tuple(sample.shape)}; convert the data, or set views.channels."
-                )
 
     def _boxes(self, drawn: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
         return geometry.crop_boxes(drawn, heights, widths, self.scale, self.ratio)
@@ -196,19 +178,22 @@ class Augment(ViewPolicy):
     @torch.no_grad()
     def forward(self, payload: dict[str, Tensor]) -> list[View]:
         """Make the views, each `(B, C, S, S)` float32, on the payload's device."""
-        device = payload["chance"].device
-        self.to(device)
-        image, cut = payload.get("image"), payload.get("cut")
-        with torch.autocast(device.type, enabled=False):
-            plan, places = self._plan(payload)
-            made = render(image, cut, plan, self._look())
-        flipped = torch.zeros_like(plan.sigma) if plan.flip is None else plan.flip.float()
+        image = payload.get("image")
+        source = payload["cut"] if image is None else image
+        with torch.autocast(source.device.type, enabled=False):
+            params, places = self.sample_params(payload)
+            made = render(source, params, self.settings(source.device))
+        flipped = torch.zeros_like(params.sigma) if params.flip is None else params.flip.float()
         mirrored = torch.stack([torch.zeros_like(flipped), flipped], dim=-1)
         boxes = torch.stack([*places.float().chunk(2, dim=-1), mirrored], dim=2)  # (V, B, 3, 2)
         return [View(x, self.modality, aux={"box": box}) for x, box in zip(made, boxes, strict=True)]
 
-    def _plan(self, payload: dict[str, Tensor]) -> tuple[Plan, Tensor]:
-        """Return what is done to each sample, and the place of each crop in its image `(V, B, 4)`."""
+    def sample_params(self, payload: dict[str, Tensor]) -> tuple[SampleParams, Tensor]:
+        """Return the parameters of each sample, and the place of each crop in its image `(V, B, 4)`.
+
+        Args:
+            payload: what `collate` returned. Places are top, left, height and width as fractions of the image.
+        """
         draws = {
             name: value.transpose(0, 1) for name, value in payload.items() if name not in ("image", "cut", "geometry")
         }
@@ -229,12 +214,15 @@ class Augment(ViewPolicy):
             places = payload["geometry"]
         low, high = self.sigma
         sigma = low + (high - low) * draws["sigma"]
-        return Plan(boxes, factors=self._factors(draws["factors"]), order=draws["order"], sigma=sigma, **chosen), places
+        factors = self._factors(draws["factors"])
+        return SampleParams(boxes, factors=factors, order=draws["order"], sigma=sigma, **chosen), places
 
-    def _look(self) -> Look:
+    def settings(self, device: torch.device) -> RenderSettings:
+        """Return what all samples share."""
         used = tuple(strength > 0 for strength in self.strengths)
         radius = geometry.blur_radius(self.sigma[1], self.size)
-        return Look(self.size, self.interpolation, self.colour, used, radius, self.threshold, self.mean, self.std)
+        mean, std = self.mean_and_std(device)
+        return RenderSettings(self.size, self.interpolation, self.colour, used, radius, self.threshold, mean, std)
 
     def _factors(self, uniform: Tensor) -> Tensor:
         """Turn uniform numbers `(..., 4)` into the jitter's factors and the turn of the hue."""
@@ -242,54 +230,3 @@ class Augment(ViewPolicy):
         low = tuple(float(max(bound, m - x)) for bound, m, x in zip(least, middle, self.strengths, strict=True))
         high = tuple(float(m + x) for m, x in zip(middle, self.strengths, strict=True))
         return torch.lerp(constant(low, uniform.device), constant(high, uniform.device), uniform)
-
-    @torch.no_grad()
-    def plain(self, samples: Samples) -> View:
-        """Return a view without augmentation: short side resized to `size`, centre cropped, normalised, float32.
-
-        Raises:
-            UserError: as `collate`.
-        """
-        self._check(samples)
-        if isinstance(samples, Tensor):
-            x = self._centre(samples)
-        else:
-            x = torch.stack([self._centre(sample) for sample in samples])
-        self.to(x.device)
-        return View((x.float() / 255 - self.mean) / self.std, self.modality)
-
-    def _centre(self, image: Tensor) -> Tensor:
-        if tuple(image.shape[-2:]) == (self.size, self.size):
-            return image
-        mode = TF.InterpolationMode(self.interpolation)
-        return TF.center_crop(TF.resize(image, [self.size], interpolation=mode, antialias=True), [self.size, self.size])
-
-    def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
-        """Return a grid `(3, H, W)`, uint8: a row a sample, first the plain one, then its views.
-
-        Args:
-            samples: as for `plain`.
-            views: of the same samples.
-            least: small images are enlarged to at least this many pixels.
-            gap: pixels between the images.
-        """
-        columns = [view.tensor.cpu() for view in (self.plain(samples), *views)]
-        zoom = max(1, -(-least // self.size))
-        self.to("cpu")
-        tiles = [((x * self.std + self.mean).clamp(0, 1) * 255).round().to(torch.uint8) for x in columns]
-        rows: list[Tensor] = []
-        for images in zip(*tiles, strict=True):
-            row = torch.cat([nn.functional.pad(_enlarged(i, zoom), (gap, gap, gap, gap), value=255) for i in images], 2)
-            rows.append(row)
-        return torch.cat(rows, dim=1)
-
-
-def _enlarged(image: Tensor, zoom: int) -> Tensor:
-    rgb = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
-    return rgb.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
-
-
-def _ascending(name: str, pair: tuple[float, float]) -> tuple[float, float]:
-    if pair[0] > pair[1]:
-        raise UserError(f"views.{name}: {list(pair)} runs backwards; give the least value first.")
-    return (pair[0], pair[1])

@@ -1,10 +1,10 @@
-"""The colour jitter as one affine map of the channels a sample: much faster than the changes one by one.
+"""The colour jitter as one affine map of the channels per sample: much faster than the changes one by one.
 
 Brightness, contrast and saturation are affine in the pixel's channels, given the image's mean; so is a turn of the
 hue if it is a rotation about the grey axis. Their product in each sample's own order is one matrix of the pixel and one
 of the mean, in closed form: brightness is a factor of all, contrast adds a grey, and greys are left alone by a turn.
-Taking the colour out (`grey`) is one more factor. Two things differ from doing them one by one, as torchvision does and
-`views.colour`: values are kept in [0, 1] once at the end, not after each change, and the hue turns
+Taking the colour out (`grey`) is one more factor. Two things differ from doing them one by one, as torchvision does
+(`colour_exact`): values are kept in [0, 1] once at the end, not after each change, and the hue turns
 on a circle where HSV's is a hexagon (equal at multiples of a third of the circle).
 """
 
@@ -15,14 +15,16 @@ import math
 import torch
 from torch import Tensor
 
-from ssl_zoo.modalities.image.views.colour import GREY_WEIGHTS
-from ssl_zoo.modalities.image.views.constants import constant
+from ssl_zoo.modalities.image.views.scratch import constant
+
+GREY_WEIGHTS = (0.2989, 0.587, 0.114)
+"""Luma weights of red, green and blue, as in torchvision."""
 
 _NEUTRAL = (1.0, 1.0, 1.0, 0.0)
 """Factors that change nothing."""
 
 
-def _turns(angle: Tensor) -> Tensor:
+def hue_rotations(angle: Tensor) -> Tensor:
     """Return rotations about the grey axis `(3, 3, B)` by a fraction `(B,)` of the circle (Rodrigues' formula)."""
     cos, sin = torch.cos(2 * math.pi * angle), torch.sin(2 * math.pi * angle)
     same, middle, half = (1 + 2 * cos) / 3, (1 - cos) / 3, sin / math.sqrt(3)
@@ -40,7 +42,7 @@ def colour_maps(
 
     Args:
         factors: of brightness, contrast, saturation, and the turn of the hue, `(B, 4)`.
-        order: a permutation of 0..3 a sample, `(B, 4)`: which change comes when.
+        order: a permutation of 0..3 per sample, `(B, 4)`: which change comes when.
         chosen: which samples are jittered, bool `(B,)`; the others keep their colours.
         used: which of the four changes are wanted at all.
         grey: which samples lose their colour, bool `(B,)`, or None.
@@ -82,7 +84,7 @@ def _saturated_and_turned(saturation: Tensor, turn: Tensor, place: Tensor, weigh
         The map `(3, 3, B)` of both; the weights `(3, B)` of the grey value after what comes before contrast; and the
         factor `(B,)` by which what comes after contrast changes a grey.
     """
-    turns, rest, total = _turns(turn), 1 - saturation, weights.sum()
+    turns, rest, total = hue_rotations(turn), 1 - saturation, weights.sum()
     saturated_first = place[2] < place[3]
     saturated_early, turned_early = place[2:] < place[1]  # before contrast
     turned, straight = _seen_grey(turns, weights), weights[:, None]  # the grey value after a turn, of the pixel before

@@ -1,8 +1,8 @@
 """Boxes to crop, and the blur of image batches, with parameters per sample.
 
-Blur is a separable linear map, as is a resize (see `views.resample`): a matrix product on the rows and
-one on the columns, each with a matrix a sample. Of large images the matrices are mostly zeros: on a CPU, those are
-made by `ssl_zoo.modalities.image.views.geometry_large`.
+Blur is a separable linear map, as is a resize (see `resample`): a matrix product on the rows and
+one on the columns, with one matrix per sample. Of large images the matrices are mostly zeros: on a CPU, those are
+made by `geometry_large`.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def half_kernels(sigma: Tensor, radius: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def waves(num: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the cosines that fit in `num` pixels, a column each, and the inverse of that matrix; both `(num, num)`.
+def cosine_basis(num: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the cosines that fit in `num` pixels, one per column, and the inverse of that matrix; both `(num, num)`.
 
-    A symmetric blur with reflection at the border (without the border pixel twice) changes only how strong each is:
-    they are the type I discrete cosine transform.
+    They are the type I discrete cosine transform: a symmetric blur with reflection at the border (without the border
+    pixel twice) only scales each of them.
     """
     with torch.inference_mode(False):
         step = torch.arange(num, dtype=torch.float64)
@@ -86,34 +86,28 @@ def waves(num: int, device: torch.device) -> tuple[Tensor, Tensor]:
         return cosines.float().to(device), torch.linalg.inv(cosines).float().to(device)
 
 
-def responses(kernels: Tensor, num: int) -> Tensor:
-    """Return the factors `(B, num)` that half kernels `(B, radius + 1)` put on the waves of `num` pixels."""
+def frequency_response(kernels: Tensor, num: int) -> Tensor:
+    """Return the factors `(B, num)` by which half kernels `(B, radius + 1)` scale the cosines of `num` pixels."""
     twice = torch.cat([kernels[..., :1], 2 * kernels[..., 1:]], dim=-1)
-    return twice @ waves(num, kernels.device)[0][: kernels.shape[-1]]
+    return twice @ cosine_basis(num, kernels.device)[0][: kernels.shape[-1]]
 
 
 def blur_matrices(kernels: Tensor, num: int) -> Tensor:
     """Return the matrices `(B, num, num)` of convolutions with half kernels `(B, radius + 1)`, and reflections."""
-    cosines, inverse = waves(num, kernels.device)
-    return (cosines * responses(kernels, num)[:, None]) @ inverse
+    cosines, inverse = cosine_basis(num, kernels.device)
+    return (cosines * frequency_response(kernels, num)[:, None]) @ inverse
 
 
-def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Blur each image with its own Gaussian.
+def convolve(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve rows and columns of each image with its own symmetric kernel.
 
     Args:
         x: images `(B, C, H, W)`.
-        sigma: standard deviations in pixels, `(B,)`, positive.
-        radius: the kernel has 2 radius + 1 taps; radius < min(H, W).
+        kernels: half kernels `(B, radius + 1)` with radius < min(H, W); see `half_kernels`.
 
     Returns:
         `(B, C, H, W)`, with reflection at the border as in torchvision's `gaussian_blur`.
     """
-    return convolve(x, half_kernels(sigma, radius))
-
-
-def convolve(x: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve rows and columns of each image with its symmetric kernel `(B, radius + 1)`, see `gaussian_blur`."""
     num, channels, height, width = x.shape
     rows = blur_matrices(kernels, height)
     columns = rows if height == width else blur_matrices(kernels, width)

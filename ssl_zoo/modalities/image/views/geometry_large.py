@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.scratch import DESK
+from ssl_zoo.modalities.image.views.scratch import POOL
 
 LARGE = 64
 """Views with more pixels a side than this are made one at a time on a CPU."""
@@ -23,9 +23,9 @@ _BAND = 16
 _MANY = 2**22
 
 
-def is_large(x: Tensor, size: int) -> bool:
+def is_large(x: Tensor, size: int, large: int = LARGE) -> bool:
     """Return whether views of `size` pixels, of data on this device, are made one at a time."""
-    return x.device.type == "cpu" and size > LARGE
+    return x.device.type == "cpu" and size > large
 
 
 def cut(image: Tensor, box: list[int], size: int, interpolation: Interpolation) -> Tensor:
@@ -75,19 +75,19 @@ def convolve_large(x: Tensor, kernel: Tensor, out: Tensor) -> None:
     band = (kernel @ _band_basis(radius)).view(_BAND, reach)
     down, over = -(-height // _BAND), -(-width // _BAND)  # bands, the last ones beyond the border
     length = down * _BAND + 2 * radius
-    tall = DESK.take("tall", channels, length, width)
+    tall = POOL.borrow(channels, length, width, device=x.device)
     tall[:, radius : radius + height] = x
     _reflect(tall, 1, radius, height)
     strips = tall.as_strided((channels, down, reach, width), (length * width, _BAND * width, width, 1))
-    rows = DESK.take("rows", channels, down, _BAND, width)
+    rows = POOL.borrow(channels, down, _BAND, width, device=x.device)
     for strip, made in zip(strips, rows, strict=True):
         torch.bmm(band.expand(down, -1, -1), strip, out=made)
     length = over * _BAND + 2 * radius
-    wide = DESK.take("wide", channels, height, length)
+    wide = POOL.borrow(channels, height, length, device=x.device)
     wide[:, :, radius : radius + width] = rows.view(channels, down * _BAND, width)[:, :height]
     _reflect(wide, 2, radius, width)
     strips = wide.as_strided((over, channels * height, reach), (_BAND, length, 1))
-    columns = DESK.take("bands", over, channels * height, _BAND)
+    columns = POOL.borrow(over, channels * height, _BAND, device=x.device)
     torch.bmm(strips, band.T.expand(over, -1, -1), out=columns)
     whole, lines = width // _BAND, out.flatten(0, 1)
     lines[:, : whole * _BAND].unflatten(1, (whole, _BAND)).copy_(columns[:whole].transpose(0, 1))
@@ -96,7 +96,7 @@ def convolve_large(x: Tensor, kernel: Tensor, out: Tensor) -> None:
 
 
 def _reflect(x: Tensor, dim: int, radius: int, length: int) -> None:
-    """Fill the pixels beside `length` ones that begin at `radius`: reflections, and beyond what is read, zeros."""
+    """Fill the pixels around `length` ones that begin at `radius`: reflections, and beyond what is read, zeros."""
 
     def part(start: int, num: int) -> Tensor:
         return x.narrow(dim, start, num)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ssl_zoo.batch import InputSpec, View, ViewSpec
-from ssl_zoo.data.source import ViewPolicy
+from ssl_zoo.data.source import Samples, ViewPolicy
 from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image.views.augment import Augment, Fraction, PerView, Positive, Probability, Samples, Strength
+from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.modalities.image.views.cuts import Cut
 from ssl_zoo.modalities.image.views.geometry import Interpolation
+from ssl_zoo.modalities.image.views.policy import Count, Fraction, PerView, Positive, Probability, Strength
 from ssl_zoo.registry import register
 
 ROLES = ("global", "local")
@@ -62,11 +63,11 @@ class MultiCrop(ViewPolicy):
     def __init__(
         self,
         *,
-        num_views: Annotated[int, Field(ge=1)] = 2,
-        num_local: Annotated[int, Field(ge=1)] = 6,
-        channels: Annotated[int, Field(ge=1)] = 3,
-        size: Annotated[int, Field(ge=1)] = 224,
-        local_size: Annotated[int, Field(ge=1)] = 96,
+        num_views: Count = 2,
+        num_local: Count = 6,
+        channels: Count = 3,
+        size: Count = 224,
+        local_size: Count = 96,
         scale: tuple[Fraction, Fraction] = (0.14, 1.0),
         local_scale: tuple[Fraction, Fraction] = (0.05, 0.14),
         ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3),
@@ -87,36 +88,35 @@ class MultiCrop(ViewPolicy):
         std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
     ):
         super().__init__()
-        self.channels, self.num_views, self.num_local, self.size = channels, num_views, num_local, size
+        self.num_views, self.size = num_views, size
         chances = {"flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise}
-        split = {name: self._split(name, value) for name, value in chances.items()}
         shared: dict[str, Any] = {
             "channels": channels, "ratio": ratio, "interpolation": interpolation, "brightness": brightness,
             "contrast": contrast, "saturation": saturation, "hue": hue, "colour": colour, "sigma": sigma,
             "threshold": threshold, "mean": mean, "std": std,
         }  # fmt: skip
-        wide = shared | {name: pair[0] for name, pair in split.items()}
-        small = shared | {name: pair[1] for name, pair in split.items()}
-        self.policies = nn.ModuleDict(
-            {
-                "global": Augment(num_views=num_views, size=size, scale=scale, **wide),
-                "local": Augment(num_views=num_local, size=local_size, scale=local_scale, **small),
-            }
-        )
-        first, other = self._policy("global").spec, self._policy("local").spec
-        local = tuple(ViewSpec("local", view.shape, is_target=False) for view in other.views)
-        self.spec = InputSpec(self.modality, first.views + local, first.mean, first.std)
+        wide, small = self._chances(chances)
+        first = Augment(num_views=num_views, size=size, scale=scale, **wide, **shared)
+        other = Augment(num_views=num_local, size=local_size, scale=local_scale, **small, **shared)
+        self.policies = nn.ModuleDict({"global": first, "local": other})
+        local = tuple(ViewSpec("local", view.shape, is_target=False) for view in other.spec.views)
+        self.spec = InputSpec(self.modality, first.spec.views + local, first.spec.mean, first.spec.std)
 
-    def _split(self, name: str, value: PerView) -> tuple[PerView, float]:
-        """Return the probabilities for the global views, and the one for the local views."""
-        if not isinstance(value, list):
-            return value, value
-        if len(value) != self.num_views + 1:
-            raise UserError(
-                f"views.{name}: {len(value)} numbers for {self.num_views} global views and the local ones; "
-                f"give one, or {self.num_views + 1}."
-            )
-        return value[:-1], value[-1]
+    def _chances(self, given: dict[str, PerView]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the probabilities for the global views, and those for the local views."""
+        wide: dict[str, PerView] = {}
+        small: dict[str, PerView] = {}
+        for name, value in given.items():
+            if not isinstance(value, list):
+                wide[name] = small[name] = value
+                continue
+            if len(value) != self.num_views + 1:
+                raise UserError(
+                    f"views.{name}: {len(value)} numbers for {self.num_views} global views and the local ones; "
+                    f"give one, or {self.num_views + 1}."
+                )
+            wide[name], small[name] = value[:-1], value[-1]
+        return wide, small
 
     def _policy(self, role: str) -> Augment:
         policy = self.policies[role]
@@ -136,7 +136,7 @@ class MultiCrop(ViewPolicy):
         cuts = [self._policy(role).cut(samples, _of(role, params)) for role in ROLES]
         return [dict(zip(ROLES, each, strict=True)) for each in zip(*cuts, strict=True)]
 
-    def collate(self, samples: Samples | Sequence[dict[str, Cut]], params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def collate(self, samples: Samples, params: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put samples and draws together, in the loader; see `Augment.collate`.
 
         Returns:
@@ -144,9 +144,7 @@ class MultiCrop(ViewPolicy):
         """
         payload: dict[str, Tensor] = {}
         for role in ROLES:
-            own: Any = samples
-            if isinstance(samples[0], dict):
-                own = [sample[role] for sample in samples]  # type: ignore[index]
+            own = [sample[role] for sample in samples] if isinstance(samples[0], dict) else samples
             part = self._policy(role).collate(own, _of(role, params))
             for name, value in part.items():
                 payload[name if name == "image" else f"{role}.{name}"] = value
@@ -170,7 +168,7 @@ class MultiCrop(ViewPolicy):
         return self._policy("global").plain(samples)
 
     def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
-        """Return a grid `(3, H, W)`, uint8: a row a sample, first the plain one, then its views, all at one size."""
+        """Return a grid as `augment` does, with all views at the size of the global ones."""
         side = (self.size, self.size)
         shown = [View(interpolate(view.tensor, size=side), view.modality) for view in views]
         return self._policy("global").picture(samples, shown, least, gap)

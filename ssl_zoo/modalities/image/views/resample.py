@@ -1,4 +1,4 @@
-"""Crop, resize, flip and blur along one side of the images, as a matrix for each view of each sample.
+"""Crop, resize, flip and blur along one side of the images: one matrix per view and sample.
 
 The weights are those of torch's antialiased interpolation, so the results are torchvision's.
 """
@@ -10,11 +10,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ssl_zoo.modalities.image.views.geometry import Interpolation, waves
-from ssl_zoo.modalities.image.views.scratch import DESK
+from ssl_zoo.modalities.image.views.geometry import Interpolation, cosine_basis
+from ssl_zoo.modalities.image.views.scratch import POOL
 
 TABLE = 2**21
-"""Numbers that a table of matrices may have: 8 MiB."""
+"""Numbers that a table of matrices may hold: 8 MiB."""
 
 _FAR = 1e6
 """A distance in pixels at which every filter is zero."""
@@ -43,7 +43,7 @@ def resample_weights(
         length: of each span in pixels, `(B,)`.
         interpolation: the filter, which widens with the reduction (antialiasing).
         mirror: which spans to read backwards, bool `(B,)`.
-        out: written to, and returned; its shape says how many pixels there are and how many to make.
+        out: written to, and returned; its shape is that of the result.
     """
     device, dtype, (num_in, num_out) = start.device, torch.float32, out.shape[1:]
     start, length = start.to(dtype)[:, None], length.to(dtype)[:, None]
@@ -53,7 +53,7 @@ def resample_weights(
     if mirror is not None:
         centre = torch.where(mirror[:, None], length - centre, centre)
     pixel = torch.arange(num_in, device=device, dtype=dtype) + 0.5 - start  # (B, num_in)
-    pixel.masked_fill_((pixel < 0) | (pixel > length), _FAR)  # pixels beside the span count for nothing
+    pixel.masked_fill_((pixel < 0) | (pixel > length), _FAR)  # pixels outside the span count for nothing
     weights = torch.sub(pixel[:, :, None], centre[:, None, :], out=out).abs_()
     if interpolation == "bilinear":
         torch.sub(stretch, weights, out=weights).clamp_min_(0)  # a triangle, times stretch
@@ -63,18 +63,20 @@ def resample_weights(
 
 
 class Spans:
-    """Spans of rows or columns that are to be resampled, in each view of each sample: their matrices.
+    """The resampling matrices of spans of rows or columns, one per view and sample.
 
-    Those of small images come from a table of all that there are. A blur is done to the waves of the resampled pixels.
+    Those of small images come from a table of all spans. A blur is applied in the cosine basis of the resampled pixels.
 
     Args:
-        start: as in `resample_weights`, `(V, B)`; so are `length` and `mirror`.
-        length: see there.
-        mirror: see there.
+        start: first pixel of each span, `(V, B)`, whole numbers; see `resample_weights`.
+        length: of each span in pixels, `(V, B)`.
+        mirror: which spans to read backwards, bool `(V, B)`; None reads none so.
         num_in: pixels of the image along this side.
         num_out: pixels that are made.
         interpolation: the filter.
-        response: what a blur does to each wave of what is made, `(V, B, num_out)` (see `geometry.responses`), or None.
+        response: factors of the blur in the cosine basis, `(V, B, num_out)`; see `geometry.frequency_response`. None
+            does not blur.
+        table: numbers that the table may hold; a larger one is not made.
     """
 
     def __init__(
@@ -86,10 +88,11 @@ class Spans:
         num_out: int,
         interpolation: Interpolation,
         response: Tensor | None = None,
+        table: int = TABLE,
     ) -> None:
         self.start, self.length, self.mirror, self.interpolation = start, length, mirror, interpolation
         self.response, self.table = response, None
-        if num_in * (num_in + 1) * num_out * num_in <= TABLE:
+        if num_in * (num_in + 1) * num_out * num_in <= table:
             self.table = _table(num_in, num_out, interpolation, response is not None, start.device)
             # Spans come by length: num_in of length 1, num_in - 1 of length 2, and so on; then all of them mirrored.
             before = (length - 1) * (num_in + 1) - (length - 1) * length / 2
@@ -102,14 +105,14 @@ class Spans:
         if self.response is None:
             self._write(part, out.flatten(0, 1))
             return
-        made = DESK.take("waves", *out.shape, device=out.device)
+        made = POOL.borrow(*out.shape, device=out.device)
         self._write(part, made.flatten(0, 1))
         made.mul_(self.response[:, part, None])
         # One product for all matrices, which costs less than one each.
-        torch.mm(made.view(-1, num_out), waves(num_out, out.device)[0].T, out=out.view(-1, num_out))
+        torch.mm(made.view(-1, num_out), cosine_basis(num_out, out.device)[0].T, out=out.view(-1, num_out))
 
     def _write(self, part: slice, out: Tensor) -> None:
-        """Write matrices that make pixels, or their waves where there is a blur."""
+        """Write matrices that make pixels, or their coefficients in the cosine basis where there is a blur."""
         if self.table is not None:
             torch.index_select(self.table, 0, self.place[:, part].flatten(), out=out)
             return
@@ -119,25 +122,23 @@ class Spans:
 
 
 def _weights(
-    start: Tensor, length: Tensor, interpolation: Interpolation, mirror: Tensor | None, as_waves: bool, out: Tensor
+    start: Tensor, length: Tensor, interpolation: Interpolation, mirror: Tensor | None, in_cosines: bool, out: Tensor
 ) -> None:
-    if not as_waves:
+    if not in_cosines:
         resample_weights(start, length, interpolation, mirror, out=out)
         return
-    pixels = resample_weights(
-        start, length, interpolation, mirror, out=DESK.take("pixels", *out.shape, device=out.device)
-    )
+    pixels = resample_weights(start, length, interpolation, mirror, out=POOL.borrow(*out.shape, device=out.device))
     num_out = out.shape[2]
-    torch.mm(pixels.view(-1, num_out), waves(num_out, out.device)[1].T, out=out.view(-1, num_out))
+    torch.mm(pixels.view(-1, num_out), cosine_basis(num_out, out.device)[1].T, out=out.view(-1, num_out))
 
 
 @lru_cache(maxsize=8)
-def _table(num_in: int, num_out: int, interpolation: Interpolation, as_waves: bool, device: torch.device) -> Tensor:
+def _table(num_in: int, num_out: int, interpolation: Interpolation, in_cosines: bool, device: torch.device) -> Tensor:
     """Return the matrices of all spans of `num_in` pixels, and of all of them mirrored."""
     with torch.inference_mode(False):
         spans = [(s, n) for n in range(1, num_in + 1) for s in range(num_in - n + 1)] * 2
         start, length = torch.tensor(spans, device=device, dtype=torch.float32).T
         mirror = torch.arange(len(spans), device=device) >= len(spans) // 2
         out = torch.empty(len(spans), num_in, num_out, device=device)
-        _weights(start, length, interpolation, mirror, as_waves, out)
+        _weights(start, length, interpolation, mirror, in_cosines, out)
         return out

@@ -74,7 +74,7 @@ def test_images_of_several_sizes_make_the_same_views_as_alone() -> None:
     for one, other in zip(batch, mixed, strict=True):
         assert one.data.shape == other.data.shape == (4, 3, 24, 24)
         assert float(((one.data - other.data).abs() * policy.std).mean()) < 2 / 255
-        torch.testing.assert_close(one.geometry, other.geometry)
+        torch.testing.assert_close(one.aux["box"], other.aux["box"])
 
 
 def test_views_differ_between_views_samples_and_seeds_and_repeat_by_seed() -> None:  # T34, T35
@@ -140,7 +140,7 @@ def test_plain_is_resize_centre_crop_and_normalise() -> None:
     image = images(1, height=40, width=24)[0]
     expected = TF.center_crop(TF.resize(image, [16], antialias=True), [16, 16]).float() / 255
     expected = TF.normalize(expected, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    torch.testing.assert_close(policy.plain([image])[0], expected)
+    torch.testing.assert_close(policy.plain([image]).tensor[0], expected)
 
 
 def test_the_picture_has_a_row_a_sample_and_a_column_a_view() -> None:

@@ -9,14 +9,17 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
 from ssl_zoo.modalities.image.views import geometry
-from ssl_zoo.modalities.image.views import resample as spans
-from ssl_zoo.modalities.image.views.crops import _ByMatrices
-from ssl_zoo.modalities.image.views.geometry import blur_radius, crop_boxes, draw_crops, gaussian_blur
-from ssl_zoo.modalities.image.views.params import Look, Plan
+from ssl_zoo.modalities.image.views.crops import CropsByMatrices
+from ssl_zoo.modalities.image.views.geometry import blur_radius, convolve, crop_boxes, draw_crops, half_kernels
+from ssl_zoo.modalities.image.views.resample import Spans
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    return convolve(x, half_kernels(sigma, radius))
 
 
 def random_boxes(g: torch.Generator, num: int, height: int, width: int) -> Tensor:
@@ -33,9 +36,8 @@ def resized_crop(
     x: Tensor, boxes: Tensor, size: int, interpolation: str = "bilinear", flip: Tensor | None = None
 ) -> Tensor:
     """Crops of one view by matrices, made in two blocks; everything else is left out."""
-    num, nothing = len(x), torch.zeros(1, len(x))
-    plan = Plan(boxes[None], None if flip is None else flip[None], *[None] * 4, nothing, nothing, sigma=nothing + 1)
-    crops = _ByMatrices(x, plan, Look(size, interpolation, "matrix", (False,) * 4, 1, 0.5, nothing, nothing))
+    num = len(x)
+    crops = CropsByMatrices(x, boxes[None], size, interpolation, None if flip is None else flip[None])
     out = torch.empty(1, num, x.shape[1], size, size)
     for part in (slice(0, num // 2), slice(num // 2, num)):
         crops.write(part.start, part.stop, out[:, part])
@@ -76,7 +78,7 @@ def all_spans(num_in: int) -> tuple[Tensor, Tensor]:
     return start, length
 
 
-def written(found: spans.Spans, num_in: int, num_out: int) -> Tensor:
+def written(found: Spans, num_in: int, num_out: int) -> Tensor:
     """The matrices, in two parts."""
     views, num = found.start.shape
     out = torch.empty(views, num, num_in, num_out)
@@ -89,17 +91,16 @@ def written(found: spans.Spans, num_in: int, num_out: int) -> Tensor:
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("num_in, num_out", [(7, 5), (4, 9), (16, 16)])
-def test_the_table_has_the_matrices_of_all_spans(monkeypatch, interpolation, num_in, num_out):
+def test_the_table_has_the_matrices_of_all_spans(interpolation, num_in, num_out):
     start, length = all_spans(num_in)
-    response = geometry.responses(
+    response = geometry.frequency_response(
         geometry.half_kernels(torch.rand(start.numel(), generator=generator()) + 0.1, 3), num_out
     )
     for mirror in (None, torch.rand(start.shape, generator=generator()) < 0.5):
         for blur in (None, response.view(*start.shape, num_out)):
             made = []
             for limit in (2**21, 0):
-                monkeypatch.setattr(spans, "TABLE", limit)
-                found = spans.Spans(start, length, mirror, num_in, num_out, interpolation, blur)
+                found = Spans(start, length, mirror, num_in, num_out, interpolation, blur, table=limit)
                 assert (found.table is None) == (limit == 0)
                 made.append(written(found, num_in, num_out))
             assert torch.equal(*made)
@@ -112,10 +113,9 @@ def test_spans_with_a_blur_are_resampled_then_convolved(num_in, num_out):
     radius = min(6, num_out - 1)
     sigma = torch.linspace(0.1, 2, start.numel())
     kernels = geometry.half_kernels(sigma, radius)
-    response = geometry.responses(kernels, num_out).view(*start.shape, num_out)
+    response = geometry.frequency_response(kernels, num_out).view(*start.shape, num_out)
     plain, blurred = (
-        written(spans.Spans(start, length, None, num_in, num_out, "bilinear", x), num_in, num_out)
-        for x in (None, response)
+        written(Spans(start, length, None, num_in, num_out, "bilinear", x), num_in, num_out) for x in (None, response)
     )
     # Row by row of the matrices: reflection at the border, then a convolution.
     padded = torch.nn.functional.pad(plain.flatten(0, 1), (radius, radius), mode="reflect")

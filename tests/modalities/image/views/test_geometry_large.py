@@ -1,12 +1,15 @@
 """Large images one at a time: the same crops and blurs as by matrices, and so as torchvision's."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
 
 from ssl_zoo.modalities.image.views import geometry, geometry_large
-from ssl_zoo.modalities.image.views import render as rendering
 from ssl_zoo.modalities.image.views.augment import Augment
+from ssl_zoo.modalities.image.views.parallel import in_turn, side_by_side
+from ssl_zoo.modalities.image.views.render import render
 from ssl_zoo.rng import generator
 
 
@@ -39,45 +42,56 @@ def test_bands_blur_as_whole_matrices_do(height, width, sigma, radius):
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
 
 
+CPU = torch.device("cpu")
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("colour", ["matrix", "exact"])
-def test_large_views_are_those_of_matrices_within_a_level(monkeypatch, interpolation, colour):
+def test_large_views_are_those_of_matrices_within_a_level(interpolation):
     """The jitter is left out: it may enlarge what rounding to whole levels changes."""
-    policy = Augment(size=72, interpolation=interpolation, colour=colour, jitter=0.0, blur=0.5)
+    policy = Augment(size=72, interpolation=interpolation, jitter=0.0, blur=0.5)
     x = images(6, 90, 80)
-    payload = policy.collate(x, policy.draw(generator(0, "views"), 6))
-    large = policy(payload)
-    monkeypatch.setattr(geometry_large, "LARGE", 1000)
-    for one, other in zip(large, policy(payload), strict=True):
-        assert float(((one.data - other.data).abs() * policy.std).max()) <= 1.01 / 255
-        assert torch.equal(one.geometry, other.geometry)
+    params, _ = policy.sample_params(policy.collate(x, policy.draw(generator(0, "views"), 6)))
+    settings = policy.settings(CPU)
+    one_by_one, by_matrices = render(x, params, settings), render(x, params, replace(settings, large=1000))
+    assert not torch.equal(one_by_one, by_matrices)
+    assert float(((one_by_one - by_matrices).abs() * policy.std).max()) <= 1.01 / 255
 
 
 @pytest.mark.parametrize("size", [24, 72])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_views_are_the_same_whatever_the_blocks_and_threads(monkeypatch, threads, size):
-    policy = Augment(size=size, solarise=[0.0, 0.5])
+@pytest.mark.parametrize("colour", ["matrix", "exact"])
+def test_views_are_the_same_whatever_the_blocks_and_threads(threads, size, colour):
+    policy = Augment(size=size, solarise=[0.0, 0.5], colour=colour)
     x = images(20, size + 8, size + 8)
-    payload = policy.collate(x, policy.draw(generator(0, "views"), 20))
-    whole = policy(payload)
+    params, _ = policy.sample_params(policy.collate(x, policy.draw(generator(0, "views"), 20)))
+    settings = policy.settings(CPU)
+    whole = render(x, params, settings)
     before = torch.get_num_threads()
-    monkeypatch.setattr(rendering, "BLOCK", 3 * 2 * 3 * size**2)
     try:
         torch.set_num_threads(threads)
-        parts = policy(payload)
-        again = policy(payload)
+        parts = render(x, params, settings, block=3 * 2 * 3 * size**2)
+        again = render(x, params, settings, block=3 * 2 * 3 * size**2)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    for one, other, third in zip(whole, parts, again, strict=True):
-        torch.testing.assert_close(one.data, other.data, atol=1e-5, rtol=0)
-        assert torch.equal(other.data, third.data)
+    torch.testing.assert_close(whole, parts, atol=1e-5, rtol=0)
+    assert torch.equal(parts, again)
 
 
-@pytest.mark.parametrize("size", [8, 72])
-def test_an_error_in_a_block_reaches_the_caller(monkeypatch, size):
-    monkeypatch.setattr(rendering, "BLOCK", 1)
-    monkeypatch.setattr(rendering._Maps, "apply", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
-    policy = Augment(size=size)
-    with pytest.raises(ValueError, match="broken"):
-        policy(policy.collate(images(4, size, size), policy.draw(generator(0, "views"), 4)))
+@pytest.mark.parametrize("run", [in_turn, side_by_side])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_in_a_job_reaches_the_caller(threads, run):
+    def broken() -> None:
+        raise ValueError("broken")
+
+    done: list[int] = []
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with pytest.raises(ValueError, match="broken"):
+            run([lambda: done.append(1), broken])
+        assert torch.get_num_threads() == threads and done == [1]
+        run([lambda: done.append(2)])  # and jobs run after it
+        assert done == [1, 2]
+    finally:
+        torch.set_num_threads(before)

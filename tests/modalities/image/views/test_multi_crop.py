@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.modalities.image.views.multi_crop import MultiCrop
@@ -35,7 +36,7 @@ def test_global_views_come_first_and_local_ones_are_no_target() -> None:
 def test_areas_are_those_asked_for() -> None:
     views = views_of(policy(scale=(0.5, 1.0), local_scale=(0.05, 0.2)), images(64, 100))
     for view in views:
-        area = view.geometry[:, 2] * view.geometry[:, 3]
+        area = view.aux["box"][:, 1].prod(dim=1)
         low, high = (0.5, 1.0) if view.role == "global" else (0.05, 0.2)
         assert (area > low - 0.02).all() and (area < high + 0.02).all() and area.std() > 0
 
@@ -46,7 +47,7 @@ def test_global_views_are_those_of_augment() -> None:
     params = augment.draw(torch.Generator().manual_seed(0), 4)
     expected = augment(augment.collate(samples, params))
     for view, alike in zip(views_of(made, samples), expected, strict=False):
-        assert torch.equal(view.data, alike.data) and torch.equal(view.geometry, alike.geometry)
+        assert torch.equal(view.data, alike.data) and torch.equal(view.aux["box"], alike.aux["box"])
 
 
 def test_the_views_are_a_function_of_the_generator() -> None:
@@ -73,7 +74,7 @@ def test_images_of_several_sizes_are_cut_in_the_loader() -> None:
     same = views_of(policy(**PLAIN), [images(1, 20)[0]] * 2)
     as_batch = views_of(policy(**PLAIN), images(1, 20).expand(2, -1, -1, -1))
     for a, b in zip(same, as_batch, strict=True):
-        assert torch.equal(a.geometry, b.geometry)
+        assert torch.equal(a.aux["box"], b.aux["box"])
         torch.testing.assert_close(a.data, b.data, rtol=0, atol=2 / 255 / 0.22)  # uint8 rounding, cut in the loader
 
 
@@ -88,9 +89,19 @@ def test_a_list_of_probabilities_ends_with_the_local_views() -> None:
 def test_plain_images_and_picture_have_the_global_size() -> None:
     made = policy()
     samples = images()
-    assert made.plain(samples).shape == (4, 3, 16, 16)
+    assert made.plain(samples).tensor.shape == (4, 3, 16, 16)
     picture = made.picture(samples, views_of(made, samples), least=16, gap=2)
     assert picture.shape == (3, 4 * 20, 6 * 20) and picture.dtype == torch.uint8
+
+
+def test_options_shared_with_augment_have_its_types_and_defaults() -> None:
+    ours, augments = (registry.options(registry.find("views", name)[0]).model_fields for name in (
+        "multi_crop", "augment"))  # fmt: skip
+    shared = set(ours) & set(augments)
+    assert set(augments) <= set(ours) and len(shared) >= 18
+    for name in shared:
+        assert ours[name].annotation == augments[name].annotation and ours[name].metadata == augments[name].metadata
+        assert ours[name].default == augments[name].default or name == "scale"
 
 
 def test_errors_are_augments() -> None:

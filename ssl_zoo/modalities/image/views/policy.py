@@ -1,0 +1,155 @@
+"""What view policies of images share: checks of samples and options, plain views, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ssl_zoo.batch import InputSpec, View, ViewSpec
+from ssl_zoo.data.source import Samples, ViewPolicy
+from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.views.geometry import Interpolation
+from ssl_zoo.modalities.image.views.scratch import constant
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+PerView = Probability | list[Probability]
+Strength = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ImageViewPolicy(ViewPolicy):
+    """Base of the policies whose views are all of one size.
+
+    Args:
+        num_views: views per sample.
+        channels: of the images.
+        size: height and width of a view in pixels.
+        interpolation: of the resize of plain samples, antialiased.
+        mean: subtracted from each channel (one number is for all channels).
+        std: divided by.
+
+    Raises:
+        UserError: `mean` or `std` has another number of channels.
+    """
+
+    modality = "image"
+
+    def __init__(
+        self,
+        num_views: int,
+        channels: int,
+        size: int,
+        interpolation: Interpolation,
+        mean: list[float],
+        std: list[float],
+    ) -> None:
+        super().__init__()
+        self.num_views, self.channels, self.size = num_views, channels, size
+        self.interpolation: Interpolation = interpolation
+        self._mean, self._std = self._each_channel("mean", mean), self._each_channel("std", std)
+        views = (ViewSpec("global", (channels, size, size)),) * num_views
+        self.spec = InputSpec(self.modality, views, self._mean, self._std)
+
+    def _each_channel(self, name: str, values: list[float]) -> tuple[float, ...]:
+        if len(values) == 3 and self.channels == 1:
+            values = [sum(values) / 3]  # grey images: the mean of the colours' statistics
+        if len(values) not in (1, self.channels):
+            raise UserError(
+                f"views.{name}: {len(values)} numbers for {self.channels} channels; give one, or one per channel."
+            )
+        # The shortest decimals that are these float32: what the card of the encoder states.
+        each = values if len(values) == self.channels else values * self.channels
+        return tuple(float(str(np.float32(value))) for value in each)
+
+    def mean_and_std(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return what is subtracted from the channels and divided by, each `(1, C, 1, 1)`, on a device."""
+        mean, std = (constant(values, device).view(1, -1, 1, 1) for values in (self._mean, self._std))
+        return mean, std
+
+    @property
+    def mean(self) -> Tensor:
+        """What is subtracted from the channels, `(1, C, 1, 1)`, on the CPU."""
+        return self.mean_and_std(torch.device("cpu"))[0]
+
+    @property
+    def std(self) -> Tensor:
+        """What the channels are divided by, `(1, C, 1, 1)`, on the CPU."""
+        return self.mean_and_std(torch.device("cpu"))[1]
+
+    def check_samples(self, samples: Samples) -> None:
+        """Make sure that samples are uint8 images of this policy's channels.
+
+        Raises:
+            UserError: one is not.
+        """
+        for sample in [samples] if isinstance(samples, Tensor) else samples:
+            if sample.dtype != torch.uint8 or sample.shape[-3] != self.channels:
+                raise UserError(
+                    f"views: made for uint8 images of {self.channels} channels, but got {sample.dtype} of shape "
+                    f"{tuple(sample.shape)}; convert the data, or set views.channels."
+                )
+
+    @torch.no_grad()
+    def plain(self, samples: Samples) -> View:
+        """Return a view without augmentation: short side resized to `size`, centre cropped, normalised, float32.
+
+        Raises:
+            UserError: samples that are not uint8, or have other channels than this policy.
+        """
+        self.check_samples(samples)
+        if isinstance(samples, Tensor):
+            x = self._centre(samples)
+        else:
+            x = torch.stack([self._centre(sample) for sample in samples])
+        mean, std = self.mean_and_std(x.device)
+        return View((x.float() / 255 - mean) / std, self.modality)
+
+    def _centre(self, image: Tensor) -> Tensor:
+        if tuple(image.shape[-2:]) == (self.size, self.size):
+            return image
+        import torchvision.transforms.v2.functional as TF  # here: the import takes long, and most runs never need it
+
+        mode = TF.InterpolationMode(self.interpolation)
+        return TF.center_crop(TF.resize(image, [self.size], interpolation=mode, antialias=True), [self.size, self.size])
+
+    def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
+        """Return a grid `(3, H, W)`, uint8: one row per sample, first the plain one, then its views.
+
+        Args:
+            samples: as for `plain`.
+            views: of the same samples.
+            least: small images are enlarged to at least this many pixels.
+            gap: pixels between the images.
+        """
+        columns = [view.tensor.cpu() for view in (self.plain(samples), *views)]
+        zoom = max(1, -(-least // self.size))
+        tiles = [((x * self.std + self.mean).clamp(0, 1) * 255).round().to(torch.uint8) for x in columns]
+        rows: list[Tensor] = []
+        for images in zip(*tiles, strict=True):
+            row = torch.cat([pad(_enlarged(image, zoom), (gap, gap, gap, gap), value=255) for image in images], 2)
+            rows.append(row)
+        return torch.cat(rows, dim=1)
+
+
+def _enlarged(image: Tensor, zoom: int) -> Tensor:
+    rgb = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
+    return rgb.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+
+
+def ascending(name: str, pair: tuple[float, float]) -> tuple[float, float]:
+    """Return a range.
+
+    Raises:
+        UserError: it runs backwards.
+    """
+    if pair[0] > pair[1]:
+        raise UserError(f"views.{name}: {list(pair)} runs backwards; give the least value first.")
+    return (pair[0], pair[1])
