@@ -1,6 +1,6 @@
 """The strategy `noop`: all calls are handed on to another strategy, as the frame for one of your own.
 
-    ssl-zoo train digits/simsiam --import noop_strategy -s training.strategy=noop        (in the folder examples/)
+ssl-zoo train digits/simsiam --import noop_strategy -s training.strategy=noop        (in the folder examples/)
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 A modality has a row in `MODALITIES`: what its samples look like and options that make its view policies small.
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -197,8 +198,8 @@ def check_strategy(name: str) -> None:
     for seed in range(2):
         step(*plain, seed)
         step(*ours, seed)
-    other[0].load(ours[0].state())
-    ours[0].load(other[0].state())
+    other[0].load(copy.deepcopy(ours[0].state()))  # a file is between them otherwise
+    ours[0].load(copy.deepcopy(other[0].state()))
     for each in (plain, ours, other):
         step(*each, 2)
     expected = plain[1].state_dict()
