@@ -58,8 +58,8 @@ def main(steps: int = 300) -> tuple[float, float]:
     """Train, and return the loss and the accuracy."""
     torch.manual_seed(0)
     views = Augment(
-        channels=1, size=20, flip=0.0, jitter=1.0, brightness=0.6, contrast=0.0, saturation=0.0, hue=0.0, grey=0.0, blur=0.0,
-        mean=[0.5], std=[0.5],
+        channels=1, size=20, flip=0.0, jitter=1.0, brightness=0.6, contrast=0.0, saturation=0.0, hue=0.0, grey=0.0,
+        blur=0.0, mean=[0.5], std=[0.5],
     )  # fmt: skip
     source = Digits(ImageModality(views.spec))
     method = simsiam(views.spec)
