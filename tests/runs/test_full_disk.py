@@ -14,7 +14,7 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training import finish
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.train import train
-from tests.modalities.image.sources.test_files import full_disk
+from tests.runs.test_atomic import full_disk
 from tests.runs.test_killed import same_end, short_run
 
 
