@@ -31,10 +31,20 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def without_memory(make: Callable[[], T]) -> T:
     """Return what `make` builds: on the meta device, without memory for weights, where its parts allow that."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoRandomValues():
             return make()
     except PartFailed:
         return make()
+
+
+class _NoRandomValues(TorchFunctionMode):
+    """Weights on the meta device have no values to draw; torch would import its compiler (over a second) to do so."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch."""
+        if func in (Tensor.normal_, Tensor.uniform_) and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def views_of(spec: InputSpec) -> list[View]:

@@ -17,6 +17,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.data.source import Samples
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views import geometry
+from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.cuts import Cut, cut_images, join
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
@@ -31,7 +32,6 @@ from ssl_zoo.modalities.image.views.policy import (
     ascending,
 )
 from ssl_zoo.modalities.image.views.render import render
-from ssl_zoo.modalities.image.views.scratch import constant
 from ssl_zoo.registry import register
 
 

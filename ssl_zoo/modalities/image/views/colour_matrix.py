@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from ssl_zoo.modalities.image.views.scratch import constant
+from ssl_zoo.modalities.image.views.constants import constant
 
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)
 """Luma weights of red, green and blue, as in torchvision."""

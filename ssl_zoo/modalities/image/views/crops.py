@@ -15,7 +15,6 @@ from ssl_zoo.modalities.image.views import geometry, geometry_large
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 from ssl_zoo.modalities.image.views.resample import Spans
-from ssl_zoo.modalities.image.views.scratch import POOL
 
 
 class Crops(Protocol):
@@ -53,7 +52,7 @@ def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings) -> 
 def planes_of(crops: Crops, start: int, stop: int, result: Tensor) -> Tensor:
     """Return the planes of samples start..stop - 1 of `result`."""
     views, _, channels, size, _ = result.shape
-    planes = POOL.borrow(views, stop - start, channels + 1, size * size, device=result.device)
+    planes = torch.empty(views, stop - start, channels + 1, size * size, device=result.device)
     planes[:, :, channels] = 1
     crops.write(start, stop, planes[:, :, :channels].unflatten(3, (size, size)))
     return planes
@@ -94,14 +93,14 @@ class CropsByMatrices:
     def write(self, start: int, stop: int, out: Tensor) -> None:
         """See `Crops`."""
         (views, num, channels, size, _), device = out.shape, out.device
-        rows = POOL.borrow(views, num, self.height, size, device=device)
-        columns = POOL.borrow(views, num, self.width, size, device=device)
+        rows = torch.empty(views, num, self.height, size, device=device)
+        columns = torch.empty(views, num, self.width, size, device=device)
         self.rows.write(start, stop, rows)
         self.columns.write(start, stop, columns)
-        source = POOL.borrow(num, self.height, channels * self.width, device=device)
+        source = torch.empty(num, self.height, channels * self.width, device=device)
         source.view(num, self.height, channels, self.width).copy_(self.image[start:stop].transpose(1, 2))
-        made = POOL.borrow(num, size, channels * self.width, device=device)
-        done = POOL.borrow(num, size * channels, size, device=device)
+        made = torch.empty(num, size, channels * self.width, device=device)
+        done = torch.empty(num, size * channels, size, device=device)
         for view in range(views):
             torch.bmm(rows[view].transpose(1, 2), source, out=made)
             torch.bmm(made.view(num, size * channels, self.width), columns[view], out=done)

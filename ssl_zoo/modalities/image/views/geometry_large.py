@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.scratch import POOL
 
 LARGE = 64
 """Views with more pixels a side than this are made one at a time on a CPU."""
@@ -75,19 +74,19 @@ def convolve_large(x: Tensor, kernel: Tensor, out: Tensor) -> None:
     band = (kernel @ _band_basis(radius)).view(_BAND, reach)
     down, over = -(-height // _BAND), -(-width // _BAND)  # bands, the last ones beyond the border
     length = down * _BAND + 2 * radius
-    tall = POOL.borrow(channels, length, width, device=x.device)
+    tall = torch.empty(channels, length, width, device=x.device)
     tall[:, radius : radius + height] = x
     _reflect(tall, 1, radius, height)
     strips = tall.as_strided((channels, down, reach, width), (length * width, _BAND * width, width, 1))
-    rows = POOL.borrow(channels, down, _BAND, width, device=x.device)
+    rows = torch.empty(channels, down, _BAND, width, device=x.device)
     for strip, made in zip(strips, rows, strict=True):
         torch.bmm(band.expand(down, -1, -1), strip, out=made)
     length = over * _BAND + 2 * radius
-    wide = POOL.borrow(channels, height, length, device=x.device)
+    wide = torch.empty(channels, height, length, device=x.device)
     wide[:, :, radius : radius + width] = rows.view(channels, down * _BAND, width)[:, :height]
     _reflect(wide, 2, radius, width)
     strips = wide.as_strided((over, channels * height, reach), (_BAND, length, 1))
-    columns = POOL.borrow(over, channels * height, _BAND, device=x.device)
+    columns = torch.empty(over, channels * height, _BAND, device=x.device)
     torch.bmm(strips, band.T.expand(over, -1, -1), out=columns)
     whole, lines = width // _BAND, out.flatten(0, 1)
     lines[:, : whole * _BAND].unflatten(1, (whole, _BAND)).copy_(columns[:whole].transpose(0, 1))

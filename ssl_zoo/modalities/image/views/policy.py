@@ -14,8 +14,8 @@ from torch.nn.functional import pad
 from ssl_zoo.batch import InputSpec, View, ViewSpec
 from ssl_zoo.data.source import Samples, ViewPolicy
 from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.scratch import constant
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 PerView = Probability | list[Probability]

@@ -1,8 +1,9 @@
 """From samples and their parameters to the pixels of the views.
 
 The work is laid out for few passes over memory: all views of a block of samples that fits in a processor's cache are
-made together, in buffers that are used again; the whole colour change, the scaling from 255 levels and the
-normalisation are one matrix per sample; solarisation follows on the samples that it is for.
+made together; the whole colour change, the scaling from 255 levels and the normalisation are one matrix per sample;
+solarisation follows on the samples that it is for. On a CPU, `hardware.keep_memory` keeps the buffers from coming anew
+from the system, which would take as long as the arithmetic on them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from ssl_zoo.modalities.image.views.crops import crops_of, planes_of
 from ssl_zoo.modalities.image.views.geometry_large import is_large
 from ssl_zoo.modalities.image.views.parallel import in_turn, side_by_side
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
-from ssl_zoo.modalities.image.views.scratch import POOL
 
 BLOCK = 3 * 2**18
 """Numbers that are made at a time on a CPU."""
@@ -40,7 +40,7 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
     if settings.colour == "exact":
         return render_exact(source, params, settings)
     (views, num), channels, size, device = params.sigma.shape, source.shape[-3], settings.size, source.device
-    result = POOL.borrow(views, num, channels, size, size, device=device)
+    result = torch.empty(views, num, channels, size, size, dtype=torch.float32, device=device)
     crops = crops_of(source, params, settings)
     maps = _ColourMaps(params, settings, channels)
     samples = max(1, block // (views * channels * size * size)) if device.type == "cpu" else num

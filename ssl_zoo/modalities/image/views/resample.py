@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.modalities.image.views.geometry import Interpolation, cosine_basis
-from ssl_zoo.modalities.image.views.scratch import POOL
 
 TABLE = 2**21
 """Numbers that a table of matrices may hold: 8 MiB."""
@@ -105,7 +104,7 @@ class Spans:
         if self.response is None:
             self._write(part, out.flatten(0, 1))
             return
-        made = POOL.borrow(*out.shape, device=out.device)
+        made = torch.empty(*out.shape, device=out.device)
         self._write(part, made.flatten(0, 1))
         made.mul_(self.response[:, part, None])
         # One product for all matrices, which costs less than one each.
@@ -127,7 +126,7 @@ def _weights(
     if not in_cosines:
         resample_weights(start, length, interpolation, mirror, out=out)
         return
-    pixels = resample_weights(start, length, interpolation, mirror, out=POOL.borrow(*out.shape, device=out.device))
+    pixels = resample_weights(start, length, interpolation, mirror, out=torch.empty(*out.shape, device=out.device))
     num_out = out.shape[2]
     torch.mm(pixels.view(-1, num_out), cosine_basis(num_out, out.device)[1].T, out=out.view(-1, num_out))
 

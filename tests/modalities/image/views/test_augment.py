@@ -1,5 +1,8 @@
 """The view policy `augment`: equal to torchvision's ops for the parameters drawn, and random where it should be."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
@@ -151,3 +154,30 @@ def test_the_picture_has_a_row_a_sample_and_a_column_a_view() -> None:
     tile = 24 * 3 + 4
     assert picture.shape == (3, 5 * tile, 3 * tile) and picture.dtype == torch.uint8
     assert torch.equal(picture[:, 2 : tile - 2 : 3, 2 : tile - 2 : 3], TF.resize(x[0], [24], antialias=True))
+
+
+def test_torchvision_is_imported_when_it_is_needed_only() -> None:
+    code = """
+import sys
+import torch
+from ssl_zoo.modalities.image.views.augment import Augment
+from ssl_zoo.modalities.image.views.transforms import Transforms
+
+x = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+policy = Augment(size=16)
+views = policy(policy.collate(x, policy.draw(torch.Generator(), 2)))
+policy.picture(x, views)
+assert "torchvision" not in sys.modules
+policy.plain(torch.zeros(2, 3, 20, 20, dtype=torch.uint8))
+assert "torchvision" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_policy_stays_on_its_device() -> None:
+    """Whatever the device of the samples: what depends on it is made there, and nothing of the policy moves."""
+    policy = Augment(size=16)
+    meta = torch.zeros(2, 3, 16, 16, dtype=torch.uint8, device="meta")
+    assert policy.plain(meta).tensor.device.type == "meta"
+    assert policy.mean.device.type == "cpu" and not list(policy.buffers())
+    assert policy.plain(meta.new_zeros(meta.shape, device="cpu")).tensor.device.type == "cpu"
