@@ -26,11 +26,13 @@ from ssl_zoo.recipe.load import load_recipe, method_names, recipe_path
 MARKER = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
 
 KINDS = {
-    "encoder": "View -> h `(B, D)`. Any `nn.Module` with the integer attributes `out_dim` and `in_channels`.",
-    "views": "What the model sees of a sample.",
+    "method": "A kind of method: the training step, and the parts that it takes as options of a recipe.",
+    "modality": "A kind of data: which files it reads, how they are decoded, and what a sample is as plain features.",
+    "encoder": "View -> h `(B, D)`. Any `nn.Module` with the integer attribute `out_dim`.",
+    "views": "Samples -> views: what the model sees of a sample.",
     "source": "Where the samples come from.",
     "head": "`(B, in_dim)` -> `(B, out_dim)`: projectors and predictors.",
-    "target": "`(views, z)` -> t, one a view, or None where a view is no target.",
+    "target": "`(views, z)` -> t, one per view, or None where a view is no target.",
     "pairing": "`(p, t)` -> the pairs to compare.",
     "term": "A scalar: of each pair `(p, t)`, of the z of all views (`set`), or of the global views (`globals`).",
     "optimizer": "Parameter groups -> a torch optimizer.",
@@ -41,7 +43,7 @@ KINDS = {
 
 
 def parts() -> str:
-    """Return a section a kind of part and, for every part of it, its documentation and a table of its options."""
+    """Return a section per kind of part and, for each of its parts, its documentation and a table of its options."""
     lines: list[str] = []
     for kind in registry.PACKAGES:
         lines += [f"## {kind}", "", KINDS.get(kind, ""), ""]
