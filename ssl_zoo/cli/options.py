@@ -56,7 +56,7 @@ overrides = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
     help="Override a key of the recipe, e.g. -s target=ema or -s training.batch_size=256; values are YAML.",
 )  # fmt: skip
-data = click.option("--data", metavar="SRC", help="A folder, zip or parquet of images, or a registered source.")
+data = click.option("--data", metavar="SRC", help="A folder, zip or parquet, or a registered source.")
 seed = click.option("--seed", type=click.IntRange(min=0), help="Seed of the run.")
 variant = click.option("--variant", metavar="NAME", help="One of the experiment's named variants.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -1,23 +1,28 @@
-"""The plug-ins of `examples/`, importable and forgotten after each module's tests, and data for them."""
+"""The plug-ins of `examples/`, importable and forgotten after the tests of a file, and data for them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ssl_zoo import registry
+from ssl_zoo.batch import InputSpec, ViewSpec
+from ssl_zoo.rng import generator
+from tests import contract
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PLUGINS = ("timeseries", "masked_view", "noop_strategy", "simsiam_by_hand")
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def plugins() -> Iterator[Path]:
-    """The folder `examples` on the Python path; what its modules register is forgotten after the tests."""
+    """The folder `examples` on the Python path; what its modules register is forgotten after the tests of a file."""
     before = {kind: set(registry.names(kind)) for kind in registry.PACKAGES}
     sys.path.insert(0, str(EXAMPLES))
     yield EXAMPLES
@@ -28,6 +33,23 @@ def plugins() -> Iterator[Path]:
     for module in list(sys.modules):
         if module.partition(".")[0] in PLUGINS:
             del sys.modules[module]
+
+
+def sort() -> contract.Sort:
+    """Return what the contract needs to know of time series."""
+    spec = InputSpec("timeseries", (ViewSpec("global", (3, 32)),) * 2)
+    g = generator(0, "series")
+    return contract.Sort(
+        spec,
+        lambda num, channels: torch.randn(num, channels, 50, generator=g),
+        {"series": {"length": 32}},
+    )
+
+
+def ran(result: Any, code: int = 0) -> str:
+    """Return the output of a command that left with a code."""
+    assert result.exit_code == code and "Traceback" not in result.output, result.output
+    return result.output
 
 
 def write_series(folder: Path, num: int = 16, channels: int = 3) -> Path:
@@ -49,7 +71,7 @@ def write_series(folder: Path, num: int = 16, channels: int = 3) -> Path:
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def series(tmp_path_factory) -> Path:
     """A folder of time series, in two splits and two classes; not to be changed."""
     return write_series(tmp_path_factory.mktemp("data") / "series")

@@ -13,8 +13,7 @@ from ssl_zoo import registry
 from ssl_zoo.errors import UserError
 from tests import contract
 from tests.cli.conftest import TINY, run
-from tests.examples.conftest import EXAMPLES
-from tests.examples.test_timeseries import ran, sort
+from tests.examples.conftest import EXAMPLES, ran, sort
 from tests.runs.test_killed import same_end
 
 MASKED = EXAMPLES / "masked_view.yaml"

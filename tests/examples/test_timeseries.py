@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from PIL import Image
 
 import ssl_zoo
 from ssl_zoo import registry
-from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.open import open_data
 from ssl_zoo.errors import UserError
@@ -24,7 +22,7 @@ from ssl_zoo.rng import generator
 from ssl_zoo.runs import checkpoint
 from tests import contract
 from tests.cli.conftest import run
-from tests.examples.conftest import EXAMPLES, write_series
+from tests.examples.conftest import EXAMPLES, ran, sort, write_series
 from tests.runs.test_killed import same_end
 
 RECIPE = EXAMPLES / "timeseries" / "simsiam.yaml"
@@ -33,16 +31,6 @@ SMALL = (
     "-s", "encoder.widths=[8, 16]", "-s", "projector.dims=[16, 16]", "-s", "predictor.dims=[8, 16]",
     "-s", "views.length=32", "-s", "training.batch_size=8", "-s", "training.log_every=1", "-s", "data.num_workers=0",
 )  # fmt: skip
-
-
-def sort() -> contract.Sort:
-    spec = InputSpec("timeseries", (ViewSpec("global", (3, 32)),) * 2)
-    g = generator(0, "series")
-    return contract.Sort(
-        spec,
-        lambda num, channels: torch.randn(num, channels, 50, generator=g),
-        {"series": {"length": 32}},
-    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,11 +44,6 @@ def trained(series: Path, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run") / "run"
     ran(run("train", RECIPE, *IMPORT, "--data", series, *SMALL, "--max-steps", 6, "--out", out))
     return out
-
-
-def ran(result: Any, code: int = 0) -> str:
-    assert result.exit_code == code and "Traceback" not in result.output, result.output
-    return result.output
 
 
 @pytest.mark.parametrize("kind, name", [("modality", "timeseries"), ("views", "series"), ("encoder", "conv1d")])
