@@ -140,7 +140,7 @@ def _try(
     real = not any(p.is_meta for part in parts.values() for p in part.parameters())
     with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
         try:
-            with _NormsKeepShapes():
+            with _ShapesOnly():
                 run(Trial(_outlines(parts), names, views, torch.device("meta")))
             return
         except _DoesNotRun:
@@ -158,27 +158,36 @@ def _outlines(parts: Mapping[str, nn.Module]) -> dict[str, Any]:
     known: dict[int, Any] = {}
     for part in parts.values():
         for weight in part.parameters():
-            known[id(weight)] = nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
+            known[id(weight)] = nn.Parameter(_outline(weight), weight.requires_grad)
         for buffer in part.buffers():
-            known[id(buffer)] = torch.empty_like(buffer, device="meta")
+            known[id(buffer)] = _outline(buffer)
     try:
         return copy.deepcopy(dict(parts), known)
     except Exception as error:
         raise _DoesNotRun(describe_error(error)) from error
 
 
-class _NormsKeepShapes(TorchFunctionMode):
-    """On the meta device torch takes longer for what a norm does to each value than for all else: only check shapes."""
+def _outline(x: Tensor) -> Tensor:
+    """Return a tensor like another on the meta device; `empty_like` would import sympy for it."""
+    return torch.empty(x.shape, dtype=x.dtype, device="meta")
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """On the meta device only shapes count. Torch imports its compiler for a mean or a product."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch."""
         if func is F.batch_norm and args[0].is_meta and args[1] is not None:
             _same((args[0].shape[1],), args[1].shape)
-            return torch.empty_like(args[0])
+            return _outline(args[0])
+        if func is F.linear and args[0].is_meta and args[0].shape[-1] == args[1].shape[1]:
+            return torch.empty(*args[0].shape[:-1], len(args[1]), dtype=args[0].dtype, device="meta")
+        if func is F.adaptive_avg_pool2d and args[0].is_meta and args[1] in (1, (1, 1)):
+            return torch.empty(*args[0].shape[:-2], 1, 1, dtype=args[0].dtype, device="meta")
         if func is F.layer_norm and args[0].is_meta:
             shape = tuple(args[1])
             _same(tuple(args[0].shape[-len(shape) :]), shape)
-            return torch.empty_like(args[0])
+            return _outline(args[0])
         return func(*args, **(kwargs or {}))
 
 
