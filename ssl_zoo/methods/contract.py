@@ -12,12 +12,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ssl_zoo.batch import InputSpec, View, encode
 from ssl_zoo.errors import UserError, describe_error
+from ssl_zoo.methods.outlines import NoRandomValues, ShapesOnly, outline
 from ssl_zoo.methods.returned import check_features, check_tokens
 from ssl_zoo.modalities.patches import patches_left_over
 from ssl_zoo.registry import PartFailed
@@ -31,20 +30,10 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def without_memory(make: Callable[[], T]) -> T:
     """Return what `make` builds: on the meta device, without memory for weights, where its parts allow that."""
     try:
-        with torch.device("meta"), _NoRandomValues():
+        with torch.device("meta"), NoRandomValues():
             return make()
     except PartFailed:
         return make()
-
-
-class _NoRandomValues(TorchFunctionMode):
-    """Weights on the meta device have no values to draw; torch would import its compiler (over a second) to do so."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch."""
-        if func in (Tensor.normal_, Tensor.uniform_) and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
 
 
 def views_of(spec: InputSpec) -> list[View]:
@@ -140,7 +129,7 @@ def _try(
     real = not any(p.is_meta for part in parts.values() for p in part.parameters())
     with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
         try:
-            with _NormsKeepShapes():
+            with ShapesOnly():
                 run(Trial(_outlines(parts), names, views, torch.device("meta")))
             return
         except _DoesNotRun:
@@ -158,33 +147,13 @@ def _outlines(parts: Mapping[str, nn.Module]) -> dict[str, Any]:
     known: dict[int, Any] = {}
     for part in parts.values():
         for weight in part.parameters():
-            known[id(weight)] = nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
+            known[id(weight)] = nn.Parameter(outline(weight), weight.requires_grad)
         for buffer in part.buffers():
-            known[id(buffer)] = torch.empty_like(buffer, device="meta")
+            known[id(buffer)] = outline(buffer)
     try:
         return copy.deepcopy(dict(parts), known)
     except Exception as error:
         raise _DoesNotRun(describe_error(error)) from error
-
-
-class _NormsKeepShapes(TorchFunctionMode):
-    """On the meta device torch takes longer for what a norm does to each value than for all else: only check shapes."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch."""
-        if func is F.batch_norm and args[0].is_meta and args[1] is not None:
-            _same((args[0].shape[1],), args[1].shape)
-            return torch.empty_like(args[0])
-        if func is F.layer_norm and args[0].is_meta:
-            shape = tuple(args[1])
-            _same(tuple(args[0].shape[-len(shape) :]), shape)
-            return torch.empty_like(args[0])
-        return func(*args, **(kwargs or {}))
-
-
-def _same(given: Sequence[int], wanted: Sequence[int]) -> None:
-    if tuple(given) != tuple(wanted):
-        raise ValueError(f"a norm made for {tuple(wanted)} was given {tuple(given)}")
 
 
 class Trial:
