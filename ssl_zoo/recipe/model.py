@@ -167,6 +167,10 @@ class Recipe(Frozen):
         rest = [name for name in Recipe.model_fields if name not in (*first, "kind")]
         return {name: plain[name] for name in (*first, *rest)}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as plain data: the class of a kind of method is made anew where it is read, as in a worker process."""
+        return parse, (self.dump(), "recipe")
+
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML, in the order of its fields."""
         return yaml.safe_dump(self.dump(), sort_keys=False, width=120)

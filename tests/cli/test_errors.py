@@ -96,8 +96,8 @@ def test_widths_that_do_not_join(refused, tiny, command):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["views.flip=[0.5, 0.5, 0.5]"], "views.flip: 3 numbers for 2 views; give one, or one a view."),
-        (["views.mean=[0.1, 0.2]"], "views.mean: 2 numbers for 1 channels; give one, or one a channel."),
+        (["views.flip=[0.5, 0.5, 0.5]"], "views.flip: 3 numbers for 2 views; give one, or one per view."),
+        (["views.mean=[0.1, 0.2]"], "views.mean: 2 numbers for 3 channels; give one, or one per channel."),
         (
             ["training.groups=[{of: [predictr], lr_scale: 2}]"],
             "training.groups.0.of: no parameters are called 'predictr'",
@@ -237,7 +237,7 @@ def test_init_from_what_holds_nothing(refused, tiny, trained):
         "--init-from nowhere: there is no such file or folder; give a run folder, a .safetensors file or a .pth file."
     )
     assert refused("train", tiny, "--init-from", trained, "--init-part", "head", "--out", "run").startswith(
-        "--init-part head: is no component. Known: encoder, predictor, projector"
+        f"--init-part head: {trained} holds no weights of that component. Known: "
     )
 
 

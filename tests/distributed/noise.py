@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data import BadSample, MemorySplit, Strings
+from ssl_zoo.data.source import Split
 from ssl_zoo.distributed import launch
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.registry import register
 from tests.tiny import small
 
 NUM = {"train": 100, "test": 51}
-VIEWS = {"name": "augment", "size": 12, "scale": [0.3, 1.0], "hue": 0.0, "mean": [0.5], "std": [0.5]}
+VIEWS = {"name": "augment", "channels": 1, "size": 12, "scale": [0.3, 1.0], "hue": 0.0, "mean": [0.5], "std": [0.5]}
 
 
 @register("source", "noise")
@@ -22,8 +23,9 @@ class Noise:
     """Patches of grey, 12 x 12, of two kinds."""
 
     splits = ("train", "test")
+    notes = ()
 
-    def __init__(self, channels: int, *, bad_rank: int | None = None):
+    def __init__(self, *, bad_rank: int | None = None):
         self.bad_rank = bad_rank
 
     def split(self, name: str) -> MemorySplit | Lazy:
@@ -34,10 +36,8 @@ class Noise:
         return whole if self.bad_rank is None else Lazy(whole, self.bad_rank)
 
 
-class Lazy:
+class Lazy(Split):
     """Reads one by one, and one process cannot read."""
-
-    class_names = None
 
     def __init__(self, whole: MemorySplit, bad_rank: int):
         self.whole, self.bad_rank, self.labels = whole, bad_rank, whole.labels
@@ -58,7 +58,6 @@ class Lazy:
 def on_noise(method: str, **training: object) -> Recipe:
     """Return a small recipe that trains on noise."""
     raw = small(method).dump()
-    raw["encoder"]["in_channels"] = 1
     raw["views"] = VIEWS
     raw["data"] = {"source": {"name": "noise"}}
     raw["training"] |= {"batch_size": 24, "max_steps": 20, "log_every": 2, "epochs": 1, **training}

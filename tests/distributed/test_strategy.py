@@ -110,7 +110,7 @@ def collective_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, 
 
 def weights(out: Path, *sets: str) -> dict[str, Tensor]:
     """Return the weights after a short run on digits."""
-    small = ["encoder=convnet", "encoder.widths=[4, 6]", "encoder.in_channels=1", "views.size=8", "views.grey=0",
+    small = ["encoder=convnet", "encoder.widths=[4, 6]", "views.channels=1", "views.size=8", "views.grey=0",
              "training.batch_size=8", "training.accumulate=2", "training.max_steps=3", "projector.dims=[8, 8]",
              "predictor.dims=[4, 8]", "evaluation.protocols=[label_free]", "evaluation.limit=20",
              "evaluation.baselines=false"]  # fmt: skip

@@ -68,7 +68,9 @@ def test_lightly_has_the_same_number_with_the_other_sign() -> None:
 
 def test_globals_only_where_it_is_asked_for() -> None:
     z = embeddings(3)
-    views = [View(x, role=role) for x, role in zip(z, ("global", "global", "local"), strict=True)]
+    views = [
+        View(x, role=role, is_target=role == "global") for x, role in zip(z, ("global", "global", "local"), strict=True)
+    ]
     for option, seen in (("all", z), ("globals", z[:2])):
         objective = Objective([("rate", 2.0, CodingRate(views=option))])
         value = objective(OneWay()(z, z), z, views)["rate"]

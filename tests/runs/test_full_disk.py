@@ -123,7 +123,7 @@ def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
     write, lines = EventFile.add_scalars, []
     monkeypatch.setattr(EventFile, "add_scalars", full)
     monkeypatch.setattr(RunFolder, "write_bad_files", unwritable)
-    monkeypatch.setattr("ssl_zoo.training.setup.open_data", with_a_bad_file)
+    monkeypatch.setattr("ssl_zoo.training.setup.open_recipe_data", with_a_bad_file)
     out = tmp_path / "run"
     summary = train(short_run(), out=out, log=lines.append)
     assert summary["status"] == "done" and same_end(out, whole)
@@ -141,9 +141,9 @@ def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
 def with_a_bad_file(*arguments: Any) -> Any:
     from dataclasses import replace
 
-    from ssl_zoo.data.open import open_data
+    from ssl_zoo.methods.build import open_recipe_data
 
-    return replace(open_data(*arguments), bad={"caf\udce9.png": "no image"})
+    return replace(open_recipe_data(*arguments), bad={"caf\udce9.png": "no image"})
 
 
 def test_a_folder_that_vanishes_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

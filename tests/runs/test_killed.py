@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.model import Recipe, parse
 from tests.killing import forked, in_child, kill_at
 
 MOST = 12
@@ -21,12 +21,21 @@ def short_run(**training: Any) -> Recipe:
     from tests.tiny import small
 
     raw = small("simsiam").dump()
-    views = {"name": "augment", "size": 8, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "mean": [0.5], "std": [0.5]}
+    views = {
+        "name": "augment",
+        "channels": 1,
+        "size": 8,
+        "jitter": 0.0,
+        "grey": 0.0,
+        "blur": 0.0,
+        "mean": [0.5],
+        "std": [0.5],
+    }
     raw |= {"encoder": {"name": "convnet", "widths": [4]}, "views": views}
     raw["data"] = {"source": {"name": "digits", "placements": 1}, "num_workers": 0}
     raw["evaluation"] = {"protocols": ["label_free"], "limit": 20, "baselines": False}
     raw["training"] |= {"batch_size": 16, "max_steps": 3, "log_every": 1, "checkpoint_minutes": 1e-9, **training}
-    return Recipe(**raw)
+    return parse(raw, "recipe")
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -8,10 +8,11 @@ from safetensors.torch import save_file
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build
+from ssl_zoo.methods.first_weights import put_weights, report
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.runs.weights import initial_weights, put_weights, report
+from ssl_zoo.runs.weights import initial_weights
 
 SMALL = (
     "encoder={name: convnet, widths: [4, 8]}",

@@ -33,7 +33,7 @@ def test_shared_is_z_and_stop_gradient_is_z_without_gradient() -> None:
 @pytest.mark.parametrize("make", [lambda b: Shared(), lambda b: StopGradient(), lambda b: EMA(b)])
 def test_local_views_are_no_target(make) -> None:  # noqa: ANN001
     online = branch()
-    seen = [*views(2), View(views(3)[2].data, role="local")]
+    seen = [*views(2), View(views(3)[2].data, role="local", is_target=False)]
     t = make(online)(seen, online(seen))
     assert t[2] is None and t[0].shape == t[1].shape == (6, 4)
 

@@ -82,11 +82,11 @@ def test_the_last_good_state_stays(
 
 
 def test_a_loss_between_two_log_steps_is_noticed_by_its_own(tmp_path: Path) -> None:
-    from ssl_zoo.methods.method import Method
+    from ssl_zoo.methods.joint_embedding import JointEmbedding
 
-    forward, calls = Method.forward, []
+    forward, calls = JointEmbedding.forward, []
 
-    def broken(self: Method, batch: Any) -> Any:
+    def broken(self: JointEmbedding, batch: Any) -> Any:
         output = forward(self, batch)
         calls.append(1)
         if len(calls) == 3:
@@ -95,7 +95,7 @@ def test_a_loss_between_two_log_steps_is_noticed_by_its_own(tmp_path: Path) -> N
 
     recipe = short_run(log_every=1000, max_steps=6, checkpoint_minutes=60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Method, "forward", broken)
+        patch.setattr(JointEmbedding, "forward", broken)
         with pytest.raises(NotFinite, match=r"^the loss is not finite at step 3; try a lower training.base_lr"):
             train(recipe, out=tmp_path / "run", log=quiet)
     assert RunFolder(tmp_path / "run").read_summary()["status"] == "failed"

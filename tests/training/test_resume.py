@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.recipe.load import load_recipe
-from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.runs.checkpoint import load
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.train import train
@@ -62,13 +62,13 @@ for run in sys.argv[1:]:
 def recipe_of(method: str, workers: int) -> Recipe:
     """A short run of a small version, on few digits, so that an epoch is 3 steps."""
     raw = small(method).dump()
-    views = {"name": "augment", "size": 12, "mean": [0.5], "std": [0.5], "blur": 0.2, "solarise": 0.1}
+    views = {"name": "augment", "channels": 1, "size": 12, "mean": [0.5], "std": [0.5], "blur": 0.2, "solarise": 0.1}
     raw |= {"encoder": {"name": "convnet", "widths": [4, 6]}, "views": views}
     raw["data"] = {"source": {"name": "digits", "placements": 1}, "num_workers": workers}
     raw["evaluation"] = {"protocols": ["label_free"], "limit": 50, "baselines": False}
     raw["training"] |= {"batch_size": 400, "max_steps": 2 * HALF, "log_every": 1, "accumulate": 2}
     raw["guard"]["every"] = 2
-    return Recipe(**raw)
+    return parse(raw, "recipe")
 
 
 def folder_of(root: Path, method: str, workers: int) -> Path:

@@ -87,7 +87,7 @@ class ResNet(nn.Module):
         width: fraction of the usual 64, 128, 256, 512 channels.
         zero_init_residual: the last norm of each residual block starts at 0.
 
-    Shapes: `(B, in_channels, H, W)` -> the pooled features `(B, out_dim)`.
+    Shapes: `(B, C, H, W)` -> the pooled features `(B, out_dim)`.
     """
 
     block: ClassVar[type[BasicBlock] | type[Bottleneck]]

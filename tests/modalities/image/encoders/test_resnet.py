@@ -10,6 +10,8 @@ from torch import nn
 from torchvision.models import resnet
 
 from ssl_zoo import registry
+from ssl_zoo.batch import View
+from tests.tiny import spec_of
 
 NAMES = ["resnet18", "resnet34", "resnet50", "resnet101"]
 
@@ -17,7 +19,7 @@ NAMES = ["resnet18", "resnet34", "resnet50", "resnet101"]
 def pair(name: str, **options: bool) -> tuple[nn.Module, nn.Module]:
     """Return our encoder and torchvision's, both made after the same seed; without classes, theirs draws no more."""
     torch.manual_seed(0)
-    ours = registry.build("encoder", name, options)
+    ours = registry.build("encoder", name, options, spec=spec_of())
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
@@ -37,7 +39,7 @@ def test_seeded_weights_are_torchvisions_bit_for_bit(name: str, zero_init_residu
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_load_strictly_both_ways(name: str) -> None:
     with torch.device("meta"):
-        ours, theirs = registry.build("encoder", name), getattr(resnet, name)()
+        ours, theirs = registry.build("encoder", name, spec=spec_of()), getattr(resnet, name)()
     theirs.fc = nn.Identity()
     ours.load_state_dict(theirs.state_dict(), strict=True, assign=True)
     theirs.load_state_dict(ours.state_dict(), strict=True, assign=True)
@@ -50,7 +52,7 @@ def test_features_and_gradients_are_torchvisions_bit_for_bit(name: str, training
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     ours, theirs = (m.train(training) for m in pair(name))
     h, expected = ours(x), theirs(x)
-    assert torch.equal(h, expected) and torch.equal(ours.maps(x).mean(dim=(2, 3)), ours(x))
+    assert torch.equal(h, expected) and torch.equal(ours.tokens(View(x))[0].mean(dim=1), ours(x))
     h.square().sum().backward()
     expected.square().sum().backward()
     for (key, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
@@ -58,8 +60,8 @@ def test_features_and_gradients_are_torchvisions_bit_for_bit(name: str, training
 
 
 def test_the_small_stem_keeps_the_resolution_and_the_width_scales_the_channels() -> None:
-    encoder = registry.build("encoder", "resnet18", {"stem": "small", "width": 0.25, "in_channels": 1})
-    assert encoder.out_dim == 128 and encoder.maps(torch.randn(2, 1, 32, 32)).shape == (2, 128, 4, 4)
+    encoder = registry.build("encoder", "resnet18", {"stem": "small", "width": 0.25}, spec=spec_of(channels=1))
+    assert encoder.out_dim == 128 and encoder.tokens(View(torch.randn(2, 1, 32, 32)))[1] == (4, 4)
 
 
 def test_encoders_import_neither_torchvision_nor_timm() -> None:

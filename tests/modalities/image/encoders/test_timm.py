@@ -14,11 +14,12 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.evaluate import evaluate
 from ssl_zoo.methods.build import build
 from ssl_zoo.methods.check import check_recipe
+from ssl_zoo.methods.first_weights import report
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.runs.weights import initial_weights, report
+from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.train import train
 
 VIT = "vit_tiny_patch16_224"
