@@ -41,11 +41,15 @@ class SmoothEncoder(nn.Module):
         layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU(), nn.Conv2d(4, 6, 3, 2), nn.BatchNorm2d(6)]
         self.body = nn.Sequential(*layers)
 
-    def maps(self, x: Tensor) -> Tensor:
+    def tokens(self, view: View) -> tuple[Tensor, tuple[int, ...]]:
+        maps = self.places(view.tensor)
+        return maps.flatten(2).transpose(1, 2), tuple(maps.shape[2:])
+
+    def places(self, x: Tensor) -> Tensor:
         return self.body(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.maps(x).mean(dim=(2, 3))
+        return self.places(x).mean(dim=(2, 3))
 
 
 def smooth(module: nn.Module) -> None:
