@@ -26,7 +26,7 @@ def test_train_writes_the_run_folder(trained):
     assert {"status", "reason", "step"} <= set(summary["collapse"])
     assert [record["step"] for record in records(trained)] == [1, 2, 3]
     assert yaml.safe_load((trained / "recipe.yaml").read_text())["data"]["source"]["name"] == "digits"
-    assert load_encoder(trained)(torch.zeros(2, 1, 12, 12)).shape == (2, 8)
+    assert load_encoder(trained)(torch.zeros(2, 3, 12, 12)).shape == (2, 8)
     assert (trained / "checkpoints" / "last.pt").is_file() and list((trained / "tensorboard").iterdir())
 
 

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Strings
+from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.errors import UserError
 
 SIZE, NUM = 12, 40
 
 
-class Shift:
+class Shift(ViewPolicy):
     """A view is the sample plus a number of its own."""
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
@@ -22,10 +23,8 @@ class Shift:
         return {"view": samples[:, 0, 0, 0] + params["shift"]}
 
 
-class Lazy:
+class Lazy(Split):
     """Samples that are read during training."""
-
-    labels, class_names = None, None
 
     def __len__(self) -> int:
         return NUM

@@ -1,11 +1,11 @@
 """VICRegL in plain torch, from section 3 of Bardes et al. 2022 (arXiv 2210.01571) and the authors' mended code."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import View
 from tests.oracles import networks
 from tests.oracles.networks import mlp
 from tests.oracles.vicreg import covariance, variance
@@ -43,7 +43,7 @@ class Oracle(networks.Oracle):
 
 def feature_maps(encoder: nn.Module, x: Tensor) -> Tensor:
     """The encoder's features of places as maps `(B, D_h, H, W)`."""
-    tokens, grid = encoder.tokens(View(x))
+    tokens, grid = encoder.tokens(SimpleNamespace(tensor=x))
     return tokens.transpose(1, 2).unflatten(2, grid)
 
 
