@@ -48,7 +48,7 @@ results: venv ## Regenerate the README's table and picture from three seeds of t
 	cp runs/demo/demo.png docs/pictures/demo.png
 	$(VENV)/bin/python -m ssl_zoo.report.markers README.md experiments/digits/RESULTS.md
 
-wheels: venv ## Collect in wheels/ what a machine without network lacks beside torch (PYTHON names its interpreter)
+wheels: venv ## Collect in wheels/ what a machine without network lacks in addition to torch (PYTHON names its interpreter)
 	rm -rf wheels && $(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir wheels .
 	$(VENV)/bin/python -m pip download --quiet --no-deps --only-binary :all: --python-version $(patsubst python%,%,$(PYTHON)) \
 	  --dest wheels $$($(VENV)/bin/python -m pip freeze | grep -E '^(pydantic|pydantic_core|annotated-types|typing-inspection|lightning-fabric|pyarrow|lightly|lightly_utils|tqdm|python-dateutil)==')

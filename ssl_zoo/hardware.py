@@ -105,7 +105,7 @@ def keep_memory() -> None:
     """Make the C library keep memory that is freed, for the next step, which needs as much again.
 
     Returned memory comes back as new pages, one fault every 4 KiB: a tenth of a training step on a CPU and more of the
-    views. Only glibc has such a setting; one that the environment makes is left alone.
+    views. Only glibc has this setting; one that the environment makes is left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):

@@ -112,3 +112,26 @@ def test_functions_fit_a_screen(package: str) -> None:
                 if lines > LONGEST:
                     long.append(f"{file.relative_to(ROOT)}:{node.lineno} {node.name} {lines}")
     assert long == []
+
+
+RETIRED = (
+    "Crew", "knob", "Desk", "Lender", "Tolerant", "OncePerTarget", "LocalMethod", "in_channels", "images_per_s",
+    "samples_per_norm", "from_first", "size_of_crew", "let_first_speak", "choose_reading", "Listing",
+)  # fmt: skip
+"""Names that the field has a word for, and what replaced them: an option, processes, a buffer pool, ..."""
+
+
+def test_retired_words_stay_retired() -> None:
+    checkout = ROOT.parent
+    texts = [*FILES, *(checkout / "methods").glob("*.yaml"), *(checkout / "experiments").rglob("*.yaml")]
+    texts += [*checkout.glob("*.md"), *(checkout / "docs").rglob("*.md"), *(checkout / "examples").rglob("*.*")]
+    history = {checkout / "CHANGELOG.md", checkout / "docs" / "log.md", *(checkout / "docs" / "decisions").iterdir()}
+    readable = [path for path in texts if path not in history and path.suffix in (".py", ".md", ".yaml")]
+    assert len(readable) > 200
+    found = [
+        f"{path.relative_to(checkout)}: {word}"
+        for path in readable
+        for word in RETIRED
+        if word in path.read_text(encoding="utf-8")
+    ]
+    assert found == []

@@ -19,7 +19,7 @@ def decode(data: bytes | BinaryIO, name: str, channels: int, time_first: bool = 
     """Return an encoded series as float32 `(C, L)`.
 
     Args:
-        data: a CSV file, which may have a header, or an array that `numpy.save` wrote; told apart by their first bytes.
+        data: a CSV file, which may have a header, or an array that `numpy.save` wrote; their first bytes differ.
         name: of the sample, for messages.
         channels: that the series must have.
         time_first: whether a row is a time step; otherwise it is a channel.

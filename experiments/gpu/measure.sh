@@ -27,7 +27,7 @@ for seed in $SEEDS; do
     run="$OUT/cifar10/$method-seed$seed"
     if [ -f "$run/summary.json" ] && ! grep -q '"status": "interrupted"' "$run/summary.json"; then continue; fi
     resume=(); if [ -f "$run/recipe.yaml" ]; then resume=(--resume); fi
-    # 0 done, 3 collapsed: a result; 75 out of time: go on later; anything else is an error of this method alone
+    # 0 done, 3 collapsed: a result; 75 out of time: resume it later; anything else is an error of this method alone
     code=0
     ssl-zoo train "cifar10/$method" --data "$DATA" --seed "$seed" --out "$run" "${resume[@]}" "${sets[@]}" \
       ${MAX_TIME:+--max-time "$MAX_TIME"} || code=$?

@@ -11,11 +11,11 @@ from torch import Tensor
 from ssl_zoo.registry import PartFailed
 
 
-def check_features(who: str, value: Any, batch: int, width: int, given: str = "") -> None:
+def check_features(label: str, value: Any, batch: int, width: int, given: str = "") -> None:
     """Make sure that a part returned features `(B, width)`.
 
     Args:
-        who: what messages call the part.
+        label: the part, in messages.
         value: what it returned.
         batch: number of samples that it was given.
         width: what it states as its `out_dim`.
@@ -26,21 +26,21 @@ def check_features(who: str, value: Any, batch: int, width: int, given: str = ""
     """
     wanted = f"not a tensor (B, {width})"
     if not isinstance(value, Tensor):
-        raise PartFailed(f"{who}: returned {_kind(value)}, {wanted}; {_advice_on_parts(value, batch, width)}.")
+        raise PartFailed(f"{label}: returned {_kind(value)}, {wanted}; {_advice_on_parts(value, batch, width)}.")
     shape = tuple(value.shape)
     if shape == (batch, width):
         if not value.is_floating_point():
-            raise PartFailed(f"{who}: returned {value.dtype}, not floats; convert them with .float().")
+            raise PartFailed(f"{label}: returned {value.dtype}, not floats; convert them with .float().")
         return
     if value.ndim == 2 and shape[0] == batch:
         raise PartFailed(
-            f"{who}: returned {_sides(shape)}{given}, but its out_dim is {width}; set out_dim = {shape[1]}, or return "
-            f"{width} features."
+            f"{label}: returned {_sides(shape)}{given}, but its out_dim is {width}; set out_dim = {shape[1]}, or "
+            f"return {width} features."
         )
-    raise PartFailed(f"{who}: returned {_sides(shape)}{given}, {wanted}; {_advice_on_shape(shape, batch, width)}.")
+    raise PartFailed(f"{label}: returned {_sides(shape)}{given}, {wanted}; {_advice_on_shape(shape, batch, width)}.")
 
 
-def check_tokens(who: str, value: Any, batch: int, width: int) -> None:
+def check_tokens(label: str, value: Any, batch: int, width: int) -> None:
     """Make sure that an encoder's `tokens` returned features of places `(B, N, width)` and their grid.
 
     Raises:
@@ -49,10 +49,10 @@ def check_tokens(who: str, value: Any, batch: int, width: int) -> None:
     wanted = f"not features of places (B, N, {width}) with their grid, whose product is N"
     if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[0], Tensor):
         got = _sides(tuple(value.shape)) if isinstance(value, Tensor) else _kind(value)
-        raise PartFailed(f"{who}: its tokens returned {got}, {wanted}.")
+        raise PartFailed(f"{label}: its tokens returned {got}, {wanted}.")
     shape, grid = tuple(value[0].shape), tuple(value[1])
     if shape != (batch, math.prod(grid), width):
-        raise PartFailed(f"{who}: its tokens returned {_sides(shape)} with the grid {grid}, {wanted}.")
+        raise PartFailed(f"{label}: its tokens returned {_sides(shape)} with the grid {grid}, {wanted}.")
 
 
 def _sides(shape: tuple[int, ...]) -> str:
@@ -96,5 +96,5 @@ def _advice_on_shape(shape: tuple[int, ...], batch: int, width: int) -> str:
     if len(shape) > 2 and shape[:2] == (batch, width):
         return f"these are maps: return their mean over the places, h.mean(dim={tuple(range(2, len(shape)))})"
     if len(shape) > 2 and shape[0] == batch:
-        return "pool or flatten it to one row a sample"
-    return f"return one row a sample: it was given {batch} samples"
+        return "pool or flatten it to one row per sample"
+    return f"return one row per sample: it was given {batch} samples"

@@ -198,7 +198,7 @@ def _put_together(reference: str, variant: str | None) -> dict[str, Any]:
 
 
 def _find_source(raw: dict[str, Any]) -> None:
-    """Let `data: PATH` and `data.source: PATH` stand for the source that reads such a path."""
+    """Let `data: PATH` and `data.source: PATH` stand for the source that reads this path."""
     if isinstance(raw.get("data"), str):
         raw["data"] = {"source": raw["data"]}
     data = raw.get("data")

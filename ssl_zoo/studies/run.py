@@ -79,7 +79,7 @@ def settings_of(
         overrides: dotted keys on all recipes.
 
     Raises:
-        UserError: no experiment has such a variant, or an expectation is malformed.
+        UserError: no experiment has this variant, or an expectation is malformed.
     """
     known = {name: [BASE, *experiment.all_variants()] for name, experiment in experiments.items()}
     settings = []

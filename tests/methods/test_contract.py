@@ -55,7 +55,7 @@ RETURNS = {
     "keepdim": (lambda maps: maps.mean((2, 3), keepdim=True), r"a tensor \(2, 16, 1, 1\) .*h\.flatten\(1\)"),
     "width": (lambda maps: maps.mean((2, 3))[:, :8], r"a tensor \(2, 8\) .* but its out_dim is 16; set out_dim = 8"),
     "nothing": (lambda maps: None, r"None, not a tensor \(B, 16\); end its forward with return"),
-    "one": (lambda maps: maps.mean((0, 2, 3)), r"a tensor \(16,\) .* one row a sample: it was given 2 samples"),
+    "one": (lambda maps: maps.mean((0, 2, 3)), r"a tensor \(16,\) .* one row per sample: it was given 2 samples"),
     "whole": (lambda maps: maps.mean((2, 3)).long(), r"torch\.int64, not floats"),
 }
 
