@@ -160,6 +160,14 @@ class Encoder(Protocol):
         """Return the features `(B, out_dim)`."""
 
 
+def tokens_of(encoder: nn.Module, view: View) -> tuple[Tensor, tuple[int, ...]]:
+    """Return the features of the places of a view `(B, N, D)` and their grid, of an encoder that has `tokens`."""
+    special: Callable[[View], tuple[Tensor, tuple[int, ...]]] | None = getattr(encoder, "tokens", None)
+    if special is None:
+        raise TypeError(f"the encoder {type(encoder).__name__} gives no features of places: it has no tokens(view)")
+    return special(view)
+
+
 def encode(encoder: nn.Module, view: View) -> Tensor:
     """Return the embedding h `(B, D)` of a view."""
     special: Callable[[View], Tensor] | None = getattr(encoder, "encode", None)

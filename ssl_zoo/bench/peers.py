@@ -156,7 +156,7 @@ def lightly_loop(encoder: nn.Module, dims: tuple[int, int, int], lr: float, imag
     device = "cuda" if torch.cuda.is_available() else "cpu"
     hidden, out, narrow = dims
     # torch types every attribute of a module as a tensor or a module
-    projector = SimSiamProjectionHead(int(encoder.out_dim), hidden, out)  # type: ignore[arg-type]
+    projector = SimSiamProjectionHead(int(encoder.out_dim), hidden, out)  # type: ignore[arg-type]  # any module may be an encoder
     model = nn.ModuleList([encoder, projector, SimSiamPredictionHead(out, narrow, out)]).to(device)
     criterion = NegativeCosineSimilarity()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)

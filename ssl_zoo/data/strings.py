@@ -28,7 +28,7 @@ class Strings(Sequence[str]):
         data, ends = self._bytes.tobytes(), self._ends.tolist()
         return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def __getitem__(self, i: int) -> str:  # type: ignore[override]
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]  # slices are not offered
         i = range(len(self))[i]
         start = self._ends[i - 1] if i else 0
         return self._bytes[start : self._ends[i]].tobytes().decode("utf-8", "surrogateescape")

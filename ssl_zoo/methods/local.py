@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo import parts
-from ssl_zoo.batch import Batch, Pairs, StepOutput, View
+from ssl_zoo.batch import Batch, Pairs, StepOutput, View, tokens_of
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
@@ -70,7 +70,7 @@ class Local(Method):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
-        tokens = [self.encoder.tokens(view) for view in batch.views]  # type: ignore[operator]
+        tokens = [tokens_of(self.encoder, view) for view in batch.views]
         z = [self.projector(x.mean(dim=1)) for x, _ in tokens]
         p = [self.predictor(x) for x in z]
         t = self.target(batch.views, z)

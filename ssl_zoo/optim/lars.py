@@ -35,7 +35,7 @@ class LARS(torch.optim.Optimizer):
         super().__init__(groups, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch types it by overloads
         """Take one step; `closure` is called first, with gradients on, as in torch's optimizers."""
         loss = None
         if closure is not None:

@@ -47,7 +47,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         file.seek(-2, os.SEEK_END)  # the end of a zip archive is the length of its comment, so far 0
         file.write(_DIGEST.to_bytes(2, "little"))
         file.seek(0)
-        digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+        digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()  # typed for its own protocol of a file
         file.seek(0, os.SEEK_END)
         file.write(digest.encode())
 

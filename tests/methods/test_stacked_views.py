@@ -39,3 +39,23 @@ def test_without_batch_statistics_stacking_changes_nothing() -> None:
     seen = views()
     for a, b in zip(embed(encoder, projector, seen, True), embed(encoder, projector, seen, False), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_only_views_of_one_modality_share_a_pass_and_keep_what_is_known_of_them() -> None:
+    class Seen(nn.Module):
+        """Keeps the views that it is given."""
+
+        def encode(self, view: View) -> torch.Tensor:
+            seen.append(view)
+            return view.tensor.mean(dim=(2, 3))
+
+    seen: list[View] = []
+    boxes = [torch.rand(2, 3, 2) for _ in range(3)]
+    made = [
+        View(torch.rand(2, 4, 3, 3), modality, aux={"box": box})
+        for modality, box in zip(("sound", "sound", "sight"), boxes, strict=True)
+    ]
+    z = embed(Seen(), nn.Identity(), made, stack=True)
+    assert [(view.modality, len(view.tensor)) for view in seen] == [("sound", 4), ("sight", 2)]
+    assert torch.equal(seen[0].aux["box"], torch.cat(boxes[:2])) and torch.equal(seen[1].aux["box"], boxes[2])
+    assert all(torch.equal(x, view.tensor.mean(dim=(2, 3))) for x, view in zip(z, made, strict=True))

@@ -161,7 +161,9 @@ def _names(columns: Mapping[File, Column], where: str) -> tuple[dict[File, dict[
         )
     if len(lists) > 1:
         notes.append(f"{where}: its files number their classes in different ways; they are matched by name.")
-    return {file: dict(enumerate(file.class_names if file in with_names else names)) for file in columns}, notes  # type: ignore[arg-type]
+    return {
+        file: dict(enumerate(file.class_names or names if file in with_names else names)) for file in columns
+    }, notes
 
 
 def _by_name(

@@ -129,7 +129,7 @@ def _features(metadata: Mapping[bytes, bytes] | None) -> Any:
     if b"huggingface" not in (metadata or {}):
         return None
     try:
-        return _get(_get(json.loads(metadata[b"huggingface"]), "info"), "features")  # type: ignore[index]
+        return _get(_get(json.loads((metadata or {})[b"huggingface"]), "info"), "features")
     except (ValueError, RecursionError) as error:
         return short(f"the description by Hugging Face is no JSON ({error})")
 

@@ -61,7 +61,8 @@ def _on_tiff_pages(image: Image.Image, num: int) -> Iterator[str]:
     kinds = []
     for page in range(num):
         image.seek(page)
-        kinds.append(int(image.tag_v2.get(254, 0)))  # type: ignore[attr-defined]
+        tags: Any = image  # a TIFF's, which has tags; Pillow's types know the base class alone
+        kinds.append(int(tags.tag_v2.get(254, 0)))
     pages = sum(not kind & 5 for kind in kinds)  # neither reduced versions of others nor masks
     if kinds[0] & 1:
         yield "the first page is marked as a small version of another, and used"

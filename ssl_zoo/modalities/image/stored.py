@@ -140,10 +140,11 @@ def to_lower_bytes(image: Image.Image) -> bool:
     if args is None:
         return False
     tiles = []
-    for tile in image.tile:  # type: ignore[attr-defined]
+    opened: Any = image  # of a file, which has tiles; Pillow's types know the base class alone
+    for tile in opened.tile:
         make = getattr(type(tile), "_make", tuple)  # a plain tuple before Pillow 11
         tiles.append(make((*tile[:3], (args, *tile[3][1:]) if isinstance(tile[3], tuple) else args)))
-    image.tile = tiles  # type: ignore[attr-defined]
+    opened.tile = tiles
     return True
 
 
