@@ -46,7 +46,7 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
         raise UserError(f"--init-from {source}: is neither a run folder nor a file of weights ({known}).")
     for part in parts:
         if not held.get(part):
-            raise UserError(f"--init-part {part}: {source} holds no weights of that component{suggest(part, held)}")
+            raise UserError(f"--init-part {part}: {source} holds no weights of the {part}{suggest(part, held)}")
     return {part: held[part] for part in parts}
 
 

@@ -237,7 +237,7 @@ def test_init_from_what_holds_nothing(refused, tiny, trained):
         "--init-from nowhere: there is no such file or folder; give a run folder, a .safetensors file or a .pth file."
     )
     assert refused("train", tiny, "--init-from", trained, "--init-part", "head", "--out", "run").startswith(
-        f"--init-part head: {trained} holds no weights of that component. Known: "
+        f"--init-part head: {trained} holds no weights of the head. Known: "
     )
 
 

@@ -62,7 +62,9 @@ def test_a_safetensors_file_is_an_encoder(run):
     folder, trained = run
     weights = initial_weights(folder.encoder, ("encoder",))
     assert weights["encoder"].keys() == trained.encoder.state_dict().keys()
-    with pytest.raises(UserError, match=r"encoder\.safetensors: holds no weights of the projector"):
+    with pytest.raises(
+        UserError, match=r"^--init-part projector: .*encoder\.safetensors holds no weights of the projector"
+    ):
         initial_weights(folder.encoder, ("encoder", "projector"))
 
 
@@ -95,7 +97,9 @@ def test_no_match_is_an_error_and_counters_are_no_match(run):  # T41
 
 def test_what_holds_no_weights_is_told(run, tmp_path):
     folder, _ = run
-    with pytest.raises(UserError, match="--init-part encodr: is no component; did you mean 'encoder'"):
+    with pytest.raises(
+        UserError, match="^--init-part encodr: .* holds no weights of the encodr; did you mean 'encoder'"
+    ):
         initial_weights(folder.path, ("encodr",))
     os.mkfifo(tmp_path / "pipe.pth")
     (tmp_path / "weights.h5").touch()

@@ -21,6 +21,7 @@ from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.train import train
+from tests.tiny import spec_of
 
 VIT = "vit_tiny_patch16_224"
 SMALL = ("projector.dims=[8, 8]", "predictor.dims=[4, 8]", "training.batch_size=8", "training.max_steps=2",
@@ -121,9 +122,9 @@ def test_evaluating_at_another_size_than_it_was_built_for_is_one_sentence(run):
         UserError, match=rf"^encoder timm/{VIT}: cannot take views \(2, 3, 64, 64\): .*Input height"
     ) as e:
         evaluate(run.path, overrides=["views.size=64", "evaluation.protocols=[label_free]"])
-    assert str(e.value).endswith("; it was built for views.size=32.") and "\n" not in str(e.value)
+    assert str(e.value).endswith("; it was built for views of 32x32.") and "\n" not in str(e.value)
 
 
 def test_an_assertion_of_timms_is_told_by_its_source():
     with pytest.raises(UserError, match="timm cannot make it for views of 64 pixels and local views of 32: Type"):
-        registry.build("encoder", "timm/mixer_s16_224", size=64, local_size=32)
+        registry.build("encoder", "timm/mixer_s16_224", {}, spec=spec_of(size=64, local=32))
