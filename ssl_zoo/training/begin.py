@@ -100,7 +100,7 @@ def _banner(run: Run, log: Log) -> None:
     weights = sum(p.numel() for p in method.encoder.parameters())
     log(
         f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
-        f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps an epoch, {run.trainer.total_steps} steps"
+        f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps per epoch, {run.trainer.total_steps} steps"
     )
     log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
     processes = f"{run.processes.size} processes, " if run.processes.size > 1 else ""

@@ -93,7 +93,7 @@ def same(a: list[list[RawBatch]], b: list[list[RawBatch]]) -> bool:
 @pytest.mark.parametrize("split", [Samples(22), memory(22)], ids=["files", "memory"])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_stream_is_the_same_for_any_workers_and_from_any_first_step(split, accumulate):
-    whole = stream(make(split, accumulate=accumulate), 0, 8)  # 3 steps an epoch: into the third one
+    whole = stream(make(split, accumulate=accumulate), 0, 8)  # 3 steps per epoch: into the third one
     assert len(whole) == 8 and all(len(step) == accumulate for step in whole)
     assert same(whole, stream(make(split, accumulate=accumulate, num_workers=2), 0, 8))
     for start in (1, 3, 5):  # mid-epoch, at its start, in the next one
