@@ -23,6 +23,9 @@ from ssl_zoo import registry
 from ssl_zoo.cli import main
 from ssl_zoo.recipe.load import load_recipe, method_names, recipe_path
 
+QUOTATION = re.compile(r'^(```\w+ )source="([^"]+)"', re.MULTILINE)
+"""The opening of a block that quotes a file."""
+
 MARKER = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
 
 KINDS = {
@@ -185,4 +188,5 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     def fill(match: re.Match[str]) -> str:
         return GENERATED[match[1]](*match[2].split())
 
-    return MARKER.sub(fill, markdown)
+    titled = QUOTATION.sub(r'\1title="\2"', markdown)  # the site knows no attribute `source`
+    return MARKER.sub(fill, titled)

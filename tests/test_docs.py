@@ -13,6 +13,7 @@ that it is asked for, so that pages neither wait for imports nor see each other.
 """
 
 import contextlib
+import html
 import json
 import os
 import re
@@ -238,6 +239,10 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "site" / "index.html").is_file()
+    pages = {page: html.unescape(re.sub("<[^>]+>", "", page.read_text("utf-8"))) for page in tmp_path.rglob("*.html")}
+    assert not [page for page, text in pages.items() if "```" in text]  # a fence that the site did not understand
+    step = pages[tmp_path / "site" / "concepts" / "step" / "index.html"]
+    assert "self.objective(self.pairing(p, t), z, batch.views)" in step and "def distance(p: Tensor" in step
 
 
 if __name__ == "__main__":
