@@ -43,6 +43,36 @@ class SourcePart(Protocol):
         """Values of its options."""
 
 
+def build_source(name: str, options: Mapping[str, Any], modality: Modality) -> Source:
+    """Build a registered source.
+
+    Raises:
+        PartFailed: it does not keep the contract of a `Source`.
+    """
+    source: Source = registry.build("source", name, options, modality=modality)
+    for attribute, what in (("splits", "the names of its splits, train first"), ("notes", "sentences, or none")):
+        if not isinstance(getattr(source, attribute, None), tuple):
+            raise registry.PartFailed(f"source {name!r}: must have the attribute {attribute}, a tuple: {what}.")
+    if "train" not in source.splits:
+        raise registry.PartFailed(f"source {name!r}: its splits must include train.")
+    return source
+
+
+def split_of(source: Source, name: str) -> Split:
+    """Return a split of a source.
+
+    Raises:
+        PartFailed: it is no `Split`.
+    """
+    split = source.split(name)
+    if not isinstance(split, Split):
+        raise registry.PartFailed(
+            f"source {type(source).__name__}: its split {name!r} is a {type(split).__name__}, which must be derived "
+            "from ssl_zoo.data.source.Split."
+        )
+    return split
+
+
 def open_data(
     source: SourcePart | None,
     modality: Modality,
@@ -64,8 +94,8 @@ def open_data(
     """
     if source is None:
         raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
-    opened: Source = registry.build("source", source.name, source.options, modality=modality)
+    opened = build_source(source.name, source.options, modality)
     names = [name for name in ("train", "test") if name in opened.splits]
-    splits = {name: load(opened.split(name), cache, on_error, bad_budget) for name in names}
+    splits = {name: load(split_of(opened, name), cache, on_error, bad_budget) for name in names}
     bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
     return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(opened.notes))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssl_zoo.data import check_source
+from ssl_zoo.data.open import split_of
 from ssl_zoo.evaluation import labels
 from ssl_zoo.recipe.resolve import open_source
 
@@ -29,6 +30,6 @@ def check_data(
         UserError: no such source or option, or a source that cannot be opened.
     """
     opened, kind = open_source(source, overrides, channels, modality)
-    splits = {name: opened.split(name) for name in opened.splits}
+    splits = {name: split_of(opened, name) for name in opened.splits}
     reports = {name: check_source(split, kind) for name, split in splits.items()}
     return reports, [*opened.notes, *labels.notes(labels.labels_of(splits["train"], splits.get("test")))]

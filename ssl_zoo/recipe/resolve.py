@@ -8,6 +8,7 @@ from typing import Any
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
+from ssl_zoo.data.open import build_source
 from ssl_zoo.data.source import Modality, Source
 from ssl_zoo.errors import UserError, suggest
 
@@ -102,7 +103,7 @@ def open_source(
     spec = InputSpec(name, (ViewSpec("global", (channels,)),))
     kind = registry.build("modality", name, options["decode"], spec=spec)
     source = options["source"]
-    return registry.build("source", source.pop("name"), source, modality=kind), kind
+    return build_source(source.pop("name"), source, kind), kind
 
 
 def _only_modality(text: str) -> str:
