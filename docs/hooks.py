@@ -84,6 +84,8 @@ def _values(schema: dict[str, Any]) -> str:
     """Return in words what a JSON schema admits."""
     if "anyOf" in schema:
         return " or ".join(_values(each) for each in schema["anyOf"])
+    if "part" in schema:
+        return f"a {schema['part']}"
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{each}`" for each in schema.get("enum", [schema.get("const")]))
     kind = schema.get("type", "any")

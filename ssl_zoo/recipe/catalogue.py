@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.recipe.load import experiment_names, load_recipe, method_names, recipe_path
 from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.part import Part
 from ssl_zoo.registry import Entry
 
 _RECIPES = {"methods": method_names, "experiments": experiment_names}
@@ -94,4 +97,10 @@ def _in_family(name: str, entry: Entry) -> bool:
 
 def _options(entry: Entry) -> dict[str, str]:
     fields = registry.options(entry).model_fields
-    return {name: "(must be given)" if field.is_required() else str(field.default) for name, field in fields.items()}
+    return {name: "(must be given)" if field.is_required() else _shown(field) for name, field in fields.items()}
+
+
+def _shown(field: FieldInfo) -> str:
+    """Return the default of an option, a part by its name."""
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return value.name if isinstance(value, Part) else str(value)

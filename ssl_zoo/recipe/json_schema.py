@@ -41,7 +41,8 @@ def _with_references(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     if isinstance(schema.get("part"), str):
-        return {"$ref": f"#/$defs/part_{schema['part']}"}
+        default = {"default": schema["default"]} if "default" in schema else {}
+        return {"$ref": f"#/$defs/part_{schema['part']}", **default}
     return {key: _with_references(value) for key, value in schema.items()}
 
 

@@ -79,7 +79,7 @@ def default_part(kind: str, name: str) -> Any:
 
 def default(kind: str, name: str) -> Any:
     """Return the default of an option that is a part: the part of that name, at its own defaults."""
-    return Field(default_factory=partial(default_part, kind, name))
+    return Field(default_factory=partial(default_part, kind, name), json_schema_extra={"default": name})
 
 
 def _in_a_list(value: Any) -> Any:

@@ -72,6 +72,11 @@ def test_show_prints_a_part_with_its_options(cli, name, tmp_path):
     assert part["kind"] == "head" and part["options"]["norm"] == "batch"
 
 
+def test_show_prints_the_parts_that_a_kind_of_method_has_by_default(cli):
+    lines = cli("show", "local").stdout.splitlines()
+    assert {"  projector = identity", "  target = shared", "  local_projector = (must be given)"} <= set(lines)
+
+
 def test_show_prints_all_parts_of_a_name_and_families(cli):
     assert [part["kind"] for part in json.loads(cli("show", "constant", "--json").stdout)] == ["schedule"]
     assert json.loads(cli("show", "timm/resnet18", "--json").stdout)[0]["name"] == "timm/*"
