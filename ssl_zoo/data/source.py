@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol
 
@@ -135,14 +134,6 @@ class Source(Protocol):
 
     def split(self, name: str) -> Split:
         """Return the split of that name."""
-
-
-class PathSource(Source, Protocol):
-    """A source that reads a file or a folder of the user's. One for a single modality has the attribute `modality`."""
-
-    @staticmethod
-    def matches(path: Path, modality: type[Modality]) -> bool:
-        """Return whether this source reads what lies at `path`, as data of a modality."""
 
 
 class Modality:

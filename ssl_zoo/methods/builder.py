@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import View
-from ssl_zoo.errors import UserError, short
-from ssl_zoo.methods.branch import Branch
+from ssl_zoo.errors import short
 from ssl_zoo.methods.first_weights import put_weights
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.recipe.part import Part, WeightedPart
@@ -81,40 +80,6 @@ class Builder:
     def objective(self, terms: Sequence[WeightedPart], dim: int) -> Objective:
         """Build weighted terms over embeddings of a width."""
         return Objective([(t.name, t.weight, registry.build("term", t.name, t.options, dim=dim)) for t in terms])
-
-    def joint_parts(
-        self,
-        projector: Part,
-        predictor: Part,
-        target: Part,
-        pairing: Part,
-        objective: Sequence[WeightedPart],
-        stack_views: bool,
-    ) -> dict[str, Any]:
-        """Build the parts of a joint-embedding method.
-
-        Returns:
-            {encoder, projector, predictor, target, pairing, objective}.
-
-        Raises:
-            UserError: the predictor's width is not the projector's.
-        """
-        encoder = self.encoder
-        z = self.head("projector", projector, self.encoder_width)
-        p = self.head("predictor", predictor, z.out_dim)
-        with self.stream("target"):
-            branch = Branch(encoder, z, stack_views)
-            t = self.part("target", "target", target, branch=branch)
-            terms = self.objective(objective, p.out_dim)
-        if p.out_dim != z.out_dim:
-            raise UserError(
-                f"predictor: ends in {p.out_dim} dimensions but must predict the projector's {z.out_dim}; "
-                f"make the predictor's last width {z.out_dim}."
-            )
-        pairs = self.part("pairing", "pairing", pairing, dim=z.out_dim)
-        return {
-            "encoder": encoder, "projector": z, "predictor": p, "target": t, "pairing": pairs, "objective": terms,
-        }  # fmt: skip
 
 
 def check_width(module: Any, kind: str, name: str) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from ssl_zoo import parts
 from ssl_zoo.batch import Batch, StepOutput
-from ssl_zoo.methods.branch import embed
+from ssl_zoo.methods.branch import embed, joint_parts
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
 from ssl_zoo.methods.method import Method
@@ -97,5 +97,5 @@ def joint_embedding(
         objective: weighted terms.
         stack_views: encode all views of one layout in one pass.
     """
-    made = builder.joint_parts(projector, predictor, target, pairing, objective, stack_views)
+    made = joint_parts(builder, projector, predictor, target, pairing, objective, stack_views)
     return JointEmbedding(**made, stack_views=stack_views)

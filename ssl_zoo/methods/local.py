@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ssl_zoo import parts
 from ssl_zoo.batch import Batch, Pairs, StepOutput, View, tokens_of
 from ssl_zoo.errors import UserError
+from ssl_zoo.methods.branch import joint_parts
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
 from ssl_zoo.methods.joint_embedding import JointEmbedding
@@ -147,7 +148,8 @@ def local(
         location_matches: pairs kept of those by location, in each direction; null for all, 0 for none.
         feature_matches: the same of those by embedding.
     """
-    whole = JointEmbedding(**builder.joint_parts(projector, predictor, target, pairing, objective, stack_views=False))
+    made = joint_parts(builder, projector, predictor, target, pairing, objective, stack_views=False)
+    whole = JointEmbedding(**made)
     head = builder.head("local_projector", local_projector, builder.encoder_width)
     with builder.stream("local_objective"):
         terms = builder.objective(local_objective, head.out_dim)

@@ -107,7 +107,7 @@ def _banner(run: Run, log: Log) -> None:
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
     log(
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
-        f"each BatchNorm sees {batch_norm_samples(run.recipe, run.processes.size)} samples"
+        f"each BatchNorm sees {batch_norm_samples(run.recipe, run.policy.spec, run.processes.size)} samples"
     )
     log(run.workers.note)
     if run.trainer.step:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ssl_zoo import registry
-from ssl_zoo.batch import Batch
+from ssl_zoo.batch import Batch, InputSpec
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, WorkerChoice, choose_workers
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.preview import some_views
@@ -74,10 +74,10 @@ def assemble(
     if hardware.accelerator == "cpu":
         keep_memory()
     method = build(recipe, weights=weights)
-    _check_batch(recipe, method)
+    policy = build_views(recipe)
+    _check_batch(recipe, policy.spec, method)
     _prepare(recipe, method.encoder)
     parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
-    policy = build_views(recipe)
     data = open_recipe_data(recipe, policy.spec)
     if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
@@ -102,9 +102,10 @@ def assemble(
     return Run(recipe, folder, hardware, processes, data, workers, policy, loader, method, trainer)
 
 
-def batch_norm_samples(recipe: Recipe, num_processes: int) -> int:
-    """Return how many samples each BatchNorm normalises over in a training step."""
-    views = recipe.views.options.get("num_views", 1) if recipe.options.get("stack_views") else 1
+def batch_norm_samples(recipe: Recipe, spec: InputSpec, num_processes: int) -> int:
+    """Return how many samples each BatchNorm normalises over in a training step, of the views like the first."""
+    alike = sum(view.shape == spec.views[0].shape for view in spec.views)
+    views = alike if recipe.options.get("stack_views") else 1
     shards = num_processes if recipe.norm == "local" else 1
     return recipe.training.batch_size // recipe.training.accumulate // shards * views
 
@@ -117,8 +118,8 @@ def _near(split: Split, device: torch.device, num_workers: int) -> Split:
     return split.to(device) if 4 * split.data.nbytes <= free else split
 
 
-def _check_batch(recipe: Recipe, method: nn.Module) -> None:
-    samples = batch_norm_samples(recipe, collectives.num_processes())
+def _check_batch(recipe: Recipe, spec: InputSpec, method: nn.Module) -> None:
+    samples = batch_norm_samples(recipe, spec, collectives.num_processes())
     if samples < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules()):
         raise UserError(
             f"training.batch_size: a batch of {samples} gives BatchNorm nothing to average over; use at least 2 "
