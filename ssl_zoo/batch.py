@@ -22,6 +22,7 @@ class ViewSpec:
     role: str
     shape: tuple[int, ...]
     is_target: bool = True
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,27 @@ class InputSpec:
         views: one entry per view of a sample. The first is also the shape of a plain sample.
         mean: subtracted from each channel; None where views are not normalised.
         std: divided by, per channel; None where views are not normalised.
+        vocabulary: where views are integers, the number of their values, 0 being padding; else None.
+        members: of samples that are mappings, (name, spec) of each member, in order; `views` are then theirs, in the
+            same order. Empty for a sample of one modality.
     """
 
     modality: str
     views: tuple[ViewSpec, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    vocabulary: int | None = None
+    members: tuple[tuple[str, InputSpec], ...] = ()
+
+    @property
+    def each(self) -> dict[str, InputSpec]:
+        """The spec of each member by its name; of a sample of one modality, its own by the modality's name."""
+        return dict(self.members) or {self.modality: self}
+
+    @property
+    def named_views(self) -> list[tuple[str, ViewSpec]]:
+        """The views in order, each with the name of its modality or member."""
+        return [(name, view) for name, spec in self.each.items() for view in spec.views]
 
     @property
     def channels(self) -> int:
@@ -61,7 +77,7 @@ class View:
 
     Attributes:
         data: the samples, batch first: a tensor (images are normalised floats `(B, C, H, W)`), or named tensors.
-        modality: registered name of the modality.
+        modality: registered name of the modality; of a sample that is a mapping, the name of the member.
         role: what the view is for. `global` views see most of the sample, `local` ones a small part of it.
         is_target: whether the other views are to predict this one.
         aux: tensors `(B, ...)` about the view. `box` `(B, 3, d)` is the part of the sample that the view shows, for

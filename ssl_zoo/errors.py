@@ -7,6 +7,7 @@ reason; exit code 1.
 
 from __future__ import annotations
 
+import importlib.util
 import linecache
 import re
 import sysconfig
@@ -27,6 +28,21 @@ class UserError(ValueError):
     def __str__(self) -> str:
         """Return the sentence, on one line and printable whatever names are in it."""
         return _sentence(super().__str__())
+
+
+def needs(module: str, install: str, what: str) -> None:
+    """Make sure that an optional package is installed, at the place where it is used.
+
+    Args:
+        module: that is imported.
+        install: what to type after `pip install`, such as `'ssl_zoo[audio]'`.
+        what: needs it, for the message.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{what} needs the package {module}, which is not installed: pip install {install}")
 
 
 class TrainingFailed(RuntimeError):

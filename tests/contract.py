@@ -1,12 +1,13 @@
 """The contract of each kind of part, as functions: for the registered parts, and for those of plug-ins.
 
-A modality has a row in `MODALITIES`: what its samples look like and options that make its view policies small.
+A modality has a `Sort`: what its samples look like and options that make its view policies small. That of
+`ssl_zoo/modalities/NAME` is in `tests/modalities/NAME/sort.py`.
 """
 
 import copy
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, InputSpec, Pairs, View, encode
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import Modality
+from ssl_zoo.data.source import Modality, Samples
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.methods.branch import Branch
@@ -26,7 +27,7 @@ from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.parts import Term
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.rng import generator
-from tests.tiny import small, spec_of
+from tests.tiny import small
 
 
 @dataclass(frozen=True)
@@ -36,32 +37,24 @@ class Sort:
     Attributes:
         spec: of views, for encoders.
         samples: (number, channels) -> samples, as a source gives them.
+        bad: contents of files that cannot be decoded.
         views: {view policy: options that make its views small}.
         names: {family of encoders: a member that is built in its place}.
     """
 
     spec: InputSpec
-    samples: Callable[[int, int], Tensor]
+    samples: Callable[[int, int], Samples]
     views: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    bad: Sequence[bytes] = (b"", b"\x00\xff\xfe no sample", b"\x93NUMPY", b"\x89PNG\r\n\x1a\n")
 
 
-def _images(num: int, channels: int) -> Tensor:
-    return torch.randint(0, 256, (num, channels, 16, 16), dtype=torch.uint8, generator=generator(0, "images"))
-
-
-MODALITIES = {
-    "image": Sort(
-        spec_of(channels=2, size=16),
-        _images,
-        {
-            "augment": {"size": 12},
-            "multi_crop": {"size": 12, "local_size": 8},
-            "transforms": {"size": 12, "transform": "tests.tiny:noisy_view"},
-        },
-        {"timm/*": "timm/resnet10t"},
-    )
-}
+def example(spec: InputSpec, num: int = 3) -> View:
+    """Return a view of a spec: normal values, or integers of its vocabulary."""
+    first = spec.views[0]
+    if first.dtype == torch.float32:
+        return View(torch.randn(num, *first.shape), spec.modality)
+    return View(torch.randint(1, spec.vocabulary or 2, (num, *first.shape)), spec.modality)
 
 
 SMALL_VIEWS = ("views.channels=1", "views.size=12", "views.hue=0", "views.saturation=0", "views.grey=0", "views.blur=0")
@@ -86,7 +79,7 @@ def check_documented(kind: str, name: str) -> None:
 def check_encoder(name: str, sort: Sort) -> None:
     """Features of the stated width; where it has places, their mean is the features."""
     encoder = registry.build("encoder", sort.names.get(name, name), {}, spec=sort.spec).eval()
-    view = View(torch.randn(3, *sort.spec.views[0].shape), sort.spec.modality)
+    view = example(sort.spec)
     h = encode(encoder, view)
     assert h.shape == (3, encoder.out_dim) and h.dtype == torch.float32
     if hasattr(encoder, "tokens"):
@@ -109,7 +102,8 @@ def check_views(name: str, sort: Sort) -> None:
     roles = [view.role for view in views]
     assert len(views) >= 2 and roles == sorted(roles)  # the global ones first
     assert all(view.modality == spec.modality == policy.modality for view in views)
-    assert all(view.tensor.isfinite().all() and view.tensor.dtype == torch.float32 for view in views)
+    assert [view.tensor.dtype for view in views] == [view.dtype for view in spec.views]
+    assert all(view.tensor.isfinite().all() for view in views)
     for box in (view.aux["box"] for view in views if "box" in view.aux):
         start, extent, mirrored = box.unbind(dim=1)
         assert box.shape == (4, 3, len(spec.sides)) and ((mirrored == 0) | (mirrored == 1)).all()
@@ -126,14 +120,14 @@ def check_views(name: str, sort: Sort) -> None:
 
 def check_modality(name: str, sort: Sort) -> None:
     """It names what it cannot decode, describes samples, and makes features of plain ones."""
-    modality: Modality = registry.build("modality", name, {}, spec=spec_of(modality=name))
-    for content in (b"", b"\x00\xff\xfe no sample", b"\x93NUMPY", b"\x89PNG\r\n\x1a\n"):
+    modality: Modality = registry.build("modality", name, {}, spec=sort.spec)
+    for content in sort.bad:
         with pytest.raises(BadSample) as caught:
             modality.decode(content, "the name")
         assert caught.value.name == "the name" and caught.value.reason
     assert all(each.startswith(".") and each == each.lower() for each in modality.extensions)
-    assert isinstance(modality.describe(sort.samples(1, 3)[0]), str)
-    features = modality.raw(View(torch.randn(3, *sort.spec.views[0].shape), name), max_dim=20)
+    assert isinstance(modality.describe(sort.samples(1, sort.spec.channels)[0]), str)
+    features = modality.raw(example(sort.spec), max_dim=20)
     assert features.shape[0] == 3 and features.ndim == 2 and features.shape[1] <= 20
 
 

@@ -1,5 +1,6 @@
 """The contract of every registered part, found by itself: documented, built at its defaults, and of the right shape."""
 
+import importlib
 from collections import Counter
 from typing import Any
 
@@ -8,11 +9,13 @@ import torch
 
 from ssl_zoo import registry
 from tests import contract
-from tests.contract import MODALITIES
 from tests.tiny import small
 
 ALL = [(kind, entry.name) for kind in registry.PACKAGES for entry in registry.entries(kind)]
 COVERED: Counter[str] = Counter()
+MODALITIES: dict[str, contract.Sort] = {
+    name: importlib.import_module(f"tests.modalities.{name}.sort").SORT for name in registry.names("modality")
+}
 LEAST = {"encoder": 5, "views": 3, "source": 5, "head": 6, "target": 3, "pairing": 5, "term": 20, "optimizer": 4,
          "schedule": 3, "protocol": 4, "method": 2, "modality": 1, "strategy": 3}  # fmt: skip
 """How many parts of each kind there are at least: a walk that finds nothing tests nothing."""

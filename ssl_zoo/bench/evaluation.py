@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from ssl_zoo.bench.timing import Result, Side, alternate, needs
+from ssl_zoo.bench.timing import Result, Side, alternate
+from ssl_zoo.errors import needs
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.protocols.knn import classify
 from ssl_zoo.evaluation.protocols.linear import train_classifiers
@@ -33,7 +34,7 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False) -> list[Resu
     bank, queries = (part.to(_device()) for part in (features(bank_size, dim, 1), features(num, dim, 2)))
     sides = [Side("ssl_zoo", lambda: _knn(bank, queries))]
     if "lightly" in against:
-        needs("lightly", "pip install lightly")
+        needs("lightly", "lightly", "--against lightly")
         sides.append(Side("lightly", lambda: _knn_lightly(bank, queries)))
     sides.append(Side("the product alone", lambda: _product(bank, queries)))
     knn = alternate("kNN, k = 200", "queries/s", sides, rounds)

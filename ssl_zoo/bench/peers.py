@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_zoo.bench.timing import Side, needs
-from ssl_zoo.errors import UserError
+from ssl_zoo.bench.timing import Side
+from ssl_zoo.errors import UserError, needs
 
 WORKERS = min(16, os.cpu_count() or 1)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -44,7 +44,7 @@ def _as_pil(images: Tensor) -> list[Any]:
 
 def lightly_transform(size: int, blur: float) -> Transform:
     """Return lightly's SimSiam transform: PIL image -> two tensors."""
-    needs("lightly", "pip install lightly")
+    needs("lightly", "lightly", "--against lightly")
     from lightly.transforms import SimSiamTransform
 
     return SimSiamTransform(input_size=size, gaussian_blur=blur)
@@ -108,7 +108,7 @@ def views_side(name: str, images: Tensor, size: int, blur: float, batch_size: in
 
 
 def _kornia(images: Tensor, size: int, blur: float, batch_size: int) -> Side:
-    needs("kornia", "pip install kornia")
+    needs("kornia", "kornia", "--against kornia")
     import kornia.augmentation as K
 
     taps = 2 * min(6, (size - 1) // 2) + 1

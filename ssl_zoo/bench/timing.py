@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-from ssl_zoo.errors import UserError
-
 
 @dataclass(frozen=True)
 class Side:
@@ -97,15 +95,3 @@ def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int, least_se
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def needs(module: str, install: str) -> None:
-    """Make sure that a library to compare with is installed.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    from importlib.util import find_spec
-
-    if find_spec(module) is None:
-        raise UserError(f"--against {module} needs the package {module}, which is not installed: {install}")

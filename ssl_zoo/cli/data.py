@@ -57,7 +57,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     axes = f", {report['axes']}" if report["axes"] else ""
     yield f"  sizes{axes}: {_some(report['sizes'])}"
     for name in ("mean", "std") if report["mean"] else ():
-        yield f"  {name}, 0..1, of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
+        yield f"  {name} of each channel: {', '.join(f'{value:.4f}' for value in report[name])}"
     known = sorted(report["remarks"].items(), key=lambda item: -item[1]["num"])
     for remark, on in known[:SHOWN]:
         num_read = report["num_samples"] - report["num_bad"]

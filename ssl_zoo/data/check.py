@@ -17,21 +17,21 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
     """Read every sample and count.
 
     Args:
-        split: the samples. Statistics are of uint8 samples `(C, ...)`; of others there are none.
+        split: the samples. Statistics are of those for which `Modality.values` returns some.
         modality: of the samples, which describes their sizes.
 
     Returns:
         `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; `classes`,
         `{name: number of samples}`, or None without labels; `num_unlabelled`, those without a label; `sizes`,
         `{"32x32": number of samples}`, the most frequent first, and `axes`, the meaning of its numbers; for each
-        channel `mean` and `std` over all values of all samples, in 0..1 (empty if no sample can be read); and
+        channel `mean` and `std` over all values of all samples, in the units of the views (empty without values); and
         `remarks`, `{remark: {"num": number of samples, "example": name}}`, on how samples that can be read were
         understood.
     """
     sizes: Counter[str] = Counter()
     bad: dict[str, str] = {}
     remarks = Remarks()
-    histogram = torch.zeros(0, 256, dtype=torch.int64)  # of each channel
+    moments = Moments()
     for i in range(len(split)):
         try:
             sample = split.read(i)
@@ -39,12 +39,13 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
             bad[error.name] = error.reason
             continue
         sizes[modality.describe(sample)] += 1
-        if isinstance(sample, Tensor) and sample.dtype == torch.uint8:
-            values = torch.stack([channel.flatten().bincount(minlength=256) for channel in sample])
-            histogram = values + histogram if len(histogram) else values
+        values = modality.values(sample)
+        if values is not None:
+            moments.add(values)
+        del values
         del sample  # before another is read: they may be large
         remarks.look(split, i)
-    mean, std = _statistics(histogram.double())
+    mean, std = moments.mean, moments.std
     return {
         "num_samples": len(split),
         "num_bad": len(bad),
@@ -59,11 +60,38 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
     }
 
 
-def _statistics(histogram: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation `(C,)` in 0..1 of the levels counted in a histogram `(C, 256)`."""
-    level, total = torch.arange(256, dtype=torch.float64) / 255, histogram.sum(1).clamp(min=1)
-    mean = histogram @ level / total
-    return mean, ((histogram * (level - mean[:, None]).square()).sum(1) / total).sqrt()
+class Moments:
+    """Mean and standard deviation of the channels of all samples so far, in float64.
+
+    Those of a sample are merged into those of all, so that nothing is lost to the difference of large sums (Chan, Golub
+    & LeVeque 1983, equation 1.5).
+
+    Attributes:
+        mean: `(C,)`; empty before the first sample.
+    """
+
+    def __init__(self) -> None:
+        self.mean = torch.zeros(0, dtype=torch.float64)
+        self._squares = torch.zeros(0, dtype=torch.float64)  # sums of squared distances from the mean
+        self._num = 0
+
+    def add(self, values: Tensor) -> None:
+        """Add the values of a sample, `(C, n)`, with as many channels as those before it."""
+        values, num = values.double(), values.shape[1]
+        mean = values.mean(dim=1)
+        squares = (values - mean[:, None]).square().sum(dim=1)
+        if not self._num:
+            self.mean, self._squares, self._num = mean, squares, num
+            return
+        total, apart = self._num + num, mean - self.mean
+        self.mean = self.mean + apart * (num / total)
+        self._squares = self._squares + squares + apart.square() * (self._num * num / total)
+        self._num = total
+
+    @property
+    def std(self) -> Tensor:
+        """The standard deviations `(C,)`, over all values."""
+        return (self._squares / max(1, self._num)).sqrt()
 
 
 def _classes(split: Split) -> dict[str, int] | None:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample, Budget
-from ssl_zoo.data.memory import LargeSplit
+from ssl_zoo.data.memory import KeptSplit, LargeSplit
 from ssl_zoo.data.source import Sample, Samples, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 
@@ -176,7 +176,7 @@ class Loader:
         num_ranks: int = 1,
     ) -> None:
         check_divides(batch_size, accumulate, num_ranks)
-        held = split.stacked or isinstance(split, LargeSplit)
+        held = split.stacked or isinstance(split, (KeptSplit, LargeSplit))
         if num_ranks > 1 and on_error == "skip" and not held:
             raise UserError(
                 f"data.on_error: skip would leave {num_ranks} processes with batches of different size, as the samples "

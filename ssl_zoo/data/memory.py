@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.source import SkippingSplit, Split, probes
+from ssl_zoo.data.skipping import SkippingSplit, probes
+from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError
 
@@ -100,11 +101,49 @@ class LargeSplit(Split):
         return self._whole.name(i)
 
 
+class KeptSplit(Split):
+    """A split in memory whose samples are single ones, of any size.
+
+    Args:
+        samples: as `Modality.kept` returned them; they are not to be changed.
+        labels: `(N,)` int64 or None.
+        class_names: the name of each label, or None.
+        names: of the samples.
+        bad: samples that could not be read and were left out, as name -> reason.
+        nbytes: of all samples.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Tensor | None,
+        class_names: list[str] | None,
+        names: Sequence[str],
+        bad: Mapping[str, str],
+        nbytes: int,
+    ) -> None:
+        self.nbytes = nbytes
+        self._samples, self._names = samples, names
+        self.labels, self.class_names, self.names, self.bad = labels, class_names, names, bad
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def read(self, i: int) -> Sample:
+        """Return sample `i`, which is not to be changed."""
+        return self._samples[i]
+
+    def name(self, i: int) -> str:
+        """Return the sample's name in the source it came from."""
+        return self._names[i]
+
+
 def load(
     split: Split,
     cache: Cache = "auto",
     on_error: Literal["raise", "skip"] = "raise",
     bad_budget: float = 0.001,
+    modality: Modality | None = None,
 ) -> Split:
     """Return the split with its samples in memory where that is asked for and possible, else unread.
 
@@ -115,19 +154,71 @@ def load(
             single ones, see `LargeSplit`.
         on_error: `raise` stops at the first sample that cannot be read; `skip` leaves those out, see `MemorySplit.bad`.
         bad_budget: the largest fraction of the split that may be left out, 0..1.
+        modality: of the samples; with `Modality.any_size` they need not be of one size, see `KeptSplit`.
 
     Raises:
         UserError: a sample cannot be read, or more than the budget; `memory` and the sizes differ, or are more than is
             free.
     """
-    if isinstance(split, (MemorySplit, LargeSplit)):
+    if isinstance(split, (MemorySplit, LargeSplit, KeptSplit)):
         return split
+    if modality is not None and modality.any_size:
+        kept = None if cache == "none" else _keep(split, modality, Budget(len(split), on_error, bad_budget), cache)
+        return _unread(split, on_error, bad_budget) if kept is None else kept
     loaded: MemorySplit | None = None
     if cache == "memory" or (cache == "auto" and _fits(split)):
         loaded = _read_all(split, Budget(len(split), on_error, bad_budget), insist=cache == "memory")
     if loaded is None:
-        return SkippingSplit(split, bad_budget) if on_error == "skip" else split
+        return _unread(split, on_error, bad_budget)
     return loaded if loaded.data[0].nbytes <= WHOLE_BYTES else LargeSplit(loaded)
+
+
+def _unread(split: Split, on_error: Literal["raise", "skip"], bad_budget: float) -> Split:
+    return SkippingSplit(split, bad_budget) if on_error == "skip" else split
+
+
+def _keep(split: Split, modality: Modality, budget: Budget, cache: Cache) -> Split | None:
+    """Return the samples of a split in memory, whatever their sizes, or None where `auto` finds them too large."""
+    room = free_bytes() if cache == "memory" else min(AUTO_BYTES, free_bytes() // 2)
+    if cache == "auto" and _expected_bytes(split, modality) > room:
+        return None
+    samples: list[Sample] = []
+    places: list[int] = []
+    total = 0
+    for i in range(len(split)):
+        try:
+            sample = modality.kept(split.read(i))
+        except BadSample as bad:
+            budget.add(bad.name, bad.reason)
+            continue
+        samples.append(sample)
+        places.append(i)
+        total += modality.nbytes(sample)
+        if total > room and cache == "auto":
+            return None
+        if total > room:
+            raise UserError(
+                f"data.cache: memory needs more than the {room / 2**30:.1f} GiB that are free, after {len(samples)} of "
+                f"{len(split)} samples; use data.cache=auto or data.cache=none."
+            )
+    if not samples:
+        raise UserError(f"none of the {len(split)} samples could be read{budget.example()}.")
+    labels = None if split.labels is None else split.labels[places]
+    names = Strings(split.name(i) for i in places)
+    kept = KeptSplit(samples, labels, split.class_names, names, budget.bad, total)
+    kept.remarks_of_some = tuple(remarks_of_some(split))
+    return kept
+
+
+def _expected_bytes(split: Split, modality: Modality) -> float:
+    """Return the size of all samples in memory, as expected from some that are spread over the split."""
+    sizes = []
+    for i in probes(len(split)):
+        try:
+            sizes.append(modality.nbytes(modality.kept(split.read(i))))
+        except BadSample:
+            continue  # the pass that reads them all counts it
+    return len(split) * sum(sizes) / max(1, len(sizes))
 
 
 def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:

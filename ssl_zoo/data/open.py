@@ -96,6 +96,6 @@ def open_data(
         raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
     opened = build_source(source.name, source.options, modality)
     names = [name for name in ("train", "test") if name in opened.splits]
-    splits = {name: load(split_of(opened, name), cache, on_error, bad_budget) for name in names}
+    splits = {name: load(split_of(opened, name), cache, on_error, bad_budget, modality) for name in names}
     bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
     return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(opened.notes))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import Split, probes
+from ssl_zoo.data.skipping import probes
+from ssl_zoo.data.source import Split
 from ssl_zoo.errors import shown_name
 
 

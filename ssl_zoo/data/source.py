@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol
 
@@ -76,50 +77,6 @@ class Split(ABC):
         return None
 
 
-class SkippingSplit(Split):
-    """A lazily read split that skips unreadable samples, up to a budget.
-
-    `read` still raises `BadSample`: the caller records it in its own `budget()` and skips the sample.
-
-    Args:
-        split: the samples.
-        bad_budget: the largest fraction of the split that may be bad, 0..1.
-    """
-
-    def __init__(self, split: Split, bad_budget: float) -> None:
-        self._split, self._bad_budget = split, bad_budget
-        self.labels, self.class_names = split.labels, split.class_names
-        self.names = split.names
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def read(self, i: int) -> Sample:
-        """Return sample `i`."""
-        return self._split.read(i)
-
-    def name(self, i: int) -> str:
-        """Return the name of sample `i` in the source."""
-        return self._split.name(i)
-
-    def remarks(self, i: int) -> tuple[str, ...]:
-        """Return notes on how sample `i` was understood."""
-        return self._split.remarks(i)
-
-    def budget(self) -> Budget:
-        """Return a new, empty list of bad samples with the split's limit."""
-        return Budget(len(self), "skip", self._bad_budget)
-
-
-NUM_PROBES = 16
-"""Number of samples, spread over a split, that are looked at before all are read."""
-
-
-def probes(num: int) -> range:
-    """Return the positions of some samples, spread over a split of `num`."""
-    return range(0, num, max(1, num // NUM_PROBES))
-
-
 class Source(Protocol):
     """An origin of data: the registered kind `source`. Its factory may ask for `modality` by position.
 
@@ -136,6 +93,14 @@ class Source(Protocol):
         """Return the split of that name."""
 
 
+@dataclass(frozen=True)
+class Media:
+    """Something that a page shows: `mime` is its type, such as `audio/wav` or `text/plain`, `data` its content."""
+
+    mime: str
+    data: bytes
+
+
 class Modality:
     """One kind of data: the registered kind `modality`, whose name is its folder's. This one is of plain tensors.
 
@@ -148,6 +113,9 @@ class Modality:
     Attributes:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
         columns: names that a column of encoded samples may have, the first choice first.
+        reads_text: whether such a column may hold strings, or lists of strings, instead of bytes; see `from_value`.
+        any_size: whether samples of different sizes, or that are no tensors, are kept in memory where all of them fit;
+            else only tensors of one size are.
         max_bytes: the largest encoded sample.
         size_option: the key of the option that raises `max_bytes`, where there is one.
         axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
@@ -156,6 +124,8 @@ class Modality:
     axes: str = ""
     extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
+    reads_text: bool = False
+    any_size: bool = False
     max_bytes: int = 2**31
     size_option: str = ""
 
@@ -174,9 +144,48 @@ class Modality:
         """
         raise BadSample(name, f"samples of the modality {self.spec.modality!r} are not read from files")
 
+    def from_value(self, value: Any, name: str) -> Sample:
+        """Return the sample of a table's cell, by default its decoded bytes.
+
+        Args:
+            value: bytes; a modality that `reads_text` gets strings and lists of strings too.
+            name: of the sample, for messages.
+
+        Raises:
+            BadSample: it cannot be decoded.
+        """
+        if not isinstance(value, bytes):
+            raise BadSample(name, f"a {type(value).__name__}, not the bytes of a file")
+        return self.decode(value, name)
+
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on how an encoded sample is understood."""
         return ()
+
+    def kept(self, sample: Sample) -> Sample:
+        """Return a sample as it is kept in memory, with all that is slow done: a clip's frames are decoded.
+
+        Raises:
+            BadSample: it cannot be decoded.
+        """
+        return sample
+
+    def nbytes(self, sample: Sample) -> int:
+        """Return the size of a kept sample in memory, in bytes."""
+        return sample.nbytes if isinstance(sample, Tensor) else len(sample)
+
+    def values(self, sample: Sample) -> Tensor | None:
+        """Return the values of a sample `(C, n)`, in the units of the views' `mean` and `std`; None where it has none.
+
+        By default those of 8-bit tensors `(C, ...)`, as 0 to 1.
+        """
+        if not isinstance(sample, Tensor) or sample.dtype != torch.uint8 or sample.ndim < 2:
+            return None
+        return sample.flatten(1).double() / 255
+
+    def media(self, sample: Sample) -> list[Media]:
+        """Return what a page shows of a sample beside the picture of its views: sound to play, a text to read."""
+        return []
 
     def describe(self, sample: Sample) -> str:
         """Return the size of a sample, such as `32x32`: equal ones are counted."""
@@ -243,6 +252,14 @@ class ViewPolicy(nn.Module):
     def plain(self, samples: Samples) -> View:
         """Return samples without augmentation: what the evaluation sees."""
         raise NotImplementedError
+
+    def looks(self, samples: Samples) -> list[View]:
+        """Return what the evaluation sees of samples: its features are the mean of those of these views.
+
+        By default the plain view alone. A policy of clips may return several clips of each sample; one of samples that
+        are mappings returns the plain view of each member, and means are taken of each member.
+        """
+        return [self.plain(samples)]
 
     def picture(self, samples: Samples, views: Sequence[View]) -> Tensor:
         """Return a picture `(3, H, W)`, uint8: a row per sample, first the plain one, then its views."""

@@ -13,9 +13,10 @@ from torch import Tensor
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.loader import HOLD_BYTES, Cutter
-from ssl_zoo.data.memory import LargeSplit, MemorySplit, free_bytes
+from ssl_zoo.data.memory import KeptSplit, LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.source import Sample, Split, ViewPolicy, probes
+from ssl_zoo.data.skipping import probes
+from ssl_zoo.data.source import Sample, Split, ViewPolicy
 
 CHEAP = 5e-5
 """Seconds per sample. Below this, sending a sample from a worker costs more than reading it in the training process."""
@@ -85,7 +86,7 @@ def choose_workers(
             workers -= 1
             capped = " (more would not fit in memory)"
     rate = max(1, workers) / max(probe.seconds, 1e-9)
-    where = f"{split.nbytes / 2**20:.0f} MiB in memory, cut" if isinstance(split, LargeSplit) else "read"
+    where = f"{split.nbytes / 2**20:.0f} MiB in memory, cut" if isinstance(split, (KeptSplit, LargeSplit)) else "read"
     note = f"data: {where} in every epoch, {_milliseconds(probe.seconds)} per sample; {_by(workers)}{capped}"
     return _choice(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
 

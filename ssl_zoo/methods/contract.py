@@ -39,8 +39,8 @@ def without_memory(make: Callable[[], T]) -> T:
 def views_of(spec: InputSpec) -> list[View]:
     """Return views of two samples, on the meta device."""
     return [
-        View(torch.empty(SAMPLES, *view.shape, device="meta"), spec.modality, view.role, view.is_target)
-        for view in spec.views
+        View(torch.empty(SAMPLES, *view.shape, dtype=view.dtype, device="meta"), name, view.role, view.is_target)
+        for name, view in spec.named_views
     ]
 
 
@@ -57,11 +57,11 @@ def check_views(name: str, spec: InputSpec, views: Any) -> None:
     """
     if not isinstance(views, list) or not all(isinstance(view, View) for view in views):
         raise PartFailed(f"views {name}: must return a list of ssl_zoo.View.")
-    stated = [(spec.modality, view.role, view.is_target) for view in spec.views]
+    stated = [(modality, view.role, view.is_target) for modality, view in spec.named_views]
     made = [(view.modality, view.role, view.is_target) for view in views]
     if made != stated:
         raise PartFailed(f"views {name}: its spec states (modality, role, is_target) {stated}, but it made {made}.")
-    for view, each in zip(views, spec.views, strict=True):
+    for view, (_, each) in zip(views, spec.named_views, strict=True):
         if isinstance(view.data, Tensor) and tuple(view.data.shape[1:]) != each.shape:
             raise PartFailed(
                 f"views {name}: its spec states a {view.role} view of shape {each.shape}, but it made one of "
@@ -170,7 +170,7 @@ class Trial:
         self.parts, self.names, self.views, self.device = parts, names, views, device
 
     def _on(self, view: View) -> View:
-        return view.map(lambda x: torch.zeros(x.shape, device=self.device))
+        return view.map(lambda x: torch.zeros(x.shape, dtype=x.dtype, device=self.device))
 
     def _run(self, what: str, call: Callable[[], T], hint: str = "", failure: type[_DoesNotRun] = _DoesNotRun) -> T:
         try:

@@ -113,6 +113,20 @@ def _only_modality(text: str) -> str:
         if stated is not None:
             return stated
     reads = [name for name in registry.names("modality") if modality_class(name).extensions]
-    if len(reads) != 1:
-        raise UserError(f"data check: several modalities read files ({', '.join(reads)}); give --modality.")
-    return reads[0]
+    able = [name for name in reads if _can_read(text, name)] if len(reads) > 1 else []
+    if len(able) == 1 or (not able and len(reads) == 1):
+        return (able or reads)[0]
+    if not able:
+        resolve(text, reads[0])  # where there is no such path, it says so
+        raise UserError(f"data check: no modality reads {text}; those that read files are {', '.join(reads)}.")
+    raise UserError(f"data check: several modalities read {text} ({', '.join(able)}); give --modality.")
+
+
+def _can_read(text: str, name: str) -> bool:
+    """Return whether there is data of a modality in what a text means; its files are listed, and not read."""
+    try:
+        source = {**resolve(text, name)}
+        build_source(source.pop("name"), source, modality_class(name)(InputSpec(name, (ViewSpec("global", (3,)),))))
+    except UserError:
+        return False
+    return True

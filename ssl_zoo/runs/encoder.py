@@ -8,10 +8,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,6 +37,7 @@ class ViewInput(BaseModel):
     role: str
     shape: list[Annotated[int, Field(ge=1)]]
     is_target: bool
+    dtype: Literal["float32", "int64"] = "float32"
 
 
 class Input(BaseModel):
@@ -48,6 +48,32 @@ class Input(BaseModel):
     views: Annotated[list[ViewInput], Field(min_length=1)]
     mean: list[float] | None
     std: list[float] | None
+    vocabulary: int | None = None
+    members: dict[str, Input] = {}
+
+    @property
+    def spec(self) -> InputSpec:
+        """The same as an `InputSpec`."""
+        views = tuple(
+            ViewSpec(view.role, tuple(view.shape), view.is_target, getattr(torch, view.dtype)) for view in self.views
+        )
+        mean, std = (None if each is None else tuple(each) for each in (self.mean, self.std))
+        members = tuple((name, member.spec) for name, member in self.members.items())
+        return InputSpec(self.modality, views, mean, std, self.vocabulary, members)
+
+
+def _input(spec: InputSpec) -> dict[str, Any]:
+    """Return a spec as a card has it, what is as usual left out."""
+    views: list[dict[str, Any]] = []
+    for view in spec.views:
+        dtype = {} if view.dtype == torch.float32 else {"dtype": str(view.dtype).removeprefix("torch.")}
+        views.append({"role": view.role, "shape": view.shape, "is_target": view.is_target, **dtype})
+    members = {name: _input(member) for name, member in spec.members}
+    return {
+        "modality": spec.modality, "views": views, "mean": spec.mean, "std": spec.std,
+        **({} if spec.vocabulary is None else {"vocabulary": spec.vocabulary}),
+        **({"members": members} if members else {}),
+    }  # fmt: skip
 
 
 class Card(BaseModel):
@@ -61,9 +87,7 @@ class Card(BaseModel):
     @property
     def spec(self) -> InputSpec:
         """The views that the encoder was built for."""
-        views = tuple(ViewSpec(view.role, tuple(view.shape), view.is_target) for view in self.input.views)
-        mean, std = (None if each is None else tuple(each) for each in (self.input.mean, self.input.std))
-        return InputSpec(self.input.modality, views, mean, std)
+        return self.input.spec
 
 
 def save_encoder(
@@ -131,7 +155,7 @@ def _card(encoder: Any, recipe: Recipe, steps: int, environment: dict[str, Any])
     return {
         "encoder": recipe.encoder.plain(),
         "views": recipe.views.plain(),
-        "input": asdict(build_views(recipe).spec),
+        "input": _input(build_views(recipe).spec),
         "out_dim": encoder.out_dim,
         "branch": "online",
         "method": recipe.method,

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from ssl_zoo.bench import data, evaluation, suite, training, views
 from ssl_zoo.bench.peers import views_side
 from ssl_zoo.bench.timing import Result as Measured
-from ssl_zoo.bench.timing import Side, alternate, needs
-from ssl_zoo.errors import UserError
+from ssl_zoo.bench.timing import Side, alternate
+from ssl_zoo.errors import UserError, needs
 
 LIGHTLY_HAS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -127,6 +127,6 @@ def test_what_is_not_there_is_one_sentence(tmp_path) -> None:
         result = cli(*arguments)
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and words in result.stderr
     with pytest.raises(UserError, match="pip install nothing"):
-        needs("no_such_library", "pip install nothing")
+        needs("no_such_library", "nothing", "--against no_such_library")
     with pytest.raises(UserError, match="known are"):
         views_side("solo", torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 8, 0.5, 1)

@@ -9,7 +9,8 @@ import torch
 from ssl_zoo.data import Loader, MemorySplit, choose_workers, load
 from ssl_zoo.data import workers as reading
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import SkippingSplit, Split, ViewPolicy
+from ssl_zoo.data.skipping import SkippingSplit
+from ssl_zoo.data.source import Split, ViewPolicy
 
 
 class Slow(Split):

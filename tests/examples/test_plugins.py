@@ -14,6 +14,7 @@ from ssl_zoo.errors import UserError
 from tests import contract
 from tests.cli.conftest import TINY, run
 from tests.examples.conftest import EXAMPLES, ran, sort
+from tests.modalities.image.sort import SORT
 from tests.runs.test_killed import same_end
 
 MASKED = EXAMPLES / "masked_view.yaml"
@@ -36,7 +37,7 @@ def test_they_are_documented(kind: str, name: str) -> None:
 
 
 def test_the_contract_of_the_kind_of_method_on_images_and_on_series() -> None:
-    contract.check_method(ssl_zoo.load_recipe(str(MASKED), SMALL[1::2]), contract.MODALITIES["image"])
+    contract.check_method(ssl_zoo.load_recipe(str(MASKED), SMALL[1::2]), SORT)
     views = ["views=series", "views.num_views=1", "views.length=32", "encoder=conv1d", "encoder.widths=[4, 8]"]
     heads = ["projector.dims=[8, 8]", "predictor.dims=[4, 8]"]
     contract.check_method(ssl_zoo.load_recipe(str(MASKED), [*views, *heads]), sort())

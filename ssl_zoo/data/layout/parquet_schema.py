@@ -56,7 +56,7 @@ def short(text: str) -> str:
     return line if len(line) <= SHOWN else line[:SHOWN] + " ..."
 
 
-def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None) -> File:
+def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None, texts: bool = False) -> File:
     """Return what a parquet file holds, by its schema alone.
 
     Args:
@@ -64,6 +64,7 @@ def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None) 
         name: what the user calls it.
         samples: names that the column of samples may have.
         label: the column of labels; `auto` takes `label` where there is one, None leaves labels out.
+        texts: whether samples may be strings, or lists of them.
 
     Raises:
         UserError: it is no parquet file, is damaged, or lacks such columns.
@@ -72,7 +73,7 @@ def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None) 
 
     with reading(path), pq.ParquetFile(path) as file:
         schema, names = file.schema_arrow, file.schema_arrow.names
-        found = [each for each in samples if names.count(each) == 1 and holds_bytes(schema.field(each).type)]
+        found = [each for each in samples if names.count(each) == 1 and holds_samples(schema.field(each).type, texts)]
         if found:
             _check_claims(path, file.metadata, found[0])
     if not found:
@@ -95,6 +96,24 @@ def inspect(path: Path, name: str, samples: tuple[str, ...], label: str | None) 
         )
     class_names, fault = _class_names(features, label)
     return File(path, name, found[0], label, class_names, fault)
+
+
+def holds_samples(kind: Any, texts: bool) -> bool:
+    """Return whether a column of this type holds bytes or, with `texts`, strings or lists of them."""
+    return holds_bytes(kind) or (texts and (_is_string(kind) or (is_list(kind) and _is_string(kind.value_type))))
+
+
+def is_list(kind: Any) -> bool:
+    """Return whether a column's type is a list of any length."""
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_string(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def holds_bytes(kind: Any) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.layout.by_name import held_out
 from ssl_zoo.data.layout.classes import many_classes, unify
 from ssl_zoo.data.layout.left_out import Sieve, files
 from ssl_zoo.data.layout.split_names import Part, Splits, normal, understand
@@ -82,6 +83,7 @@ def split_files(
     labels: Labels,
     where: str,
     splits: Splits = "auto",
+    test: Sequence[str] = (),
 ) -> TreeSplits:
     """Return the splits of a tree of files.
 
@@ -92,6 +94,7 @@ def split_files(
         labels: `auto` by the rules above; `folder` insists on labels, `none` refuses them.
         where: what the messages call the root.
         splits: `auto` by the rules above; `none` takes all folders for classes; or folders for each split.
+        test: patterns of the names of the test split, where there is none by the rules above.
 
     Raises:
         UserError: no file, none to take, no `train`, splits that are not clear, or labels that were insisted on and are
@@ -119,7 +122,21 @@ def split_files(
         split_of[name] = SplitFiles(Strings(group.files), known, classes if labelled[name] else None)
     found = {name: files_of.labels for name, files_of in split_of.items()}
     spellings += many_classes(found, where, "-s data.source.labels=none")
+    if test:
+        split_of = _by_name(split_of, test, where)
     return TreeSplits(split_of, (*sieve.notes(where), *notes, *spellings))
+
+
+def _by_name(split_of: dict[str, SplitFiles], test: Sequence[str], where: str) -> dict[str, SplitFiles]:
+    """Return train without the files that the patterns hold out, and those as test."""
+    train = split_of["train"]
+    chosen = held_out(train.paths, test, list(split_of), where)
+    parts = {}
+    for name, mask in (("train", ~chosen), ("test", chosen)):
+        index = np.flatnonzero(mask)
+        labels = None if train.labels is None else train.labels[torch.from_numpy(index)]
+        parts[name] = SplitFiles(Strings(train.paths[int(i)] for i in index), labels, train.class_names)
+    return parts
 
 
 def _groups(paths: list[str], splits: Splits, where: str) -> tuple[dict[str, _Group], list[str]]:

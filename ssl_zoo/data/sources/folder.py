@@ -26,6 +26,7 @@ class Folder:
         labels: `auto` as above; `folder` insists on labels, `none` leaves them out.
         splits: `auto` as above, also under names like `Training` and `val2017`; `none` takes all folders for classes;
             or the folders of each split, `{train: [a, b], test: c}`, `*` for any one folder.
+        test: where all files are one split, patterns of the paths of those that are its test: `["*_[0-4].wav"]`.
 
 
     Attributes:
@@ -42,6 +43,7 @@ class Folder:
         path: str,
         labels: Labels = "auto",
         splits: Splits = "auto",
+        test: list[str] = [],  # noqa: B006 - an option's default, never mutated
     ) -> None:
         self._modality = modality
         self._root = Path(path).expanduser()
@@ -51,7 +53,7 @@ class Folder:
             raise UserError(f"the data path {path} is a file, not a folder.")
         where = f"the folder {path}"
         walk = Walk(self._root, modality.extensions)
-        found = split_files(walk, extensions=modality.extensions, labels=labels, where=where, splits=splits)
+        found = split_files(walk, extensions=modality.extensions, labels=labels, where=where, splits=splits, test=test)
         self._files = found.splits
         self.notes = tuple(map(shown_name, (*walk.notes(where), *found.notes)))
         self.splits = tuple(self._files)

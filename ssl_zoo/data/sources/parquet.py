@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.files import check_size
+from ssl_zoo.data.layout.by_name import held_out
 from ssl_zoo.data.layout.parquet_files import below, find
 from ssl_zoo.data.layout.parquet_labels import read_labels
-from ssl_zoo.data.layout.parquet_schema import File, inspect, reading
+from ssl_zoo.data.layout.parquet_schema import File, inspect, is_list, reading
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.errors import UserError, shown_name
@@ -31,7 +33,7 @@ class Parquet:
     The files may lie in the folder or below it, as on the Hugging Face hub (`data/train-*.parquet`,
     `default/train/0000.parquet`); `val` stands in for `test` where there is none. A folder whose files are named
     otherwise is one train split. Samples are encoded files in a column that the modality names, either bytes or a
-    struct with a field `bytes`. A split is read into memory, still encoded.
+    struct with a field `bytes`; texts may be strings, or lists of strings. A split is read into memory, still encoded.
 
     Args:
         modality: of the files.
@@ -40,6 +42,9 @@ class Parquet:
             (below 0: none), with names where the files carry them, or words.
         splits: `auto` as above; `none` takes all files for train; or the files or folders of each split,
             `{train: "a-*.parquet", test: b}`.
+        test: where all rows are one split, patterns of the names of its test samples: `["*_[0-4].wav"]`. Names are the
+            field `path` next to `bytes`.
+        column: the column of samples; `auto` takes one that the modality names.
 
 
     Attributes:
@@ -57,9 +62,11 @@ class Parquet:
         path: str,
         label: str | None = "auto",
         splits: Splits = "auto",
+        test: list[str] = [],  # noqa: B006 - an option's default, never mutated
+        column: str = "auto",
     ) -> None:
         self._modality = modality
-        self._origin = modality, {"path": path, "label": label, "splits": splits}
+        self._origin = modality, {"path": path, "label": label, "splits": splits, "test": test, "column": column}
         root = Path(path).expanduser()
         if not root.exists():
             raise UserError(f"the data path {path} does not exist.")
@@ -67,8 +74,9 @@ class Parquet:
             raise UserError(f"data.source.splits: {path} is one file and so one split; give the folder of the files.")
         paths, notes = ({"train": [root.name]}, []) if root.is_file() else find(root, splits)
         folder = root.parent if root.is_file() else root
+        columns = modality.columns if column == "auto" else (column,)
         self._files = {
-            split: [inspect(folder / name, name, modality.columns, label) for name in names]
+            split: [inspect(folder / name, name, columns, label, modality.reads_text) for name in names]
             for split, names in paths.items()
         }
         self._labels, self._class_names, of_labels = read_labels(self._files, path)
@@ -79,7 +87,20 @@ class Parquet:
                 f"{', '.join(others)}: choose one by -s data.source.label=COLUMN."
             )
         self.notes = tuple(map(shown_name, (*notes, *of_labels)))
+        self._rows: dict[str, np.ndarray] = {}
+        if test:
+            self._hold_out(test, path)
         self.splits = tuple(self._files)
+
+    def _hold_out(self, test: list[str], path: str) -> None:
+        """Make a test split of the rows whose names fit."""
+        names = [name for file in self._files["train"] for name in _paths(file)]
+        chosen = held_out(names, test, list(self._files), path)
+        self._rows = {"train": np.flatnonzero(~chosen), "test": np.flatnonzero(chosen)}
+        self._files = {name: self._files["train"] for name in self._rows}
+        labels = self._labels["train"]
+        rows = {name: torch.from_numpy(index) for name, index in self._rows.items()}
+        self._labels = {name: None if labels is None else labels[index] for name, index in rows.items()}
 
     @staticmethod
     def matches(path: Path, modality: type[Modality]) -> bool:
@@ -90,7 +111,7 @@ class Parquet:
             return path.suffix.lower() == ".parquet"
         found = list(islice(below(path), _LOOKED_AT)) if path.is_dir() else []
         tables = [path / name for name, is_parquet in found if is_parquet]
-        if any(_holds_samples(table, modality.columns) for table in tables[:10]):
+        if any(_holds_samples(table, modality) for table in tables[:10]):
             return True
         return bool(tables) and not any(Path(name).suffix.lower() in modality.extensions for name, _ in found)
 
@@ -98,7 +119,8 @@ class Parquet:
         """Return the split of that name, read into memory."""
         labels = self._labels[name]
         class_names = None if labels is None else self._class_names
-        return ParquetSplit(self._files[name], self._modality, labels, class_names, (*self._origin, name))
+        rows = self._rows.get(name)
+        return ParquetSplit(self._files[name], self._modality, labels, class_names, (*self._origin, name), rows)
 
 
 class ParquetSplit(Split):
@@ -115,13 +137,15 @@ class ParquetSplit(Split):
         labels: Tensor | None,
         class_names: list[str] | None,
         origin: tuple[Modality, dict[str, Any], str],
+        rows: np.ndarray | None = None,
     ) -> None:
         import pyarrow as pa
 
         self._names, self._modality, self._origin = [file.name for file in files], modality, origin
         columns = [_read(file) for file in files]
-        self._samples = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.large_binary())
+        self._samples = pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
         self._ends = np.cumsum([len(column) for column in columns])
+        self._rows = rows
         self.labels, self.class_names = labels, class_names
         if labels is not None and len(labels) != len(self):
             raise UserError(
@@ -129,27 +153,33 @@ class ParquetSplit(Split):
             )
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._samples) if self._rows is None else len(self._rows)
 
     def read(self, i: int) -> Sample:
         """Return sample `i`, decoded."""
-        return self._modality.decode(self._encoded(i), self.name(i))
+        return self._modality.from_value(self._encoded(i), self.name(i))
 
     def remarks(self, i: int) -> tuple[str, ...]:
         """Return notes on how sample `i` is understood."""
-        return self._modality.remarks(self._encoded(i), self.name(i))
+        encoded = self._encoded(i)
+        return self._modality.remarks(encoded, self.name(i)) if isinstance(encoded, bytes) else ()
 
-    def _encoded(self, i: int) -> bytes:
-        value = self._samples[i]
+    def _row(self, i: int) -> int:
+        return i if self._rows is None else int(self._rows[i])
+
+    def _encoded(self, i: int) -> bytes | str | list[str]:
+        value = self._samples[self._row(i)]
         if not value.is_valid:
-            raise BadSample(self.name(i), "the row holds no bytes")
-        check_size(value.as_buffer().size, self.name(i), self._modality)
+            raise BadSample(self.name(i), "the row holds no sample")
+        size = len(value.values) if hasattr(value, "values") else value.as_buffer().size
+        check_size(size, self.name(i), self._modality)
         return value.as_py()
 
     def name(self, i: int) -> str:
         """Return the row within its file, counted from 0: `row 17 of train.parquet`."""
-        file = int(np.searchsorted(self._ends, i, side="right"))
-        return f"row {i - (self._ends[file - 1] if file else 0)} of {self._names[file]}"
+        row = self._row(i)
+        file = int(np.searchsorted(self._ends, row, side="right"))
+        return f"row {row - (self._ends[file - 1] if file else 0)} of {self._names[file]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, self._origin
@@ -159,16 +189,16 @@ def _reopened(modality: Modality, options: dict[str, Any], name: str) -> Parquet
     return Parquet(modality, **options).split(name)
 
 
-def _holds_samples(path: Path, columns: tuple[str, ...]) -> bool:
+def _holds_samples(path: Path, modality: type[Modality]) -> bool:
     try:
-        inspect(path, path.name, columns, None)
+        inspect(path, path.name, modality.columns, None, modality.reads_text)
     except UserError:  # raised again where the file is opened to be read
         return False
     return True
 
 
 def _read(file: File) -> Any:
-    """Return the encoded samples of a file as a chunked array of bytes."""
+    """Return the encoded samples of a file as a chunked array of bytes, of strings, or of lists of strings."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -178,4 +208,25 @@ def _read(file: File) -> Any:
         samples = opened.read(columns=[f"{file.sample}.bytes" if is_struct else file.sample]).column(0)
         if is_struct:
             samples = pc.struct_field(samples, "bytes")
-        return samples.cast(pa.large_binary())
+        if is_list(samples.type):
+            return samples.cast(pa.large_list(pa.large_string()))
+        strings = pa.types.is_string(samples.type) or pa.types.is_large_string(samples.type)
+        return samples.cast(pa.large_string() if strings else pa.large_binary())
+
+
+def _paths(file: File) -> list[str]:
+    """Return the names of a file's samples.
+
+    Raises:
+        UserError: it has none.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with reading(file.path), pq.ParquetFile(file.path) as opened:
+        kind = opened.schema_arrow.field(file.sample).type
+        if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+            raise UserError(f"data.source.test: {file.path} has no names of samples, a field path next to their bytes.")
+        paths = opened.read(columns=[f"{file.sample}.path"]).column(0)
+        return [path or "" for path in pc.struct_field(paths, "path").to_pylist()]

@@ -33,6 +33,7 @@ class Zip:
         path: the archive.
         labels: as in `folder`.
         splits: as in `folder`.
+        test: as in `folder`.
 
 
     Attributes:
@@ -50,6 +51,7 @@ class Zip:
         path: str,
         labels: Labels = "auto",
         splits: Splits = "auto",
+        test: list[str] = [],  # noqa: B006 - an option's default, never mutated
     ) -> None:
         self._modality = modality
         self._path = Path(path).expanduser()
@@ -65,7 +67,7 @@ class Zip:
         links = {name for name, info in members.items() if not _is_regular(info)}
         found = split_files(
             (name for name in members if name not in links),
-            extensions=modality.extensions, labels=labels, where=where, splits=splits,
+            extensions=modality.extensions, labels=labels, where=where, splits=splits, test=test,
         )  # fmt: skip
         for split in found.splits.values():
             _check_packing([members[name] for name in split.paths], where)

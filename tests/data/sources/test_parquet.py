@@ -90,7 +90,7 @@ def test_labels_may_be_named_or_left_out(tmp_path):
 def test_a_row_without_an_image_is_a_bad_sample(tmp_path):
     write(tmp_path / "a.parquet", range(3), bad=(1,))
     split = source(tmp_path / "a.parquet").split("train")
-    with pytest.raises(BadSample, match=r"row 1 of a\.parquet: the row holds no bytes"):
+    with pytest.raises(BadSample, match=r"row 1 of a\.parquet: the row holds no sample"):
         split.read(1)
     assert split.read(2).shape == (3, 4, 5)
 
