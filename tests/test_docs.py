@@ -206,8 +206,9 @@ def test_blocks_are_of_a_known_kind_and_none_escapes(page: str) -> None:
         if block.language == "yaml":
             yaml.safe_load(block.text)
         if block.options.get("title", "").endswith(".py"):
-            stem = Path(block.options["title"]).stem
-            used = any(stem in later.text for later in found[number + 1 :] if later.runs)
+            path = Path(block.options["title"])
+            name = path.parent.name or path.stem  # a package is imported by the name of its folder
+            used = any(name in later.text for later in found[number + 1 :] if later.runs)
             assert used, f"{where}: {block.options['title']} is written, but no later block uses it"
 
 
