@@ -1,0 +1,1 @@
+"""Texts in one file, a line for each."""
