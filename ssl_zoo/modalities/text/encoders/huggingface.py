@@ -1,4 +1,4 @@
-"""An encoder of Hugging Face's library `transformers` from a local folder: `huggingface/FOLDER`; nothing is downloaded."""
+"""Encoders of Hugging Face's library `transformers` from local folders: `huggingface/FOLDER`. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def huggingface_encoder(
     before: Ids = [],  # noqa: B006 - never mutated
     after: Ids = [],  # noqa: B006 - never mutated
 ) -> nn.Module:
-    """A trained text encoder in a folder (`config.json`, `*.safetensors`), as its weights are there: `(B, L)` -> `(B, D)`.
+    """A trained text encoder from a folder, with its weights: `(B, L)` int64 -> `(B, D)`.
 
-    `views.tokenizer` has to be the `tokenizer.json` next to them. Code in the folder is never run, and weights are read
-    from safetensors only.
+    The folder has `config.json` and `*.safetensors`; `views.tokenizer` has to be the `tokenizer.json` next to them. Code
+    in the folder is never run, and weights are read from safetensors only.
 
     Args:
         model: the folder.
