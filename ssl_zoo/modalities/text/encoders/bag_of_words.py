@@ -38,6 +38,8 @@ class BagOfWords(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_of(spec, "bag_of_words"), width, padding_idx=0)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)  # of length 1: steps of the usual rates then turn them
+        nn.init.zeros_(self.embedding.weight[0].detach())
         layers: list[nn.Module] = []
         for inputs, outputs in zip([width, *hidden], hidden, strict=False):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]

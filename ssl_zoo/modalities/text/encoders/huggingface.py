@@ -32,8 +32,8 @@ def huggingface_encoder(
 ) -> nn.Module:
     """A trained text encoder from a folder, with its weights: `(B, L)` int64 -> `(B, D)`.
 
-    The folder has `config.json` and `*.safetensors`; `views.tokenizer` has to be the `tokenizer.json` next to them. Code
-    in the folder is never run, and weights are read from safetensors only.
+    The folder has `config.json` and `*.safetensors`; `views.tokenizer` has to be its `tokenizer.json`. Code
+    in it is never run, and weights are read from safetensors only.
 
     Args:
         model: the folder.

@@ -138,16 +138,11 @@ class Spans(ViewPolicy):
         real = tokens != 0
         if self._mask_id is not None and "mask" in payload:
             tokens = torch.where(real & (payload["mask"] < self.mask), self._mask_id, tokens)
-        kept = real
         if "drop" in payload:
             chance = payload["drop"].masked_fill(~real, -1)
-            kept = real & ((chance >= self.drop) | (chance == chance.amax(dim=2, keepdim=True)))
-        if "drop" in payload or "move" in payload:
-            order = torch.arange(self.length, device=tokens.device, dtype=torch.float32).expand(tokens.shape)
-            if "move" in payload:
-                order = order + (self.move + 1) * payload["move"]
-            order = order.masked_fill(~kept, torch.inf).argsort(dim=2, stable=True)
-            tokens = tokens.masked_fill(~kept, 0).gather(2, order)
+            tokens = closed_up(tokens, real & ((chance >= self.drop) | (chance == chance.amax(dim=2, keepdim=True))))
+        if "move" in payload:
+            tokens = moved(tokens, payload["move"], self.move)
         return [
             View(view, self.modality, aux={"box": box, "lengths": (view != 0).sum(dim=1)})
             for view, box in zip(tokens.unbind(dim=1), payload["box"].unbind(dim=1), strict=True)
@@ -221,3 +216,22 @@ def padded(rows: Sequence[np.ndarray], length: int) -> Tensor:
     x = np.zeros((len(rows), length), np.int64)
     x[np.arange(length) < sizes[:, None]] = np.concatenate(rows)
     return torch.from_numpy(x)
+
+
+def closed_up(tokens: Tensor, kept: Tensor) -> Tensor:
+    """Return token ids `(..., L)` with those that are not `kept` deleted, and padding at the end."""
+    place = kept.cumsum(dim=-1) - 1
+    room = tokens.new_zeros(*tokens.shape[:-1], tokens.shape[-1] + 1)  # the last place is for what is deleted
+    return room.scatter(-1, place.masked_fill(~kept, tokens.shape[-1]), tokens)[..., :-1]
+
+
+def moved(tokens: Tensor, noise: Tensor, most: int) -> Tensor:
+    """Return token ids `(..., L)` in another order, none more than `most` places from its own, padding at the end.
+
+    Args:
+        tokens: with padding at the end.
+        noise: a uniform number in [0, 1) per token.
+        most: places that a token moves.
+    """
+    order = torch.arange(tokens.shape[-1], device=tokens.device, dtype=torch.float32) + (most + 1) * noise
+    return tokens.gather(-1, order.masked_fill(tokens == 0, torch.inf).argsort(dim=-1, stable=True))
