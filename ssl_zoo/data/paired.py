@@ -66,9 +66,8 @@ class PairedViews(ViewPolicy):
 
     def forward(self, payload: dict[str, Tensor]) -> list[View]:
         """Return the views of all members, in their order."""
-        return [
-            replace(view, modality=member) for member, policy in self.each() for view in policy(_of(member, payload))
-        ]
+        made = [(member, policy(_of(member, payload))) for member, policy in self.each()]
+        return [replace(view, modality=member) for member, views in made for view in views]
 
     def plain(self, samples: Samples) -> View:
         """Refuse: samples of several members have no one plain view.

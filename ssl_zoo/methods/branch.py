@@ -59,7 +59,8 @@ def joint_heads(builder: Builder, projector: AnyPart, predictor: AnyPart) -> tup
     if len(set(widths.values())) > 1:
         each = ", ".join(f"{member} {number}" for member, number in widths.items())
         raise UserError(
-            f"projector: the embeddings of the members have different widths ({each}), so that they cannot be compared; "
+            f"projector: the embeddings of the members have different widths ({each}), so that they cannot be "
+            "compared; "
             "make the projector's last width the same for all."
         )
     return z, builder.head("predictor", predictor, widths or {"": z.out_dim})

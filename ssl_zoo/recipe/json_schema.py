@@ -37,7 +37,7 @@ def _schema_of_kind(kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_references(schema: Any) -> Any:
-    """Put a reference to the kind's definition where a field left its mark, `{"part": kind}`, `{"per_member": kind}`."""
+    """Put a reference to a definition where a field left its mark, `{"part": kind}` or `{"per_member": kind}`."""
     if isinstance(schema, list):
         return [_with_references(item) for item in schema]
     if not isinstance(schema, dict):

@@ -184,7 +184,7 @@ def _in_a_list(value: Any) -> Any:
 
 
 def _part(kind: str, cls: type[Part] = Part) -> tuple[Any, ...]:
-    # The JSON schema has a mark, `{"part": kind}` or `{"per_member": kind}`, which `json_schema` replaces by the registered parts.
+    # The JSON schema has a mark, `{"part": kind}` or `{"per_member": kind}`, for which `json_schema` puts the parts in.
     per_member = kind in PER_MEMBER
     return (
         BeforeValidator(partial(resolve_members, kind) if per_member else partial(resolve_part, kind, cls)),
