@@ -16,10 +16,11 @@ from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.distributed.collectives import num_processes
 from ssl_zoo.errors import UserError
+from ssl_zoo.methods.branch import joint_heads
 from ssl_zoo.methods.builder import Builder, check_width
 from ssl_zoo.methods.contract import try_parts, views_of
 from ssl_zoo.methods.first_weights import put_weights
-from ssl_zoo.methods.members import MemberEncoders
+from ssl_zoo.methods.members import MemberEncoders, PairedEncoder
 from ssl_zoo.methods.method import Method
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.recipe.part import AnyPart, Part, PerMember
@@ -84,6 +85,27 @@ def _one_encoder(part: Part, spec: InputSpec, seed: int) -> nn.Module:
         encoder = registry.build("encoder", part.name, part.options, spec=spec)
     check_width(encoder, "encoder", part.name)
     return encoder
+
+
+def make_product(
+    encoder: AnyPart, projector: AnyPart, predictor: AnyPart, spec: InputSpec, seed: int = 0
+) -> PairedEncoder:
+    """Return the product of training on samples that are mappings, with first weights.
+
+    Args:
+        encoder: of a recipe.
+        projector: of a recipe.
+        predictor: of a recipe.
+        spec: of its views.
+        seed: of the first weights.
+
+    Raises:
+        UserError: parts that do not join.
+    """
+    members = tuple(spec.each)
+    made = make_encoder(encoder, spec, seed)
+    builder = Builder(seed, made, views_of(spec), {}, members=members)
+    return PairedEncoder(members, made, *joint_heads(builder, projector, predictor))
 
 
 def check_alike(name: str, spec: InputSpec) -> None:

@@ -242,9 +242,8 @@ class _Joined:
         notes = [self.matched] if self.matched else []
         if lacking:
             name, member = lacking[0]
-            notes.append(
-                f"{len({key for key, _ in lacking})} of {total} samples lack a member, for example {name} has no {member}."
-            )
+            num = len({key for key, _ in lacking})
+            notes.append(f"{num} of {total} samples lack a member, for example {name} has no {member}.")
         return notes
 
 
