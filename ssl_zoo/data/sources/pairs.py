@@ -74,8 +74,8 @@ class Pairs:
                     raise UserError(
                         f"data.source.{option}.{name}: the views have no such member{suggest(name, members)}"
                     )
-        given = {"label": label, "labels": labels, "splits": splits}
-        common = {name: value for name, value in given.items() if value != "auto"}
+        settings: dict[str, Any] = {"label": label, "labels": labels, "splits": splits}
+        common = {name: value for name, value in settings.items() if value != "auto"}
         own = {
             member: {
                 "path": str(Path(path, folders[member])) if member in folders else path,
