@@ -152,11 +152,13 @@ class StepOutput:
         loss: the scalar to minimise, the sum of `terms`.
         terms: {name: weighted scalar}.
         embeddings: z of every view, `(B, D)`, detached, for the collapse guard.
+        members: of samples that are mappings, the member that each of the embeddings is of; else empty.
     """
 
     loss: Tensor
     terms: dict[str, Tensor]
     embeddings: list[Tensor]
+    members: list[str] = field(default_factory=list)
 
 
 class Encoder(Protocol):

@@ -7,7 +7,7 @@ sees, and `after_step` moves the state, once per optimizer step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from ssl_zoo.batch import Pairs, View
 
 Inputs = Literal["pair", "set", "globals"]
+
+Prediction = Tensor | Mapping[str, Tensor]
+"""p `(B, D)` of a view; of a predictor per direction, {member that it predicts: p}."""
 
 
 @runtime_checkable
@@ -61,8 +64,14 @@ class Target(Part):
 class Pairing(Part):
     """The choice of which prediction is compared with which target."""
 
-    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Return the pairs of predictions p and targets t, both with one entry per view; t may be None."""
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
+        """Return the pairs of predictions p and targets t.
+
+        Args:
+            p: one entry per view; of a predictor per direction, {member: prediction of its views}.
+            t: one entry per view; None where a view is no target.
+            views: what they are of: their roles, and the members of samples that are mappings.
+        """
         raise NotImplementedError
 
 

@@ -27,7 +27,7 @@ from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.parts import Term
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.rng import generator
-from tests.tiny import small
+from tests.tiny import paired, small
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def check_pairing(name: str) -> None:
     """No view predicts itself alone, all pairs are of one shape, and a local view is never a target."""
     pairing = registry.build("pairing", name, {}, dim=6)
     p, t = [rows(seed=i) for i in range(3)], [rows(seed=i) for i in range(2)] + [None]
-    pairs = pairing(p, t)
+    pairs = paired(pairing, p, t)
     assert pairs.pairs and pairs.scale > 0
     for x, y in pairs.pairs:
         assert x.shape == y.shape == (12, 6)

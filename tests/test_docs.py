@@ -243,7 +243,9 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     pages = {page: html.unescape(re.sub("<[^>]+>", "", page.read_text("utf-8"))) for page in tmp_path.rglob("*.html")}
     assert not [page for page, text in pages.items() if "```" in text]  # a fence that the site did not understand
     step = pages[tmp_path / "site" / "concepts" / "step" / "index.html"]
-    assert "self.objective(self.pairing(p, t), z, batch.views)" in step and "def distance(p: Tensor" in step
+    assert (
+        "self.objective(self.pairing(p, t, batch.views), z, batch.views)" in step and "def distance(p: Tensor" in step
+    )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ def batch_of(*tensors: Tensor) -> Batch:
     return Batch([View(x) for x in tensors])
 
 
+def paired(pairing: nn.Module, p: Sequence[Any], t: Sequence[Tensor | None]) -> Any:
+    """Return the pairs that a pairing makes for views of one modality."""
+    return pairing(p, t, [View(torch.zeros(1, 1)) for _ in p])
+
+
 def tiny_views(num: int = 2, size: int = 8, batch: int = 8, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     g = torch.Generator().manual_seed(1)
     return [torch.randn(batch, 3, size, size, generator=g, dtype=dtype) for _ in range(num)]

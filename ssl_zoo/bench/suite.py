@@ -38,7 +38,7 @@ def recipe_for(name: str, data: str | None, overrides: Sequence[str], quick: boo
     with tempfile.TemporaryDirectory() if data is None else nullcontext(data) as place:
         if data is None:
             plain = load_recipe(name, overrides)
-            size = plain.views.options.get("size", 224)
+            size = plain.views.plain().get("size", 224)
             num = max(256, plain.training.batch_size) if not quick else 16
             data_bench.write_jpegs(Path(place), views.pictures(num, size if size < 96 else size + size // 7))
         yield load_recipe(name, overrides, data=str(place))

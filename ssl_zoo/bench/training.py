@@ -95,7 +95,7 @@ def _what(run: Run) -> str:
     settings = run.recipe.training
     weights = sum(weight.numel() for weight in run.method.encoder.parameters()) / 1e6
     return (
-        f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.options.get('size')} px, "
+        f"{run.recipe.encoder.name} of {weights:.2f} M weights, views of {run.recipe.views.plain().get('size')} px, "
         f"batch {settings.batch_size}, {run.hardware}, {run.workers.num_workers} workers"
     )
 
@@ -119,7 +119,7 @@ def _lightly(run: Run, steps: int) -> Side:
     recipe, train = run.recipe, run.data.train
     if recipe.method != "simsiam" or not isinstance(train, MemorySplit):
         raise UserError("bench pipeline --against lightly needs simsiam, and images of one size that fit in memory.")
-    views, settings = recipe.views.options, recipe.training
+    views, settings = recipe.views.plain(), recipe.training
     images = train.read_batch(torch.arange(steps * settings.batch_size) % len(train))
     hidden, out = recipe.options["projector"].options["dims"][0], recipe.options["projector"].options["dims"][-1]
     narrow = recipe.options["predictor"].options["dims"][0]

@@ -12,16 +12,26 @@ from torch import Tensor, nn
 from ssl_zoo.batch import View, encode, stack_alike
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.builder import Builder
-from ssl_zoo.recipe.part import Part, WeightedPart
+from ssl_zoo.methods.members import MemberHeads, apply, width_of
+from ssl_zoo.recipe.part import AnyPart, Part, WeightedPart
 
 
 def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
     """Return z `(B, D_z)` of each view: one pass per view, or neighbouring views of one layout stacked in one pass.
 
-    The projector then sees the views of all layouts in one pass, as in the code of SwAV and DINO.
+    The projector then sees the views of all layouts in one pass, as in the code of SwAV and DINO; where it is one per
+    member, that of a member sees its own.
     """
     if not stack:
-        return [projector(encode(encoder, view)) for view in views]
+        return [apply(projector, encode(encoder, view), view) for view in views]
+    if isinstance(projector, MemberHeads):
+        members = [list(group) for _, group in groupby(views, key=lambda view: view.modality)]
+        return [z for group in members for z in _stacked(encoder, projector.of(group[0]), group)]
+    return _stacked(encoder, projector, views)
+
+
+def _stacked(encoder: nn.Module, projector: nn.Module, views: Sequence[View]) -> list[Tensor]:
+    """Return z of each view, the projector seeing all of them in one pass."""
     alike = [list(group) for _, group in groupby(views, key=lambda view: view.layout)]
     return list(projector(torch.cat([encode(encoder, stack_alike(group)) for group in alike])).chunk(len(views)))
 
@@ -38,10 +48,38 @@ class Branch(nn.Module):
         return embed(self.encoder, self.projector, views, self.stack_views)
 
 
+def joint_heads(builder: Builder, projector: AnyPart, predictor: AnyPart) -> tuple[Any, Any]:
+    """Return projector and predictor, of all members or one for each.
+
+    Raises:
+        UserError: embeddings of different width.
+    """
+    z = builder.head("projector", projector, builder.encoder_widths)
+    widths = {member: width_of(z, member) for member in builder.members}
+    if len(set(widths.values())) > 1:
+        each = ", ".join(f"{member} {number}" for member, number in widths.items())
+        raise UserError(
+            f"projector: the embeddings of the members have different widths ({each}), so that they cannot be "
+            "compared; "
+            "make the projector's last width the same for all."
+        )
+    return z, builder.head("predictor", predictor, widths or {"": z.out_dim})
+
+
+def _check_predicts(p: Any, z: Any) -> None:
+    widths = getattr(p, "out_dims", {"": p.out_dim})
+    for number in widths.values():
+        if number != z.out_dim:
+            raise UserError(
+                f"predictor: ends in {number} dimensions but must predict the projector's {z.out_dim}; "
+                f"make the predictor's last width {z.out_dim}."
+            )
+
+
 def joint_parts(
     builder: Builder,
-    projector: Part,
-    predictor: Part,
+    projector: AnyPart,
+    predictor: AnyPart,
     target: Part,
     pairing: Part,
     objective: Sequence[WeightedPart],
@@ -55,16 +93,11 @@ def joint_parts(
     Raises:
         UserError: the predictor's width is not the projector's.
     """
-    z = builder.head("projector", projector, builder.encoder_width)
-    p = builder.head("predictor", predictor, z.out_dim)
+    z, p = joint_heads(builder, projector, predictor)
     with builder.stream("target"):
         t = builder.part("target", "target", target, branch=Branch(builder.encoder, z, stack_views))
         terms = builder.objective(objective, p.out_dim)
-    if p.out_dim != z.out_dim:
-        raise UserError(
-            f"predictor: ends in {p.out_dim} dimensions but must predict the projector's {z.out_dim}; "
-            f"make the predictor's last width {z.out_dim}."
-        )
+    _check_predicts(p, z)
     pairs = builder.part("pairing", "pairing", pairing, dim=z.out_dim)
     return {
         "encoder": builder.encoder, "projector": z, "predictor": p, "target": t, "pairing": pairs, "objective": terms,

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import View
-from ssl_zoo.errors import short
+from ssl_zoo.errors import UserError, short
 from ssl_zoo.methods.first_weights import put_weights
+from ssl_zoo.methods.members import DirectionHeads, MemberHeads, direction, directions, width_of
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.recipe.part import Part, WeightedPart
+from ssl_zoo.recipe.part import AnyPart, Part, PerMember, WeightedPart
 from ssl_zoo.rng import derive
 
 _STREAMS = {"encoder": 0, "projector": 1, "predictor": 2, "target": 3, "local_projector": 4}
@@ -31,7 +32,8 @@ class Builder:
         encoder: built already, since it is the product whatever the kind of method.
         views: of two samples, on the meta device, as the recipe's policy makes them.
         weights: {component: {name: tensor}} to start from.
-        names: {part: its name in messages}; filled as parts are made.
+        names: {part: its name in messages}; filled as parts are made. That of a member's is `encoder.image`.
+        members: of samples that are mappings, their names; none where a sample is of one modality.
     """
 
     seed: int
@@ -39,12 +41,18 @@ class Builder:
     views: Sequence[View]
     weights: Mapping[str, Mapping[str, Tensor]]
     names: dict[str, str] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
 
     @property
     def encoder_width(self) -> int:
         """Width of the encoder's features."""
         encoder: Any = self.encoder
         return encoder.out_dim
+
+    @property
+    def encoder_widths(self) -> dict[str, int]:
+        """Width of the features of each member's views; of samples of one modality {"": width}."""
+        return {member: width_of(self.encoder, member) for member in self.members} or {"": self.encoder_width}
 
     @contextmanager
     def stream(self, name: str) -> Iterator[None]:
@@ -68,14 +76,53 @@ class Builder:
         self.names[name] = part.name
         return registry.build(kind, part.name, part.options, **context)
 
-    def head(self, name: str, part: Part, in_dim: int) -> Any:
-        """Build a head from the stream of its name, with the weights that were given for it."""
-        with self.stream(name):
-            head = self.part("head", name, part, in_dim=in_dim)
-        check_width(head, "head", part.name)
+    def head(self, name: str, part: AnyPart, in_dim: int | Mapping[str, int]) -> Any:
+        """Build a head, or one for each member, each from its own stream, with the weights that were given for it.
+
+        Args:
+            name: of the component in the method.
+            part: from the recipe.
+            in_dim: width of its input; where it is not the same for all members, {member: width}.
+
+        Raises:
+            UserError: one head for members whose widths differ.
+        """
+        widths = {"": in_dim} if isinstance(in_dim, int) else dict(in_dim)
+        if isinstance(part, PerMember):
+            head = self._head_per_member(name, part, widths)
+        else:
+            head = self._head(name, name, part, self._one_width(name, part, widths))
         if name in self.weights:
             put_weights(head, self.weights[name], name)
         return head
+
+    def _head(self, name: str, stream: str, part: Part, in_dim: int) -> nn.Module:
+        with self.stream(stream):
+            head: nn.Module = self.part("head", name, part, in_dim=in_dim)
+        check_width(head, "head", part.name)
+        return head
+
+    def _head_per_member(self, name: str, part: PerMember, widths: Mapping[str, int]) -> nn.Module:
+        self.names[name] = part.name
+        if "per_direction" in part.parts:
+            each, made = part.parts["per_direction"], {}
+            for source, target in directions(self.members):
+                place = f"{name}.{direction(source, target)}"
+                made[source, target] = self._head(place, place, each, widths[source])
+            return DirectionHeads(made)
+        parts = {member: part.parts.get(member) or part.parts["each"] for member in self.members}
+        return MemberHeads({m: self._head(f"{name}.{m}", f"{name}.{m}", parts[m], widths[m]) for m in self.members})
+
+    def _one_width(self, name: str, part: Part, widths: Mapping[str, int]) -> int:
+        """Return the width of the input of a head that all members share."""
+        first = next(iter(widths.values()))
+        if any(width != first for width in widths.values()):
+            each = ", ".join(f"{member} {width}" for member, width in widths.items())
+            raise UserError(
+                f"{name}: {part.name} is one for all members, but their widths differ ({each}); give each its own: "
+                f"{name}: {{each: {{name: {'mlp' if part.name == 'identity' else part.name}, ...}}}}."
+            )
+        return first
 
     def objective(self, terms: Sequence[WeightedPart], dim: int) -> Objective:
         """Build weighted terms over embeddings of a width."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import InputSpec, View, encode
 from ssl_zoo.errors import UserError, describe_error
+from ssl_zoo.methods.members import DirectionHeads, MemberEncoders, MemberHeads, OfMembers, apply, width_of
 from ssl_zoo.methods.outlines import NoRandomValues, ShapesOnly, outline
 from ssl_zoo.methods.returned import check_features, check_tokens
 from ssl_zoo.modalities.patches import patches_left_over
@@ -183,26 +184,33 @@ class Trial:
     def _label(self, part: str) -> str:
         return f"{part} {self.names.get(part, type(self.parts[part]).__name__)}"
 
-    def width(self, part: str) -> int:
-        """Return the width that a part states of its output."""
-        return self.parts[part].out_dim
+    def width(self, part: str) -> int | dict[str, int]:
+        """Return the width that a part states of its output; of modules of members, {member: width}."""
+        module = self.parts[part]
+        return module.out_dims if isinstance(module, OfMembers) else module.out_dim
 
     def encoder(self, hint: str = "") -> None:
-        """Try the encoder on a view of each shape, and in evaluation mode on the first, which evaluation sees."""
-        encoder, label = self.parts["encoder"], self._label("encoder")
+        """Try the encoder on a view of each shape, and in evaluation mode on those that evaluation sees."""
+        encoder = self.parts["encoder"]
         convolutions = [module for module in encoder.modules() if isinstance(module, _CONVOLUTIONS)]
-        for number, view in enumerate(_of_different_shapes(self.views)):
+        views, seen = _of_different_shapes(self.views), set[str]()
+        several = len({view.modality for view in views}) > 1
+        for view in views:
+            member = f".{view.modality}" if isinstance(encoder, MemberEncoders) else ""
+            label = f"encoder{member} {self.names['encoder' + member]}"
+            advice = hint or ("; give each member its own encoder" if several and not member else "")
             shape = tuple(view.tensor.shape) if isinstance(view.data, Tensor) else view.layout[1]
             hooks = []
             if isinstance(view.data, Tensor):
-                hook = _whole_patches(self.names["encoder"], view)
+                hook = _whole_patches(self.names["encoder" + member], view, view.modality if several else "")
                 hooks = [module.register_forward_pre_hook(hook) for module in convolutions]
-            for training in (True, False) if number == 0 else (True,):
+            for training in (True, False) if view.modality not in seen else (True,):
                 call = partial(encode, encoder.train(training), self._on(view))
-                h = self._run(f"{label}: cannot take views {shape}", call, hint, _EncoderDoesNotRun)
-                check_features(label, h, SAMPLES, encoder.out_dim, f" for views {shape}")
+                h = self._run(f"{label}: cannot take views {shape}", call, advice, _EncoderDoesNotRun)
+                check_features(label, h, SAMPLES, width_of(encoder, view.modality), f" for views {shape}")
             for each in hooks:
                 each.remove()
+            seen.add(view.modality)
 
     def tokens(self) -> None:
         """Try the encoder's features of places."""
@@ -211,9 +219,17 @@ class Trial:
             tokens = self._run(f"{label}: tokens", partial(encoder.tokens, self._on(view)))
             check_tokens(label, tokens, SAMPLES, encoder.out_dim)
 
-    def head(self, part: str, in_dim: int) -> None:
-        """Try a head on input of a width."""
-        head, label = self.parts[part].eval(), self._label(part)
+    def head(self, part: str, in_dim: int | dict[str, int]) -> None:
+        """Try a head on input of a width, or those of members, each on its own."""
+        head = self.parts[part].eval()
+        if isinstance(head, (MemberHeads, DirectionHeads)):
+            for member, source, module in head.sources():
+                width = in_dim if isinstance(in_dim, int) else in_dim[source]
+                self._one_head(module, f"{part}.{member} {self.names[f'{part}.{member}']}", width)
+        else:
+            self._one_head(head, self._label(part), in_dim if isinstance(in_dim, int) else next(iter(in_dim.values())))
+
+    def _one_head(self, head: Any, label: str, in_dim: int) -> None:
         x = torch.zeros(SAMPLES, in_dim, device=self.device)
         z = self._run(f"{label}: cannot take {tuple(x.shape)}", lambda: head(x))
         check_features(label, z, SAMPLES, head.out_dim, f" for {tuple(x.shape)}")
@@ -221,7 +237,8 @@ class Trial:
     def pairs(self) -> None:
         """Try the target on views and embeddings, and the pairing on what comes of it."""
         target, pairing = self.parts["target"].eval(), self.parts["pairing"].eval()
-        label, width = self._label("target"), self.width("projector")
+        projector, predictor = self.parts["projector"], self.parts["predictor"].eval()
+        label, width = self._label("target"), projector.out_dim
         z = [torch.zeros(SAMPLES, width, device=self.device) for _ in self.views]
         if len(self.views) == 1:
             raise PartFailed("views.num_views: one view has no other to be compared with; use at least 2.")
@@ -232,8 +249,8 @@ class Trial:
         for each in t:
             if each is not None:
                 check_features(label, each, SAMPLES, width, " for a view")
-        p = [torch.zeros(SAMPLES, width, device=self.device) for _ in self.views]
-        pairs = self._run(f"{self._label('pairing')}: raises", lambda: pairing(p, t))
+        p = [apply(predictor, x, view) for x, view in zip(z, made, strict=True)]
+        pairs = self._run(f"{self._label('pairing')}: raises", lambda: pairing(p, t, made))
         if not getattr(pairs, "pairs", None):
             raise PartFailed(f"{self._label('pairing')}: returned no pairs (p, t) for {len(self.views)} views.")
 
@@ -242,9 +259,10 @@ def _of_different_shapes(views: Sequence[View]) -> list[View]:
     return list({view.layout: view for view in reversed(views)}.values())[::-1]
 
 
-def _whole_patches(name: str, view: View) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _whole_patches(name: str, view: View, member: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     """Return a hook that makes sure that a convolution which cuts a view into patches leaves no border."""
-    key = "views.local_size" if view.role == "local" else "views.size"
+    where = f"views.{member}" if member else "views"
+    key = f"{where}.local_size" if view.role == "local" else f"{where}.size"
     sides = view.tensor.shape[2:]
 
     def hook(module: Any, inputs: tuple[Tensor, ...]) -> None:

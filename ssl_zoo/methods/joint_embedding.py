@@ -1,7 +1,8 @@
 """The kind of method `joint_embedding`: its training step on one screen.
 
 A method is its parts. `method(batch)` returns the loss and its terms, and is a plain module: any loop can train it and
-call `method.after_step(progress)` once per optimizer step. `method.encoder` is the product.
+call `method.after_step(progress)` once per optimizer step. `method.product` is what remains: the encoder, and where
+samples are mappings of named members, its heads too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ssl_zoo.batch import Batch, StepOutput
 from ssl_zoo.methods.branch import embed, joint_parts
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
+from ssl_zoo.methods.members import PairedEncoder, apply
 from ssl_zoo.methods.method import Method
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.recipe.part import Head, Pairing, Target, Terms, default
@@ -31,6 +33,8 @@ class JointEmbedding(Method):
         pairing: (p, t) -> the pairs to compare.
         objective: weighted terms over the pairs and over all z.
         stack_views: encode all views of one layout in one pass; BatchNorm statistics are then those of all of them.
+        members: of samples that are mappings, their names. Encoder, projector and predictor are then modules that all
+            members share, or `MemberEncoders`, `MemberHeads`, `DirectionHeads`.
     """
 
     def __init__(
@@ -42,11 +46,19 @@ class JointEmbedding(Method):
         pairing: parts.Pairing,
         objective: Objective,
         stack_views: bool = False,
+        members: tuple[str, ...] = (),
     ):
         super().__init__()
         self.encoder, self.projector, self.predictor = encoder, projector, predictor
         self.target, self.pairing, self.objective = target, pairing, objective
-        self.stack_views = stack_views
+        self.stack_views, self.members = stack_views, members
+
+    @property
+    def product(self) -> nn.Module:
+        """What is evaluated and exported: the encoder; of samples that are mappings, a `PairedEncoder`."""
+        if not self.members:
+            return self.encoder
+        return PairedEncoder(self.members, self.encoder, self.projector, self.predictor)
 
     @property
     def shrinks(self) -> bool:
@@ -56,10 +68,11 @@ class JointEmbedding(Method):
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
         z = embed(self.encoder, self.projector, batch.views, self.stack_views)
-        p = [self.predictor(x) for x in z]
+        p = [apply(self.predictor, x, view) for x, view in zip(z, batch.views, strict=True)]
         t = self.target(batch.views, z)
-        terms = self.objective(self.pairing(p, t), z, batch.views)
-        return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z])
+        terms = self.objective(self.pairing(p, t, batch.views), z, batch.views)
+        members = [view.modality for view in batch.views] if self.members else []
+        return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z], members)
 
     def after_step(self, progress: float) -> None:
         """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""
@@ -98,4 +111,4 @@ def joint_embedding(
         stack_views: encode all views of one layout in one pass.
     """
     made = joint_parts(builder, projector, predictor, target, pairing, objective, stack_views)
-    return JointEmbedding(**made, stack_views=stack_views)
+    return JointEmbedding(**made, stack_views=stack_views, members=builder.members)

@@ -75,7 +75,7 @@ class Local(Method):
         z = [self.projector(x.mean(dim=1)) for x, _ in tokens]
         p = [self.predictor(x) for x in z]
         t = self.target(batch.views, z)
-        terms = self.objective(self.pairing(p, t), z, batch.views)
+        terms = self.objective(self.pairing(p, t, batch.views), z, batch.views)
         terms |= self._local_terms(tokens, batch.views)
         return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z])
 
@@ -148,6 +148,8 @@ def local(
         location_matches: pairs kept of those by location, in each direction; null for all, 0 for none.
         feature_matches: the same of those by embedding.
     """
+    if builder.members:
+        raise UserError("kind local: it compares places of views of one modality; use kind: joint_embedding for pairs.")
     made = joint_parts(builder, projector, predictor, target, pairing, objective, stack_views=False)
     whole = JointEmbedding(**made)
     head = builder.head("local_projector", local_projector, builder.encoder_width)

@@ -12,10 +12,15 @@ class Method(nn.Module):
     """A method in training, made of parts. A registered `method` returns one; any loop can train it.
 
     Attributes:
-        encoder: the product.
+        encoder: view -> h.
     """
 
     encoder: nn.Module
+
+    @property
+    def product(self) -> nn.Module:
+        """What is evaluated and exported: the encoder, unless a method needs more to be of use."""
+        return self.encoder
 
     @property
     def shrinks(self) -> bool:

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ssl_zoo.batch import Pairs
+from ssl_zoo.batch import Pairs, View
 from ssl_zoo.distributed import collectives
+from ssl_zoo.errors import UserError
 from ssl_zoo.pairing.view_pairs import AllPairs, Reduce
-from ssl_zoo.parts import Pairing, Pending
+from ssl_zoo.parts import Pairing, Pending, Prediction
 from ssl_zoo.registry import register
 
 
@@ -52,13 +53,19 @@ class NearestNeighbour(Pairing):
             nearest = (unit @ self.queue.T).masked_fill(empty, -torch.inf).argmax(dim=1)
             return torch.where(self.seen > 0, self.queue[nearest], unit).to(t.dtype)
 
-    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
-        """Pair predictions p with neighbours of targets t, one entry per view; None where a view is no target."""
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
+        """Pair predictions p with neighbours of targets t, one entry per view; None where a view is no target.
+
+        Raises:
+            UserError: views of several members.
+        """
+        if len({view.modality for view in views}) > 1:
+            raise UserError("pairing nearest_neighbour: its queue holds targets of one modality; use cross_modal.")
         first = next((x for x in t if x is not None), None)
         if self.training and first is not None:
             unit = F.normalize(first.detach().to(self.queue.dtype), dim=1)
             self._pending.note(collectives.gather(unit))
-        return self.pairs(p, [None if x is None else self.neighbours(x) for x in t])
+        return self.pairs(p, [None if x is None else self.neighbours(x) for x in t], views)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

@@ -1,4 +1,4 @@
-"""Pairings of views with views, or with their mean: `all_pairs`, `mean_of_others`, `one_way`, `to_mean`."""
+"""Pairings of views: `all_pairs`, `cross_modal`, `one_way`; and with means: `mean_of_others`, `to_mean`."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,12 +7,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_zoo.batch import Pairs
+from ssl_zoo.batch import Pairs, View
 from ssl_zoo.errors import UserError
-from ssl_zoo.parts import Pairing
+from ssl_zoo.parts import Pairing, Prediction
 from ssl_zoo.registry import register
 
 Reduce = Literal["mean", "sum"]
+
+
+def towards(p: Prediction, view: View) -> Tensor:
+    """Return the prediction of a view's target.
+
+    Raises:
+        UserError: a predictor per direction has none for it: the target is of the same member.
+    """
+    if isinstance(p, Tensor):
+        return p
+    if view.modality not in p:
+        raise UserError(
+            "pairing: it pairs views of one member, for which a predictor per direction has no prediction; use "
+            "pairing: cross_modal, or predictor: {each: ...}."
+        )
+    return p[view.modality]
+
+
+def alone(p: Prediction, pairing: str) -> Tensor:
+    """Return a prediction that is of no one member.
+
+    Raises:
+        UserError: a predictor per direction makes several.
+    """
+    if isinstance(p, Tensor):
+        return p
+    raise UserError(
+        f"pairing {pairing}: compares with the mean of several views, and a predictor per direction predicts one "
+        "member; use pairing: cross_modal, or predictor: {each: ...}."
+    )
 
 
 def _scale(reduce: Reduce, pairs: list[tuple[Tensor, Tensor]]) -> Pairs:
@@ -33,9 +63,43 @@ class AllPairs(Pairing):
         super().__init__()
         self.reduce: Reduce = reduce
 
-    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
         """Pair predictions p and targets t, lists with one entry per view; t is None where a view is no target."""
-        pairs = [(x, y) for i, x in enumerate(p) for j, y in enumerate(t) if i != j and y is not None]
+        pairs = [
+            (towards(x, views[j]), y) for i, x in enumerate(p) for j, y in enumerate(t) if i != j and y is not None
+        ]
+        return _scale(self.reduce, pairs)
+
+
+@register("pairing", "cross_modal")
+class CrossModal(Pairing):
+    """Every view predicts every view of another member that is a target; views of one member are not compared.
+
+    Args:
+        reduce: `mean` over the pairs or their `sum`.
+    """
+
+    def __init__(self, *, reduce: Reduce = "mean"):
+        super().__init__()
+        self.reduce: Reduce = reduce
+
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
+        """Pair predictions p and targets t, lists with one entry per view; t is None where a view is no target.
+
+        Raises:
+            UserError: all targets are of the member that predicts.
+        """
+        pairs = [
+            (towards(x, views[j]), y)
+            for i, x in enumerate(p)
+            for j, y in enumerate(t)
+            if views[i].modality != views[j].modality and y is not None
+        ]
+        if not pairs:
+            raise UserError(
+                f"pairing cross_modal: all views are of {views[0].modality}; give views per member, {{MEMBER: NAME, "
+                "MEMBER: NAME}, or use pairing: all_pairs."
+            )
         return _scale(self.reduce, pairs)
 
 
@@ -51,13 +115,13 @@ class MeanOfOthers(Pairing):
         super().__init__()
         self.reduce: Reduce = reduce
 
-    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
         """Pair predictions p with mean targets, lists with one entry per view; t is None where a view is no target."""
         pairs = []
         for i, x in enumerate(p):
             others = [y for j, y in enumerate(t) if j != i and y is not None]
             if others:
-                pairs.append((x, torch.stack(others).mean(0)))
+                pairs.append((alone(x, "mean_of_others"), torch.stack(others).mean(0)))
         return _scale(self.reduce, pairs)
 
 
@@ -65,11 +129,11 @@ class MeanOfOthers(Pairing):
 class OneWay(Pairing):
     """The first view predicts the second, and nothing else (SimSiam section 4.6; enough for symmetric terms)."""
 
-    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
         """Pair p of view 0 with t of the next view that is a target."""
-        for target in t[1:]:
+        for target, view in zip(t[1:], views[1:], strict=True):
             if target is not None:
-                return Pairs([(p[0], target)], 1.0)
+                return Pairs([(towards(p[0], view), target)], 1.0)
         raise UserError("pairing one_way: there is no second view that is a target; set views.num_views to 2 or more.")
 
 
@@ -90,7 +154,7 @@ class ToMean(Pairing):
         self.reduce: Reduce = reduce
         self.normalise = normalise
 
-    def forward(self, p: Sequence[Tensor], t: Sequence[Tensor | None]) -> Pairs:
+    def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
         """Pair predictions p with the mean target, lists with one entry per view; t is None where a view is no target.
 
         Raises:
@@ -102,4 +166,4 @@ class ToMean(Pairing):
         if self.normalise:
             targets = [F.normalize(y, dim=1) for y in targets]
         centre = torch.stack(targets).mean(0)
-        return _scale(self.reduce, [(x, centre) for x in p])
+        return _scale(self.reduce, [(alone(x, "to_mean"), centre) for x in p])

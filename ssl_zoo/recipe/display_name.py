@@ -34,4 +34,6 @@ def _names(part: Any) -> str:
     if isinstance(part, list):
         names = list(map(_names, part))
         return f"[{', '.join(names)}]" if len(names) != 1 else names[0]
+    if isinstance(part, dict) and "name" not in part:  # a part per member
+        return f"{{{', '.join(f'{member}: {_names(each)}' for member, each in part.items())}}}" if part else ""
     return str(part["name"]) if isinstance(part, dict) else ""

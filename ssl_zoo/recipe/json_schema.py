@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_zoo import registry
 from ssl_zoo.recipe.model import DEFAULT_KIND, recipe_model
+from ssl_zoo.recipe.part import PER_MEMBER
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -16,6 +17,7 @@ def recipe_schema() -> dict[str, Any]:
     for kind in registry.PACKAGES:
         if kind != "method":
             definitions[f"part_{kind}"] = _part_schema(kind)
+    definitions |= {f"per_member_{kind}": _per_member_schema(kind) for kind in PER_MEMBER}
     definitions["Data"]["properties"]["source"]["anyOf"].append(_SOURCE)
     return {"title": "Recipe", "type": "object", "anyOf": alternatives, "$defs": definitions}
 
@@ -35,14 +37,15 @@ def _schema_of_kind(kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_references(schema: Any) -> Any:
-    """Put a reference to the kind's definition where a field left its mark, `{"part": kind}`."""
+    """Put a reference to a definition where a field left its mark, `{"part": kind}` or `{"per_member": kind}`."""
     if isinstance(schema, list):
         return [_with_references(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if isinstance(schema.get("part"), str):
-        default = {"default": schema["default"]} if "default" in schema else {}
-        return {"$ref": f"#/$defs/part_{schema['part']}", **default}
+    for mark in ("part", "per_member"):
+        if isinstance(schema.get(mark), str):
+            default = {"default": schema["default"]} if "default" in schema else {}
+            return {"$ref": f"#/$defs/{mark}_{schema[mark]}", **default}
     return {key: _with_references(value) for key, value in schema.items()}
 
 
@@ -50,6 +53,13 @@ def _part_schema(kind: str) -> dict[str, Any]:
     entries = registry.entries(kind)
     names = {"type": "string", "anyOf": [_name_schema(entry) for entry in entries]}
     return {"anyOf": [names, *(_entry_schema(entry) for entry in entries)]}
+
+
+def _per_member_schema(kind: str) -> dict[str, Any]:
+    """Return the schema of a part, or of a mapping of members to parts."""
+    part = {"$ref": f"#/$defs/part_{kind}"}
+    mapping = {"type": "object", "additionalProperties": part, "minProperties": 1, "not": {"required": ["name"]}}
+    return {"anyOf": [part, mapping]}
 
 
 def _name_schema(entry: registry.Entry) -> dict[str, Any]:

@@ -204,6 +204,12 @@ def _find_source(raw: dict[str, Any]) -> None:
     data = raw.get("data")
     if isinstance(data, dict) and isinstance(data.get("source"), str):
         views = raw.get("views")
-        name = views.get("name") if isinstance(views, dict) else views
-        if isinstance(name, str):  # else the validation says what is wrong
-            data["source"] = resolve(data["source"], modality_of(name))
+        names = {member: _name(part) for member, part in views.items()} if isinstance(views, dict) else {}
+        if isinstance(_name(views), str):
+            data["source"] = resolve(data["source"], modality_of(_name(views)))
+        elif names and all(isinstance(name, str) for name in names.values()):  # else the validation says what is wrong
+            data["source"] = resolve(data["source"], {member: modality_of(name) for member, name in names.items()})
+
+
+def _name(part: Any) -> Any:
+    return part.get("name") if isinstance(part, dict) else part

@@ -16,10 +16,12 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model, mode
 from ssl_zoo import registry
 from ssl_zoo.errors import UserError, explain
 from ssl_zoo.optim.group_rules import Group
+from ssl_zoo.recipe.members import check_members, check_source, decoding, decoding_of_members
 from ssl_zoo.recipe.part import (
     Encoder,
     Frozen,
     Optimizer,
+    PerMember,
     Protocols,
     Schedule,
     Source,
@@ -27,8 +29,7 @@ from ssl_zoo.recipe.part import (
     Views,
     default_part,
 )
-from ssl_zoo.recipe.resolve import modality_of
-from ssl_zoo.registry import explain_option
+from ssl_zoo.recipe.resolve import modalities_of, modality_of
 
 DEFAULT_KIND = "joint_embedding"
 """The kind of method of a recipe that names none."""
@@ -41,7 +42,10 @@ def _off(value: Any) -> Any:
 
 
 class Data(Frozen):
-    """Where the samples come from and how they are read; `decode` has the options of the views' modality."""
+    """Where the samples come from and how they are read.
+
+    `decode` has the options of the views' modality; where samples are mappings, those of each member.
+    """
 
     source: Source | None = None
     decode: dict[str, Any] = Field(default_factory=dict)
@@ -140,20 +144,30 @@ class Recipe(Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
+    def _has_members(self) -> Recipe:
+        """Make sure that views, encoder and source agree on whether samples are mappings, and of which members."""
+        check_members(self.views, self.encoder, self.options)
+        if self.data.source is not None:
+            check_source(self.data.source.name, self.members)
+        return self
+
+    @model_validator(mode="after")
     def _decodes(self) -> Recipe:
-        """Check the options of the modality and fill in their defaults."""
-        name = modality_of(self.views.name)
-        if name not in registry.names("modality"):
-            if self.data.decode:
-                raise ValueError(f"data.decode: the modality {name!r} has no options; leave it out.")
-            return self
-        try:
-            options = registry.validate("modality", name, self.data.decode).model_dump(mode="json")
-        except ValidationError as error:
-            raise ValueError(f"data.decode.{explain_option(error, 'modality', name)}") from None
-        if options == self.data.decode:
+        """Check the options of the modality, or of each member's, and fill in their defaults."""
+        given = self.data.decode
+        if isinstance(self.views, PerMember):
+            modalities = modalities_of(self.views)
+            options: dict[str, Any] = decoding_of_members(modalities, given)
+        else:
+            options = decoding(modality_of(self.views.name), given)
+        if options == given:
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"decode": options})})
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members of samples that are mappings; none where a sample is of one modality."""
+        return self.views.members if isinstance(self.views, PerMember) else ()
 
     @property
     def options(self) -> dict[str, Any]:

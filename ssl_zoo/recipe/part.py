@@ -2,10 +2,15 @@
 
 The options of a part are checked against its signature and filled in with its defaults. A kind of method declares its
 parts with these types, as the options of its registered function.
+
+Where samples are mappings of named members, encoder, heads and views may be written per member:
+`encoder: {image: resnet18, text: {name: bag_of_words, dim: 64}}`.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,9 +23,10 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from torch import nn
 
 from ssl_zoo import registry
-from ssl_zoo.errors import short
+from ssl_zoo.errors import UserError, short
 from ssl_zoo.registry import explain_option
 
 
@@ -51,6 +57,49 @@ class WeightedPart(Part):
         return {"name": self.name, "weight": self.weight, **self.options}
 
 
+class PerMember(Frozen):
+    """A part for each member of samples that are mappings, `{image: resnet18, text: bag_of_words}`.
+
+    Two keys are no members: `each` is one module of its own per member, at the same options, and `per_direction`, of a
+    predictor, one for each ordered pair of members.
+
+    Attributes:
+        parts: {member, `each` or `per_direction`: its part}.
+    """
+
+    parts: dict[str, Part]
+
+    @property
+    def name(self) -> str:
+        """The names of the parts, for messages and titles: `image: resnet18, text: bag_of_words`."""
+        return ", ".join(f"{member}: {part.name}" for member, part in self.parts.items())
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members that it names; none where it has `each` or `per_direction`."""
+        return tuple(key for key in self.parts if key not in FOR_ALL)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the YAML form, `{member: {name: ..., option: ...}}`."""
+        return {member: part.plain() for member, part in self.parts.items()}
+
+
+FOR_ALL = ("each", "per_direction")
+"""Keys of a `PerMember` that stand for all members."""
+
+PER_MEMBER = ("encoder", "head", "views")
+"""Kinds of part that a recipe may give per member."""
+
+AnyPart = Part | PerMember
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """A mark on the type of a field: the kind of its part."""
+
+    kind: str
+
+
 def resolve_part(kind: str, cls: type[Part], value: Any) -> Any:
     """Turn `name` or `{name: ..., option: ...}` into a Part whose options are checked and complete.
 
@@ -72,6 +121,54 @@ def resolve_part(kind: str, cls: type[Part], value: Any) -> Any:
     return cls(name=name, options=options, **own)
 
 
+def resolve_members(kind: str, value: Any) -> Any:
+    """Turn a part, or a mapping of members to parts, into a `Part` or a `PerMember`.
+
+    Raises:
+        ValueError: it is neither, or names what is not there.
+    """
+    if isinstance(value, PerMember):
+        return value
+    if not isinstance(value, dict) or "name" in value:
+        return resolve_part(kind, Part, value)
+    if not value or not all(isinstance(part, (str, dict, Part)) for part in value.values()):
+        raise ValueError(
+            f"is written as NAME or {{name: NAME, ...}}, or as one of these per member, {{MEMBER: NAME, ...}}, not "
+            f"{short(value)}"
+        )
+    if len(value) > 1 and (alone := [key for key in FOR_ALL if key in value]):
+        raise ValueError(f"{alone[0]} stands for all members, so it stands alone; write it, or a part per member")
+    parts = {}
+    for member, part in value.items():
+        if member not in FOR_ALL:
+            check_member(member)
+        try:
+            parts[member] = resolve_part(kind, Part, part)
+        except UserError as error:
+            raise ValueError(f"{member}: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"{member}{_joint(str(error))}{error}") from None
+    return PerMember(parts=parts)
+
+
+def _joint(message: str) -> str:
+    """Return what stands between a member and a message, which may begin with a key below it."""
+    head, colon, _ = message.partition(": ")
+    return "." if colon and all(piece.isidentifier() for piece in head.split(".")) else ": "
+
+
+def check_member(name: Any) -> None:
+    """Make sure that a word can be the name of a member.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+        raise ValueError(f"{short(name)} is no name of a member: use lower-case letters, digits and _")
+    if name in ("name", "training") or hasattr(nn.ModuleDict, name):  # where the modules of members are kept
+        raise ValueError(f"{name!r} cannot be the name of a member: it means something else; take another word")
+
+
 def default_part(kind: str, name: str) -> Any:
     """Return a part at its defaults, for a field's `default_factory`."""
     return resolve_part(kind, Part, name)
@@ -87,11 +184,13 @@ def _in_a_list(value: Any) -> Any:
 
 
 def _part(kind: str, cls: type[Part] = Part) -> tuple[Any, ...]:
-    # The JSON schema has a mark, `{"part": kind}`, which `json_schema` replaces by the registered parts.
+    # The JSON schema has a mark, `{"part": kind}` or `{"per_member": kind}`, for which `json_schema` puts the parts in.
+    per_member = kind in PER_MEMBER
     return (
-        BeforeValidator(partial(resolve_part, kind, cls)),
+        BeforeValidator(partial(resolve_members, kind) if per_member else partial(resolve_part, kind, cls)),
         PlainSerializer(lambda part: part.plain()),
-        WithJsonSchema({"part": kind}),
+        WithJsonSchema({"per_member" if per_member else "part": kind}),
+        OfKind(kind),
     )
 
 
@@ -100,12 +199,12 @@ def _list_schema(kind: str, least: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [listed, {"part": kind}]})
 
 
-Encoder = Annotated[Part, *_part("encoder")]
-Head = Annotated[Part, *_part("head")]
+Encoder = Annotated[AnyPart, *_part("encoder")]
+Head = Annotated[AnyPart, *_part("head")]
 Target = Annotated[Part, *_part("target")]
 Pairing = Annotated[Part, *_part("pairing")]
 Term = Annotated[WeightedPart, *_part("term", WeightedPart)]
-Views = Annotated[Part, *_part("views")]
+Views = Annotated[AnyPart, *_part("views")]
 Source = Annotated[Part, *_part("source")]
 Protocol = Annotated[Part, *_part("protocol")]
 Optimizer = Annotated[Part, *_part("optimizer")]

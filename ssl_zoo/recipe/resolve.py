@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data.open import build_source
+from ssl_zoo.data.readers import reader, reader_of_members, readers, readers_of_members
 from ssl_zoo.data.source import Modality, Source
 from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe.part import AnyPart, PerMember
 
 
-def resolve(text: str, modality: str) -> dict[str, str]:
+def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     """Return the source that a text means, as a recipe writes it.
 
     Args:
         text: a registered name (`digits`, `torchvision/CIFAR10`), or the path of a file or folder, for which the source
             that recognises it is found. A name wins over a path; `./digits` is the path.
-        modality: of the recipe's views. Sources of another one are not asked.
+        modality: of the recipe's views. Sources of another one are not asked. Of samples that are mappings,
+            {member: modality}.
 
     Returns:
         `{"name": ...}`, with `"path"` for a path.
@@ -35,22 +38,20 @@ def resolve(text: str, modality: str) -> dict[str, str]:
         return {"name": text}
     if not path.exists():
         raise UserError(f"--data {text}: no such file or folder, and no source of that name{suggest(text, names)}")
-    readers: dict[str, Any] = {
-        entry.name: entry.factory for entry in registry.entries("source") if _reads_paths(entry, modality)
-    }
-    kind = modality_class(modality)
-    for name, source in readers.items():
-        if source.matches(path, kind):
-            return {"name": name, "path": str(path)}
-    raise UserError(
-        f"--data {text}: no source reads it as data of the modality {modality!r}; those that read paths are: "
-        f"{', '.join(readers)}."
-    )
+    if isinstance(modality, Mapping):
+        found = reader_of_members(path, {member: modality_class(name) for member, name in modality.items()})
+        known, what = readers_of_members(), f"pairs of {_listed(modality)}"
+    else:
+        found, known = reader(path, modality_class(modality), modality), readers(modality)
+        what = f"data of the modality {modality!r}"
+    if found is not None:
+        return {"name": found, "path": str(path)}
+    raise UserError(f"--data {text}: no source reads it as {what}; those that read paths are: {', '.join(known)}.")
 
 
-def _reads_paths(entry: registry.Entry, modality: str) -> bool:
-    """Return whether a source reads paths, and is of the modality or of any."""
-    return hasattr(entry.factory, "matches") and getattr(entry.factory, "modality", modality) == modality
+def _listed(members: Mapping[str, str]) -> str:
+    each = [member if member == name else f"{member} ({name})" for member, name in members.items()]
+    return " and ".join([", ".join(each[:-1]), each[-1]] if len(each) > 1 else each)
 
 
 def modality_class(name: str) -> type[Modality]:
@@ -59,6 +60,13 @@ def modality_class(name: str) -> type[Modality]:
         return Modality
     found: Any = registry.find("modality", name)[0].factory
     return found
+
+
+def modalities_of(views: AnyPart) -> dict[str, str]:
+    """Return {member: modality} of views that are given per member; empty for the views of one modality."""
+    return (
+        {member: modality_of(part.name) for member, part in views.parts.items()} if isinstance(views, PerMember) else {}
+    )
 
 
 def modality_of(views: str) -> str:

@@ -1,4 +1,7 @@
-"""The product: the encoder as `encoder.safetensors`, and `encoder.json`, the card that says how to use it."""
+"""The product: the encoder as `encoder.safetensors`, and `encoder.json`, the card that says how to use it.
+
+Of samples that are mappings it is a `PairedEncoder`, whose card states the heads too.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ from torch import Tensor, nn
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.errors import TrainingFailed, UserError
-from ssl_zoo.methods.build import build_views
+from ssl_zoo.methods.build import build_views, make_product
 from ssl_zoo.methods.contract import without_memory
+from ssl_zoo.methods.members import PairedEncoder
 from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.part import resolve_members
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported, used_modules
 from ssl_zoo.runs.weights import read_tensors, shapes_in
@@ -82,12 +87,43 @@ class Card(BaseModel):
     model_config = ConfigDict(strict=True)
     encoder: dict[str, Any]
     input: Input
+    projector: dict[str, Any] | None = None
+    predictor: dict[str, Any] | None = None
     sha256: str | None = None  # cards had none at first
 
     @property
     def spec(self) -> InputSpec:
         """The views that the encoder was built for."""
         return self.input.spec
+
+    @property
+    def names(self) -> list[tuple[str, Any]]:
+        """(kind, name) of each part."""
+        each = [("encoder", self.encoder), ("head", self.projector), ("head", self.predictor)]
+        return [(kind, one.get("name")) for kind, part in each if part is not None for one in _parts(part)]
+
+    def build(self) -> nn.Module:
+        """Return the product, untrained.
+
+        Raises:
+            UserError: it has parts that cannot be built.
+        """
+        if not self.input.members:
+            part = dict(self.encoder)
+            return registry.build("encoder", part.pop("name"), part, spec=self.spec)
+        try:
+            encoder = resolve_members("encoder", self.encoder)
+            projector, predictor = (resolve_members("head", part) for part in (self.projector, self.predictor))
+        except ValueError as error:
+            raise UserError(f"encoder.json: {error}.") from None
+        return make_product(encoder, projector, predictor, self.spec)
+
+
+def _parts(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a part alone, or the parts of the members."""
+    if "name" in part:
+        return [part]
+    return [each if isinstance(each, Mapping) else {} for each in part.values()] or [{}]
 
 
 def save_encoder(
@@ -152,11 +188,13 @@ def _write(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def _card(encoder: Any, recipe: Recipe, steps: int, environment: dict[str, Any]) -> dict[str, Any]:
+    heads = ("projector", "predictor") if isinstance(encoder, PairedEncoder) else ()
     return {
         "encoder": recipe.encoder.plain(),
+        **{name: recipe.options[name].plain() for name in heads},
         "views": recipe.views.plain(),
         "input": _input(build_views(recipe).spec),
-        "out_dim": encoder.out_dim,
+        "out_dim": encoder.out_dims if isinstance(encoder, PairedEncoder) else encoder.out_dim,
         "branch": "online",
         "method": recipe.method,
         "seed": recipe.seed,
@@ -203,7 +241,9 @@ def read_card(path: Path) -> Card:
         if len(text) > LARGEST_CARD:
             raise UserError(f"{path}: is not the card of an encoder of ssl_zoo: it has more than {LARGEST_CARD} bytes.")
         card = Card.model_validate(json.loads(text))
-        if not isinstance(card.encoder.get("name"), str):
+        if not all(isinstance(name, str) for _, name in card.names):
+            raise ValueError
+        if card.input.members and (card.projector is None or card.predictor is None):
             raise ValueError
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
@@ -227,7 +267,8 @@ def load_encoder(run: str | Path) -> nn.Module:
 
     Returns:
         A module that maps plain samples, such as `(B, C, H, W)` floats, normalised as the card states, to
-        `(B, out_dim)`.
+        `(B, out_dim)`. Of a run on samples that are mappings, a `ssl_zoo.methods.members.PairedEncoder`, which takes
+        views: `encode(view)`, `embedding(view)`, `align(view, towards)`.
 
     Raises:
         UserError: the folder holds no encoder, or weights that do not belong to the card, were damaged, or are not
@@ -244,19 +285,14 @@ def load_encoder(run: str | Path) -> nn.Module:
             "was damaged, changed or put in place of another; take both from one run, or let the run write them again "
             "by --resume."
         )
-    part = dict(card.encoder)
-    name = part.pop("name")
     try:
-        registry.find("encoder", name)
+        for kind, name in card.names:
+            registry.find(kind, name)
     except UserError:
         check_imported(run)  # of a module that is not imported, rather than misspelt
         raise
-
-    def build() -> nn.Module:
-        return registry.build("encoder", name, part, spec=card.spec)
-
-    _check_fit(folder.encoder, without_memory(build), shapes)  # before memory is asked for
-    encoder, weights = build(), read_tensors(folder.encoder)
+    _check_fit(folder.encoder, without_memory(card.build), shapes)  # before memory is asked for
+    encoder, weights = card.build(), read_tensors(folder.encoder)
     broken = not_finite(weights)
     if broken:
         raise UserError(

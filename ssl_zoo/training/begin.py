@@ -11,6 +11,7 @@ from ssl_zoo.data.identity import check_identity, identity
 from ssl_zoo.errors import CannotWrite, UserError
 from ssl_zoo.evaluation.evaluate import notes
 from ssl_zoo.methods.first_weights import report
+from ssl_zoo.methods.members import width_of
 from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
@@ -102,7 +103,9 @@ def _banner(run: Run, log: Log) -> None:
         f"{called(run.recipe.dump())} on {run.recipe.data.source.name if run.recipe.data.source else ''}: "
         f"{len(run.data.train)} samples, {run.loader.steps_per_epoch} steps per epoch, {run.trainer.total_steps} steps"
     )
-    log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {method.encoder.out_dim}")
+    widths = {width_of(method.encoder, member): None for member in run.recipe.members} or [method.encoder.out_dim]
+    width = " and ".join(map(str, widths))
+    log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {width}")
     processes = f"{run.processes.size} processes, " if run.processes.size > 1 else ""
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
     log(

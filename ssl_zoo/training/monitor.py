@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ssl_zoo.collapse.guard import CollapseGuard, check_every
+from ssl_zoo.collapse.guard import check_every
+from ssl_zoo.collapse.members import guard_of, metrics_of_members
 from ssl_zoo.collapse.metrics import embedding_metrics
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.part import PerMember
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.trainer import Step, Trainer
@@ -51,7 +53,8 @@ class Monitor:
         self.is_main = collectives.rank() == 0
         self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
         self.steps_per_epoch = steps_per_epoch
-        self.guard = CollapseGuard(
+        self.guard = guard_of(
+            recipe.members,
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
             shrinks=shrinks,
@@ -84,7 +87,8 @@ class Monitor:
             # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
             # They are those of the last micro-batch; the batch size of the remedies is the recipe's.
             z = [collectives.gather(x) for x in step.output.embeddings]
-            self.embedding = embedding_metrics(z)
+            members = step.output.members
+            self.embedding = metrics_of_members(z, members) if members else embedding_metrics(z)
             alarm = self.guard.update(step.number, self.embedding, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
@@ -187,7 +191,7 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     return {
         **names,
         "terms": [term.plain() for term in options.get("objective", ())],
-        "views": recipe.views.options,
+        "views": {} if isinstance(recipe.views, PerMember) else recipe.views.options,
         "schedule": training.schedule.options,
         **training.model_dump(include={"base_lr", "batch_size", "clip_grad", "precision"}),
     }

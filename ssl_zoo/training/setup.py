@@ -104,7 +104,8 @@ def assemble(
 
 def batch_norm_samples(recipe: Recipe, spec: InputSpec, num_processes: int) -> int:
     """Return how many samples each BatchNorm normalises over in a training step, of the views like the first."""
-    alike = sum(view.shape == spec.views[0].shape for view in spec.views)
+    shapes = [(member, view.shape) for member, view in spec.named_views]
+    alike = shapes.count(shapes[0])
     views = alike if recipe.options.get("stack_views") else 1
     shards = num_processes if recipe.norm == "local" else 1
     return recipe.training.batch_size // recipe.training.accumulate // shards * views

@@ -173,7 +173,7 @@ def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
         finally:
             active.monitor.close()
         to_plain(active.run.method)
-        encoder = active.run.trainer.strategy.gathered(active.run.method.encoder)
+        encoder = active.run.trainer.strategy.gathered(active.run.method.product)
         return processes.broadcast(finish(active, status, encoder) if processes.is_main else {})
 
 

@@ -189,7 +189,7 @@ def test_heads_targets_and_pairings_are_tried_too(own_parts):
     class NoPairs(nn.Module):
         """Nothing is compared."""
 
-        def forward(self, p, t):
+        def forward(self, p, t, views):
             return []
 
     for change, words in {

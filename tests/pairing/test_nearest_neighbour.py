@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ssl_zoo.objectives.similarity import negative_cosine
 from ssl_zoo.pairing.nearest_neighbour import NearestNeighbour
+from tests.tiny import paired
 
 
 def embeddings(num: int = 2, batch: int = 5, dim: int = 4, seed: int = 0) -> list[Tensor]:
@@ -16,7 +17,7 @@ def embeddings(num: int = 2, batch: int = 5, dim: int = 4, seed: int = 0) -> lis
 
 def test_an_empty_queue_gives_the_target_itself() -> None:
     p, t = embeddings(), embeddings(seed=1)
-    pairs, scale = NearestNeighbour(4, size=8)(p, t)
+    pairs, scale = paired(NearestNeighbour(4, size=8), p, t)
     assert scale == 0.5 and pairs[0][0] is p[0] and pairs[1][0] is p[1]
     torch.testing.assert_close(pairs[0][1], F.normalize(t[1], dim=1))
     torch.testing.assert_close(pairs[1][1], F.normalize(t[0], dim=1))
@@ -25,10 +26,10 @@ def test_an_empty_queue_gives_the_target_itself() -> None:
 def test_the_entry_with_the_largest_cosine_is_taken() -> None:
     pairing = NearestNeighbour(4, size=8)
     past = embeddings(seed=5)
-    pairing(past, past)
+    paired(pairing, past, past)
     pairing.after_step(0.1)
     p, t = embeddings(), embeddings(seed=1)
-    (_, first), (_, second) = pairing(p, t).pairs
+    (_, first), (_, second) = paired(pairing, p, t).pairs
     for neighbour, target in ((first, t[1]), (second, t[0])):
         cosines = F.cosine_similarity(target[:, None], past[0][None], dim=2)  # the first view's entries, and no others
         torch.testing.assert_close(neighbour, F.normalize(past[0][cosines.argmax(dim=1)], dim=1))
@@ -37,10 +38,10 @@ def test_the_entry_with_the_largest_cosine_is_taken() -> None:
 def test_the_loss_of_two_views_is_nnsiams() -> None:
     pairing = NearestNeighbour(4, size=8)
     past = embeddings(seed=5)
-    pairing(past, past)
+    paired(pairing, past, past)
     pairing.after_step(0.1)
     p, t = embeddings(), embeddings(seed=1)
-    pairs, scale = pairing(p, t)
+    pairs, scale = paired(pairing, p, t)
     value = scale * sum(negative_cosine(x, y) for x, y in pairs)
     queue = F.normalize(past[0], dim=1)
     near = [queue[(F.normalize(x, dim=1) @ queue.T).argmax(dim=1)] for x in t]
@@ -52,7 +53,7 @@ def test_the_oldest_entries_make_room() -> None:
     pairing = NearestNeighbour(4, size=8)
     steps = [embeddings(1, batch=3, seed=s) for s in range(4)]
     for (x,) in steps:
-        pairing([x, x], [x, x])
+        paired(pairing, [x, x], [x, x])
         pairing.after_step(0.0)
     kept = torch.cat([F.normalize(x, dim=1) for (x,) in steps])[-8:]  # 12 were seen, the first 4 have gone
     assert {tuple(row.tolist()) for row in pairing.queue} == {tuple(row.tolist()) for row in kept}
@@ -62,7 +63,7 @@ def test_the_oldest_entries_make_room() -> None:
 def test_more_at_once_than_it_holds() -> None:
     pairing = NearestNeighbour(4, size=2)
     (x,) = embeddings(1)
-    pairing([x, x], [x, x])
+    paired(pairing, [x, x], [x, x])
     pairing.after_step(0.0)
     torch.testing.assert_close(pairing.queue, F.normalize(x[-2:], dim=1))
 
@@ -70,27 +71,27 @@ def test_more_at_once_than_it_holds() -> None:
 def test_the_queue_moves_once_a_step_and_not_in_evaluation() -> None:
     pairing = NearestNeighbour(4, size=20)
     p = embeddings()
-    pairing(p, p)
-    pairing(p, p)
+    paired(pairing, p, p)
+    paired(pairing, p, p)
     assert int(pairing.seen) == 0
     pairing.after_step(0.1)
     assert int(pairing.seen) == 10
     pairing.eval()
-    pairing(p, p)
+    paired(pairing, p, p)
     pairing.after_step(0.2)
     assert int(pairing.seen) == 10
 
 
 def test_local_views_predict_and_are_no_target() -> None:
     p = embeddings(3)
-    pairs, scale = NearestNeighbour(4, size=8)(p, [p[0], p[1], None])
+    pairs, scale = paired(NearestNeighbour(4, size=8), p, [p[0], p[1], None])
     assert len(pairs) == 4 and scale == 0.25
 
 
 def test_no_gradient_passes_a_neighbour_and_state_is_in_the_checkpoint() -> None:
     pairing, other = NearestNeighbour(4, size=8), NearestNeighbour(4, size=8)
     t = [x.requires_grad_() for x in embeddings()]
-    assert all(not y.requires_grad for _, y in pairing(t, t).pairs)
+    assert all(not y.requires_grad for _, y in paired(pairing, t, t).pairs)
     pairing.after_step(0.1)
     other.load_state_dict(pairing.state_dict())
     assert torch.equal(other.neighbours(t[0]), pairing.neighbours(t[0]))
@@ -100,6 +101,6 @@ def test_no_gradient_passes_a_neighbour_and_state_is_in_the_checkpoint() -> None
 def test_neighbours_have_the_targets_type(dtype: torch.dtype) -> None:
     pairing = NearestNeighbour(4, size=8)
     t = [x.to(dtype) for x in embeddings()]
-    pairing(t, t)
+    paired(pairing, t, t)
     pairing.after_step(0.0)
     assert pairing.neighbours(1000 * t[0]).dtype == dtype and pairing.queue.dtype == torch.float32

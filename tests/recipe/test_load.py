@@ -134,7 +134,7 @@ def test_data_is_a_source_or_a_section(first, tmp_path):
     assert recipe.data.source.name == "digits" and recipe.data.source.options["canvas"] == 32
     assert recipe.data.cache == "memory"
     other = load_recipe("simsiam", [first, "data.cache=memory"], data=str(tmp_path))
-    options = {"path": str(tmp_path), "labels": "auto", "splits": "auto"}
+    options = {"path": str(tmp_path), "labels": "auto", "splits": "auto", "test": []}
     assert other.data.source.plain() == {"name": "folder", **options}
     assert other.data.cache == "memory"
     assert other.data.decode == {"value_range": None, "max_pixels": 100_000_000}

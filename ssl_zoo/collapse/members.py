@@ -1,0 +1,124 @@
+"""The collapse guard of samples that are mappings: each member is judged by itself, since one may collapse alone.
+
+Embeddings of different members are not pooled: they may lie in different regions, which looks like spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_zoo.collapse.guard import Alarm, CollapseGuard
+from ssl_zoo.collapse.metrics import embedding_metrics, positive_similarity, random_similarity
+
+_LARGE_IS_BAD = ("random_similarity",)
+_WORST_FIRST = ("collapsed", "warned", "not judged", "ok", "off")
+
+
+@torch.no_grad()
+def metrics_of_members(z: Sequence[Tensor], members: Sequence[str]) -> dict[str, float]:
+    """Return the label-free metrics of one batch for each member, and the worst of each.
+
+    Args:
+        z: embeddings `(B, D)` of each view of the batch, in the same order of samples.
+        members: what each is of.
+
+    Returns:
+        `embedding_metrics` of each member's views, as `std.image`; under the plain name, `std`, the value of the member
+        where it is worst. `positive_similarity` is that of two views of a member, or, where it has only one, of its
+        view with those of the other members; `similarity_gap` is what it exceeds that of different samples by, and is
+        added to the member's own `random_similarity`. Empty for a batch of one sample.
+    """
+    own = {member: [x for x, of in zip(z, members, strict=True) if of == member] for member in dict.fromkeys(members)}
+    each = {member: embedding_metrics(mine) for member, mine in own.items()}
+    for member, mine in own.items():
+        if len(mine) == 1 and "std" in each[member]:
+            others = [x for other, views in own.items() if other != member for x in views]
+            gap = sum(positive_similarity(mine[0], x) - random_similarity(mine[0], x) for x in others) / len(others)
+            each[member]["positive_similarity"] = each[member]["random_similarity"] + gap
+            each[member]["similarity_gap"] = gap
+    worst = {}
+    for name in dict.fromkeys(name for values in each.values() for name in values):
+        found = [values[name] for values in each.values() if name in values]
+        worst[name] = max(found) if name in _LARGE_IS_BAD else min(found)
+    return worst | {f"{name}.{member}": value for member, values in each.items() for name, value in values.items()}
+
+
+def guard_of(members: Sequence[str], **settings: Any) -> CollapseGuard | MemberGuards:
+    """Return the guard of a run: of its members, if its samples are mappings.
+
+    Args:
+        members: their names, or none.
+        **settings: of `CollapseGuard`.
+    """
+    return MemberGuards(members, **settings) if members else CollapseGuard(**settings)
+
+
+class MemberGuards:
+    """A `CollapseGuard` for each member, with the alarm of the first that finds a collapse.
+
+    Args:
+        members: their names.
+        **settings: of each guard.
+    """
+
+    def __init__(self, members: Sequence[str], **settings: Any) -> None:
+        self._guards = {member: CollapseGuard(**settings) for member in members}
+        self._said = False
+        self._metrics: dict[str, float] = {}
+
+    def update(
+        self, step: int, metrics: Mapping[str, float], dim: int, batch: int, *, last: bool = False
+    ) -> Alarm | None:
+        """Add one measurement; return an alarm if it shows a collapse, for the first time only.
+
+        Args:
+            step: number of optimizer steps done.
+            metrics: of `metrics_of_members`.
+            dim: width of z.
+            batch: samples that the metrics were computed from.
+            last: whether the run ends here.
+        """
+        found, self._metrics = None, dict(metrics)
+        for member, guard in self._guards.items():
+            own = {name.removesuffix(f".{member}"): v for name, v in metrics.items() if name.endswith(f".{member}")}
+            alarm = guard.update(step, own, dim, batch, last=last)
+            if alarm is not None and found is None and not self._said:
+                found = replace(alarm, message=_of(member, alarm.message))
+        self._said = self._said or found is not None
+        return found
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The state of the member that is worst, as `CollapseGuard.status`, its reason with the member's name.
+
+        `metrics` are those of `metrics_of_members`.
+        """
+        each = {member: guard.status for member, guard in self._guards.items()}
+        member = min(each, key=lambda name: _WORST_FIRST.index(each[name]["status"]))
+        reason = each[member]["reason"]
+        return {**each[member], "reason": None if reason is None else _of(member, reason), "metrics": self._metrics}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state that the next judgement depends on, as plain JSON values."""
+        each = {member: guard.state_dict() for member, guard in self._guards.items()}
+        return {"members": each, "said": self._said, "metrics": self._metrics}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        self._said, self._metrics = state["said"], dict(state["metrics"])
+        for member, guard in self._guards.items():
+            guard.load_state_dict(state["members"][member])
+
+
+def _of(member: str, message: str) -> str:
+    """Return a message about embeddings as one about those of a member."""
+    return (
+        message.replace("the embeddings", f"the embeddings of {member}", 1)
+        if "the embeddings" in message
+        else (f"{member}: {message}")
+    )

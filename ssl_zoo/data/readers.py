@@ -1,0 +1,48 @@
+"""Which source reads a path: found among the registered ones, by what each of them recognises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo import registry
+from ssl_zoo.data.source import Modality
+
+
+def readers(modality: str) -> dict[str, Any]:
+    """Return the registered sources that read paths as data of a modality, {name: class}."""
+    return {
+        entry.name: entry.factory
+        for entry in registry.entries("source")
+        if hasattr(entry.factory, "matches")
+        and not gives_members(entry.factory)
+        and getattr(entry.factory, "modality", modality) == modality
+    }
+
+
+def reader(path: Path, kind: type[Modality], modality: str) -> str | None:
+    """Return the name of the source that reads a path as data of a modality, or None.
+
+    Args:
+        path: of a file or a folder.
+        kind: the modality's class.
+        modality: its registered name.
+    """
+    return next((name for name, source in readers(modality).items() if source.matches(path, kind)), None)
+
+
+def readers_of_members() -> dict[str, Any]:
+    """Return the registered sources that read paths as samples that are mappings, {name: class}."""
+    found = registry.entries("source")
+    return {e.name: e.factory for e in found if hasattr(e.factory, "matches") and gives_members(e.factory)}
+
+
+def reader_of_members(path: Path, kinds: Mapping[str, type[Modality]]) -> str | None:
+    """Return the name of the source that reads a path as samples that are mappings, {member: modality}, or None."""
+    return next((name for name, source in readers_of_members().items() if source.matches(path, kinds)), None)
+
+
+def gives_members(factory: Any) -> bool:
+    """Return whether a source gives samples that are mappings: its class has `gives_members = True`."""
+    return bool(getattr(factory, "gives_members", False))
