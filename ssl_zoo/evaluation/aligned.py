@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -95,9 +96,9 @@ def extract_aligned(
 
         def embed(views: list[View]) -> dict[str, Tensor]:
             seen = by_name(views)
-            found = {name: mean_over(seen[name], lambda view: call(embedding, view)) for name in members}
+            found = {name: mean_over(seen[name], partial(call, embedding)) for name in members}
             for one, other in permutations(members, 2):
-                found[f"{one}/{other}"] = mean_over(seen[one], lambda view, other=other: call(align, view, other))
+                found[f"{one}/{other}"] = mean_over(seen[one], partial(call, align, towards=other))
             return found
 
         found, labels = collect(policy, split, embed, limit=limit, device=device)

@@ -224,9 +224,9 @@ def on_device(encoder: nn.Module, device: torch.device | str, half: bool = False
         A function that calls a function with arguments, in bfloat16 (autocast) if `half`.
     """
 
-    def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-            return function(*arguments)
+            return function(*arguments, **options)
 
     encoder.to(device)
     with evaluating(encoder):

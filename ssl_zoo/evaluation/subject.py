@@ -54,9 +54,7 @@ class Subject:
         """Return the same on a device."""
         return replace(self, device=device)
 
-    def collect(
-        self, embed: Callable[[list[View]], Mapping[str, Tensor]]
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
+    def collect(self, embed: Callable[[list[View]], Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor | None]:
         """Apply a function to what the evaluation sees of the samples, with the encoder in eval mode.
 
         Args:
