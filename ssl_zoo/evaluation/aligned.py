@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
+from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import by_name, collect, mean_over, on_device
-from ssl_zoo.evaluation.tokens import NotOffered
 from ssl_zoo.recipe.resolve import modality_class
 
 
@@ -54,6 +54,17 @@ class Aligned:
     def to(self, device: torch.device | str) -> Aligned:
         """Return the embeddings on a device."""
         return self._map(lambda x: x.to(device))
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.y is None:
+            raise ValueError("these samples have no labels")
+        return self.y
 
     @property
     def finite(self) -> Tensor:

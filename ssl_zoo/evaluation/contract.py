@@ -9,8 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from ssl_zoo import registry
+from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels
+
+
+class NotOffered(UserError):
+    """The encoder or the data does not have what a protocol asks for; at the end of a run it is left out."""
 
 
 class EvaluationProtocol(ABC):

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.contract import build_protocol, protocol_class
+from ssl_zoo.evaluation.contract import NotOffered, build_protocol, protocol_class
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels, divide
 from ssl_zoo.evaluation.seen import EvaluationData, Judged
-from ssl_zoo.evaluation.tokens import NotOffered
 
 Results = dict[str, dict[str, float]]
 """{protocol: {metric: value}}; of a member of samples that are mappings, the protocol is called MEMBER/PROTOCOL."""
@@ -57,7 +56,9 @@ def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list
     return [line for name, options in protocols for line in build_protocol(name, options).notes(learnt, labels)]
 
 
-def evaluate_features(train: Judged | None, test: Judged | None, protocols: Protocols) -> Results:
+def evaluate_features(
+    train: Judged | None, test: Judged | None, protocols: Protocols, log: Log | None = None
+) -> Results:
     """Run protocols that see the same, such as features.
 
     Protocols that need labels get the labelled samples, as `labels.divide` shares them out; the others get train and
@@ -67,6 +68,8 @@ def evaluate_features(train: Judged | None, test: Judged | None, protocols: Prot
         train: what classifiers may learn and choose from; a label below 0 is none. None where no protocol uses it.
         test: what they are tested on, once; None where there is no test split.
         protocols: (name, options) of each; one that is listed again gets the key `name_2`, and so on.
+        log: gets a sentence for each protocol that is left out since what it asks for is not there; None makes that
+            an error.
 
     Returns:
         {protocol: {metric: value}}.
@@ -93,8 +96,17 @@ def evaluate_features(train: Judged | None, test: Judged | None, protocols: Prot
     results: Results = {}
     for key, name, options in keyed(protocols):
         protocol = build_protocol(name, options)
-        results[key] = protocol(*(labelled if protocol.needs_labels else plain))
+        try:
+            results[key] = protocol(*(labelled if protocol.needs_labels else plain))
+        except NotOffered as error:
+            if log is None:
+                raise
+            log(_left_out([key], error))
     return results
+
+
+def _left_out(protocols: Sequence[str], error: NotOffered) -> str:
+    return f"without {', '.join(protocols)}: {str(error).removesuffix('.')}"
 
 
 def keyed(protocols: Protocols) -> list[tuple[str, str, Mapping[str, Any]]]:
@@ -206,7 +218,7 @@ def _results(
         except NotOffered as error:
             if insist:
                 raise
-            log(f"without {', '.join(protocol for protocol, _ in group)}: {str(error).removesuffix('.')}")
+            log(_left_out([protocol for protocol, _ in group], error))
             continue
         for member in next(iter(parts.values())):
             train, test = (parts[split][member] if split in parts else None for split in ("train", "test"))
@@ -214,7 +226,7 @@ def _results(
             if fault:
                 log(f"nothing is measured of {NAMES[name]}{f' of {member}' if member else ''}: {fault}")
                 continue
-            found = evaluate_features(train, test, group)
+            found = evaluate_features(train, test, group, None if insist else log)
             results |= {f"{member}/{key}" if member else key: metrics for key, metrics in found.items()}
     return results
 

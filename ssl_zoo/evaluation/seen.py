@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.aligned import Aligned, extract_aligned
+from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import Features, Tokens, chosen, extract_each, raw_each
 from ssl_zoo.evaluation.subject import Subject
-from ssl_zoo.evaluation.tokens import NotOffered, extract_tokens
+from ssl_zoo.evaluation.tokens import extract_tokens
 from ssl_zoo.registry import PartFailed
 
 Log = Callable[[str], None]

@@ -9,15 +9,11 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import View, tokens_of
 from ssl_zoo.data.source import Split, ViewPolicy
-from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import Tokens, by_name, collect, first_sample, on_device
 
 TOKEN_BYTES = 2**30
 """The most that the features of places of a split may take."""
-
-
-class NotOffered(UserError):
-    """An encoder does not have what a protocol asks for."""
 
 
 def extract_tokens(
