@@ -1,4 +1,4 @@
-"""Protocol `attentive`: an attentive probe on the frozen features of places (V-JEPA, arXiv 2404.08471, section 3.3)."""
+"""Protocol `attentive`: an attentive probe on frozen tokens (CAE, arXiv 2202.03026; V-JEPA, arXiv 2404.08471)."""
 
 import math
 from typing import Annotated
@@ -90,9 +90,19 @@ class Attentive(EvaluationProtocol):
         self.heads, self.lrs, self.epochs, self.max_steps = heads, sorted(lrs), epochs, max_steps
         self.batch_size, self.weight_decay, self.seed = batch_size, weight_decay, seed
 
-    def train(self, tokens: Tokens, num_classes: int, lr: float, scale: tuple[Tensor, Tensor]) -> AttentiveProbe:
-        """Return a probe that is trained on tokens with labels 0..K-1; `scale` is what `standardised` takes."""
-        num, device, dim = len(tokens), tokens.x.device, tokens.x.shape[2]
+    def train(
+        self, tokens: Tokens, rows: Tensor, num_classes: int, lr: float, scale: tuple[Tensor, Tensor]
+    ) -> AttentiveProbe:
+        """Return a probe that is trained on some samples.
+
+        Args:
+            tokens: with labels 0..K-1.
+            rows: `(M,)` positions of the samples.
+            num_classes: K.
+            lr: the learning rate at the start.
+            scale: what `standardised` takes.
+        """
+        num, device, dim = len(rows), tokens.x.device, tokens.x.shape[2]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "attentive", 0))
             probe = AttentiveProbe(dim, num_classes, math.gcd(self.heads, dim)).to(device)
@@ -103,7 +113,7 @@ class Attentive(EvaluationProtocol):
         for step in range(steps):
             if used + size > num:
                 order, used = torch.randperm(num, generator=source), 0
-            index, used = order[used : used + size].to(device), used + size
+            index, used = rows[order[used : used + size]].to(device), used + size
             optimizer.param_groups[0]["lr"] = lr * half_cosine(step / steps)
             scores = probe(standardised(tokens.x[index], scale))
             F.cross_entropy(scores, tokens.labels[index]).backward()
@@ -116,11 +126,10 @@ class Attentive(EvaluationProtocol):
         kept, held = holdout(tokens.labels, HELD_OUT, self.seed, "attentive_holdout")
         if len(self.lrs) == 1 or not len(held):
             return self.lrs[0]
-        part, rest = tokens.take(kept), tokens.take(held)
         hits = []
         for lr in self.lrs:
-            guesses = predict(self.train(part, num_classes, lr, scale), rest.x, scale)
-            hits.append(int((guesses == rest.labels).sum()))
+            guesses = predict(self.train(tokens, kept, num_classes, lr, scale), tokens.x, held, scale)
+            hits.append(int((guesses == tokens.labels[held.to(guesses.device)]).sum()))
         return self.lrs[hits.index(max(hits))]
 
     def __call__(self, train: Tokens, test: Tokens) -> dict[str, float]:
@@ -130,8 +139,8 @@ class Attentive(EvaluationProtocol):
         learnt = Tokens(train.x, labels)
         with torch.enable_grad():
             lr = self.choose_lr(learnt, len(classes), scale)
-            probe = self.train(learnt, len(classes), lr, scale)
-        guesses = classes[predict(probe, test.x, scale)]
+            probe = self.train(learnt, torch.arange(len(learnt)), len(classes), lr, scale)
+        guesses = classes[predict(probe, test.x, torch.arange(len(test)), scale)]
         return {"top1": (guesses == test.labels).float().mean().item()}
 
 
@@ -149,6 +158,7 @@ def standardised(x: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def predict(probe: nn.Module, x: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the class indices `(N,)` that a probe gives tokens `(N, T, D)`."""
-    return torch.cat([probe(standardised(part, scale)).argmax(dim=1) for part in x.split(_BLOCK)])
+def predict(probe: nn.Module, x: Tensor, rows: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the class indices `(M,)` that a probe gives some samples, at `rows` `(M,)`, of tokens `(N, T, D)`."""
+    parts = (x[index.to(x.device)] for index in rows.split(_BLOCK))
+    return torch.cat([probe(standardised(part, scale)).argmax(dim=1) for part in parts])
