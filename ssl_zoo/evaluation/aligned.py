@@ -11,12 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo import registry
-from ssl_zoo.batch import InputSpec, View
+from ssl_zoo.batch import View
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import by_name, collect, mean_over, on_device
-from ssl_zoo.recipe.resolve import modality_class
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ class Aligned:
 def extract_aligned(
     encoder: nn.Module,
     policy: ViewPolicy,
+    modality: Modality,
     split: Split,
     *,
     device: torch.device | str,
@@ -86,7 +85,9 @@ def extract_aligned(
     Args:
         encoder: one with `embedding(view) -> (B, D)` and `align(view, towards) -> (B, D)`, the prediction of the
             embedding of the member `towards`; moved to `device`.
-        policy: the view policy, whose `looks` are encoded; embeddings of several looks are averaged.
+        policy: the view policy, whose `looks` are encoded; embeddings of several looks are averaged. `members` are the
+            policies of the members by name.
+        modality: of the samples; `members` are the modalities of the members by name.
         split: the samples.
         device: where the encoder runs.
         limit: largest number of samples.
@@ -118,26 +119,26 @@ def extract_aligned(
         {(one, other): found[f"{one}/{other}"] for one, other in permutations(members, 2)},
         labels,
         split.class_names,
-        tuple(name for name, spec in policy.spec.members if modality_class(spec.modality).reads_text),
-        _reader(encoder, embedding, policy, device, half),
+        tuple(name for name in members if _member(modality, name).reads_text),
+        _reader(encoder, embedding, policy, modality, device, half),
     )
 
 
+def _member(whole: Any, name: str) -> Any:
+    """Return the policy or the modality of a member."""
+    return whole.members[name]
+
+
 def _reader(
-    encoder: nn.Module, embedding: Any, policy: Any, device: torch.device | str, half: bool
+    encoder: nn.Module, embedding: Any, policy: ViewPolicy, modality: Modality, device: torch.device | str, half: bool
 ) -> Callable[[str, Sequence[str]], Tensor]:
     """Return a function that embeds strings by a member."""
 
     def read(member: str, strings: Sequence[str]) -> Tensor:
-        modality = _modality(policy.spec.each[member])
-        samples = [modality.from_value(each, repr(each)) for each in strings]
-        view = replace(policy.members[member].plain(samples), modality=member).map(lambda x: x.to(device))
+        samples = [_member(modality, member).from_value(each, repr(each)) for each in strings]
+        view = replace(_member(policy, member).plain(samples), modality=member).map(lambda x: x.to(device))
         with on_device(encoder, device, half) as call, torch.no_grad():
-            return call(embedding, view).float()
+            embedded: Tensor = call(embedding, view)
+        return embedded.float()
 
     return read
-
-
-def _modality(spec: InputSpec) -> Modality:
-    found: Modality = registry.build("modality", spec.modality, {}, spec=spec)
-    return found

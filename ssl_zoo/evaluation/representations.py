@@ -99,14 +99,20 @@ def evaluate_features(
         try:
             results[key] = protocol(*(labelled if protocol.needs_labels else plain))
         except NotOffered as error:
-            if log is None:
-                raise
-            log(_left_out([key], error))
+            _left_out([key], error, log)
     return results
 
 
-def _left_out(protocols: Sequence[str], error: NotOffered) -> str:
-    return f"without {', '.join(protocols)}: {str(error).removesuffix('.')}"
+def _left_out(protocols: Sequence[str], error: NotOffered, log: Log | None) -> None:
+    """Say why protocols are left out.
+
+    Raises:
+        NotOffered: there is no `log` to say it.
+    """
+    names, reason = ", ".join(protocols), str(error).removesuffix(".")
+    if log is None:
+        raise NotOffered(f"evaluation: protocol {names}: {reason}.") from None
+    log(f"without {names}: {reason}")
 
 
 def keyed(protocols: Protocols) -> list[tuple[str, str, Mapping[str, Any]]]:
@@ -216,9 +222,7 @@ def _results(
                 if needed_split is not None
             }
         except NotOffered as error:
-            if insist:
-                raise
-            log(_left_out([protocol for protocol, _ in group], error))
+            _left_out([protocol for protocol, _ in group], error, None if insist else log)
             continue
         for member in next(iter(parts.values())):
             train, test = (parts[split][member] if split in parts else None for split in ("train", "test"))

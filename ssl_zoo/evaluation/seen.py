@@ -82,7 +82,7 @@ class EvaluationData:
         elif sees is Tokens:
             found = extract_tokens(encoder, self.policy, split, **how, log=log)
         elif sees is Aligned:
-            return {"": extract_aligned(encoder, self.policy, split, **how).to(self.device)}
+            return {"": extract_aligned(encoder, self.policy, self.modality, split, **how).to(self.device)}
         elif sees is Subject:
             index = chosen(len(split), self.limit)
             return {"": Subject(encoder, self.policy, split, index, self.device, self.half)}

@@ -61,7 +61,7 @@ class ZeroShot(EvaluationProtocol):
         of = self.of or _only([name for name in names if name != by], "of", "is left")
         for option, name, known in (("by", by, samples.readers), ("of", of, [each for each in names if each != by])):
             if name not in known:
-                raise NotOffered(f"zero_shot: {option}: {name!r} is none of {', '.join(known) or 'the members'}.")
+                raise NotOffered(f"option {option}: {name!r} is none of {', '.join(known) or 'the members'}.")
         return of, by
 
     def classes(self, samples: Aligned, by: str) -> Tensor:
@@ -71,7 +71,7 @@ class ZeroShot(EvaluationProtocol):
             NotOffered: classes have no names.
         """
         if samples.class_names is None or samples.read is None:
-            raise NotOffered("zero_shot: classes need names, and the data has none")
+            raise NotOffered("classes need names, and the data has none")
         names = [name.replace("_", " ") for name in samples.class_names]
         read = [samples.read(by, [template.replace("{}", name) for name in names]) for template in self.templates]
         return torch.stack([F.normalize(z, dim=1) for z in read]).mean(dim=0)
@@ -96,7 +96,7 @@ def _only(names: Sequence[str], option: str, what: str) -> str:
     """
     if len(names) != 1:
         raise NotOffered(
-            f"zero_shot: {option}: name the member; "
+            f"option {option}: name the member; "
             + (f"several could be meant: {', '.join(names)}." if names else f"none {what}.")
         )
     return names[0]
