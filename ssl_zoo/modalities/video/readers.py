@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import groupby
 from importlib.util import find_spec
+from itertools import groupby
 from math import inf, nextafter
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -168,7 +168,7 @@ class AvReader:
     def __init__(self, data: bytes) -> None:
         import av
 
-        self._file: Any = av.open(io.BytesIO(data))
+        self._file = cast(Any, av.open(io.BytesIO(data)))
         if not self._file.streams.video:
             raise NoFrames(NO_VIDEO)
         self._stream = self._file.streams.video[0]

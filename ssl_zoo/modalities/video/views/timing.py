@@ -93,8 +93,9 @@ class Timing:
 
     def _too_short(self, footage: Footage) -> str:
         if self.rate is None:
+            least = (self.num_frames - 1) * self.stride + 1
             return (
-                f"{footage.num_frames} frames, fewer than the {(self.num_frames - 1) * self.stride + 1} of a clip ({self.num_frames}, {self.stride} "
+                f"{footage.num_frames} frames, fewer than the {least} of a clip ({self.num_frames}, {self.stride} "
                 "apart); lower views.num_frames or views.stride, or set views.short=repeat"
             )
         needed = self.num_frames / self.rate
