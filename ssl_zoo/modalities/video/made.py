@@ -1,0 +1,86 @@
+"""Example clips: discs that all move one way. Which way is the class, and no single frame shows it.
+
+Number, places, sizes and shades of the discs, and their speed, are drawn anew for each clip, so that nearness in pixels
+says nothing of the class either.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_zoo import rng
+from ssl_zoo.errors import needs
+from ssl_zoo.modalities.video.readers import INSTALL
+
+CLASSES = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}
+"""Name of each class, and its step along (height, width)."""
+
+SIZE, RATE, NUM_FRAMES = 48, 16, 32
+HELD_OUT = 4
+"""Every fourth clip of a class is in the test split."""
+
+
+def write_examples(folder: Path, num: int) -> None:
+    """Write clips as `train/CLASS/NUMBER.mp4` and `test/CLASS/NUMBER.mp4`: 48 x 48 pixels, 2 seconds.
+
+    Args:
+        folder: to write to; it is made.
+        num: clips of all classes together. The first ones are the same for any number.
+
+    Raises:
+        UserError: PyAV, which encodes them, is not installed.
+    """
+    needs("av", INSTALL, "writing example clips")
+    names = list(CLASSES)
+    for number in range(num):
+        name, of_class = names[number % len(names)], number // len(names)
+        split = "test" if of_class % HELD_OUT == HELD_OUT - 1 else "train"
+        path = folder / split / name / f"{of_class:04d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, discs(number, CLASSES[name]))
+
+
+def discs(number: int, step: tuple[int, int]) -> np.ndarray:
+    """Return the frames of a clip, uint8 `(T, H, W, 3)`: discs on a plane that is closed in itself.
+
+    Args:
+        number: of the clip; all that is random in it follows from this.
+        step: along height and width, that of the class.
+    """
+    drawn = np.random.default_rng(rng.derive(0, "example clips", number))
+    count, speed = int(drawn.integers(4, 9)), drawn.uniform(0.6, 1.6)
+    centre = drawn.uniform(0, SIZE, (count, 2))
+    radius, shade = drawn.uniform(3, 7, count), drawn.uniform(90, 255, count)
+    pixel = np.arange(SIZE)
+    moved = np.arange(NUM_FRAMES)[:, None] * speed * np.array(step)
+    pictures = np.full((NUM_FRAMES, SIZE, SIZE), 30.0)
+    for place, r, value in zip(centre, radius, shade, strict=True):
+        away = (pixel - (place + moved)[..., None] + SIZE / 2) % SIZE - SIZE / 2  # (T, 2, SIZE)
+        distance = np.sqrt(away[:, 0, :, None] ** 2 + away[:, 1, None, :] ** 2)
+        pictures += (value - pictures) * np.clip(r - distance + 0.5, 0, 1)
+    return pictures.round().astype(np.uint8)[..., None].repeat(3, axis=3)
+
+
+def write_video(path: Path, frames: np.ndarray, rate: int = RATE, codec: str = "mpeg4", **options: Any) -> None:
+    """Encode frames, uint8 `(T, H, W, 3)`, at a constant rate.
+
+    Args:
+        path: whose ending names the container.
+        frames: height and width must be even.
+        rate: frames per second.
+        codec: FFmpeg's name of the encoder.
+        **options: of the encoder.
+    """
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream: Any = file.add_stream(codec, rate=Fraction(rate))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, stream.options = "yuv420p", {"qscale": "3", **{k: str(v) for k, v in options.items()}}
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode())
