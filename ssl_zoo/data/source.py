@@ -112,6 +112,8 @@ class Modality:
 
     Attributes:
         extensions: endings of its files, lower case, with the dot; none where there are no files.
+        more_extensions: endings that are read under some options only; `extensions` of a modality that has them include
+            them.
         columns: names that a column of encoded samples may have, the first choice first.
         reads_text: whether such a column may hold strings, or lists of strings, instead of bytes; see `from_value`.
         any_size: whether samples of different sizes, or that are no tensors, are kept in memory where all of them fit;
@@ -123,6 +125,7 @@ class Modality:
 
     axes: str = ""
     extensions: frozenset[str] = frozenset()
+    more_extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     reads_text: bool = False
     any_size: bool = False
@@ -182,6 +185,17 @@ class Modality:
         if not isinstance(sample, Tensor) or sample.dtype != torch.uint8 or sample.ndim < 2:
             return None
         return sample.flatten(1).double() / 255
+
+    def stored_channels(self, data: Any, name: str) -> int | None:
+        """Return the channels of an encoded sample, where a look at data without a recipe is to take those.
+
+        By default None: samples are converted to the channels of the views.
+
+        Args:
+            data: its bytes, or the cell of a table.
+            name: of the sample, for messages.
+        """
+        return None
 
     def media(self, sample: Sample) -> list[Media]:
         """Return what a page shows of a sample beside the picture of its views: sound to play, a text to read."""

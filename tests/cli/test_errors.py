@@ -103,7 +103,7 @@ def test_widths_that_do_not_join(refused, tiny, command):
             "training.groups.0.of: no parameters are called 'predictr'",
         ),
         (["data.source.max_size=30"], "digits: sizes must be min_size <= max_size <= canvas, not 12, 30, 20."),
-        (["views.channels=2", "views.jitter=0"], "image sources give 1 channel (grey) or 3 (RGB), not 2"),
+        (["views.channels=2", "views.jitter=0"], "digits gives 1 channel (grey) or 3 (RGB), not 2"),
     ],
 )
 def test_a_value_that_a_part_refuses(refused, tiny, overrides, words):

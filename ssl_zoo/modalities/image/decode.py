@@ -62,14 +62,18 @@ _BLOCK = 2**22
 """Pixels that are converted at a time, so that a large image takes little more than its own memory."""
 
 
-def check_channels(channels: int) -> None:
-    """Refuse what images cannot be converted to.
+def check_channels(channels: int, what: str) -> None:
+    """Refuse what pictures cannot be converted to.
+
+    Args:
+        channels: of the views.
+        what: gives the pictures, for the message.
 
     Raises:
         UserError: `channels` is neither 1 nor 3.
     """
     if channels not in _MODES:
-        raise UserError(f"image sources give 1 channel (grey) or 3 (RGB), not {channels}: set channels to 1 or 3.")
+        raise UserError(f"{what} gives 1 channel (grey) or 3 (RGB), not {channels}: set views.channels to 1 or 3.")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Decoding:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        check_channels(self.channels)
+        check_channels(self.channels, "the decoding of pictures")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             low, high = self.value_range
             raise UserError(
@@ -151,7 +155,7 @@ class Decoding:
             Image.MAX_IMAGE_PIXELS = -(-self.max_pixels // 2)  # it refuses twice that
             try:
                 yield
-            except BadSample:
+            except UserError:  # a BadSample, or a package that is not installed
                 raise
             except Image.DecompressionBombError as error:
                 raise self._too_large(name, *re.findall(r"\d+", str(error))[:1]) from None

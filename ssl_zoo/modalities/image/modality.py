@@ -1,50 +1,90 @@
-"""The modality `image`: files that Pillow reads become uint8 `(C, H, W)`."""
+"""The modality `image`: pictures become uint8 `(C, H, W)`, grey or RGB; images of other channels keep their type."""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from torch import Tensor
 
 from ssl_zoo.batch import InputSpec
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.source import Modality
+from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.bands import Bands, open_image
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.npy import Axes
 from ssl_zoo.modalities.image.stored import ValueRange
+from ssl_zoo.modalities.image.units import top
 from ssl_zoo.registry import register
+
+_ARRAYS = frozenset({".npy"})
 
 
 @register("modality", "image")
 class ImageModality(Modality):
-    """Photographs and other images, grey or RGB, converted to the channels of the views.
+    """Photographs, converted to grey or RGB of 8 bits; or images of any channels and type, as they are stored.
 
-    In parquet files they are in a column `image` or `img`.
+    In parquet files they are in a column `image` or `img`. Arrays (`.npy`) are read where types are kept.
 
     Args:
-        spec: of the views: 1 channel (grey) or 3 (RGB).
-        value_range: the values that are black and white in images of more than 8 bits or with signs, such as [0, 4095];
-            None takes the range of their type.
-        max_pixels: an image of more pixels is refused, and a file of more than 8 bytes for each of these.
+        spec: of the views: 1 channel (grey), 3 (RGB), or as many as the images have.
+        dtype: of the decoded values. `auto` converts to uint8 where the views have 1 or 3 channels, and is `stored`
+            otherwise: the type of the file, or float32 where that is neither uint8 nor uint16. `uint8` takes the upper
+            bits; `uint16` and `float32` hold all of them. But for `auto`, an image must have the channels of the views.
+        value_range: the values that are black and white in images of more than 8 bits or with signs, such as [0, 4095],
+            where they become uint8; None takes the range of their type.
+        max_pixels: an image of more pixels is refused, and one of more than 8 bytes for each of these.
+        npy_axes: order of the axes of arrays; `auto` takes the first or last for the channels, whichever has as many.
 
     Raises:
-        UserError: other channels, or a range that is empty.
+        UserError: a range that is empty, or for values that are kept.
     """
 
     axes = "height x width"
     extensions = EXTENSIONS
+    more_extensions = _ARRAYS
     columns = ("image", "img")
     size_option = "data.decode.max_pixels"
 
     def __init__(
-        self, spec: InputSpec, *, value_range: ValueRange | None = None, max_pixels: MaxPixels = MAX_PIXELS
+        self,
+        spec: InputSpec,
+        *,
+        dtype: Literal["auto", "stored", "uint8", "uint16", "float32"] = "auto",
+        value_range: ValueRange | None = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+        npy_axes: Axes = "auto",
     ) -> None:
         super().__init__(spec)
-        self.decoding = Decoding(spec.channels, value_range, max_pixels)
+        self.decoding: Decoding | Bands
+        if spec.channels in (1, 3) and dtype in ("auto", "uint8"):
+            self.decoding = Decoding(spec.channels, value_range, max_pixels)
+        else:
+            self.extensions = EXTENSIONS | _ARRAYS
+            kept = "stored" if dtype == "auto" else dtype
+            self.decoding = Bands(spec.channels, kept, value_range, max_pixels, npy_axes)
+        self._npy_axes = npy_axes
         self.max_bytes = self.decoding.max_bytes
 
     def decode(self, data: bytes | BinaryIO, name: str) -> Tensor:
-        """Return an encoded image as uint8 `(C, H, W)`; see `Decoding.decode`."""
+        """Return an encoded image `(C, H, W)`; see `Decoding.decode` and `Bands.decode`."""
         return self.decoding.decode(data, name)
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
-        """Return notes on how an encoded image is understood; see `Decoding.remarks`."""
+        """Return notes on how an encoded image is understood; see `Decoding.remarks` and `Bands.remarks`."""
         return self.decoding.remarks(data, name)
+
+    def values(self, sample: Tensor) -> Tensor:
+        """Return the values of an image `(C, H * W)`, float64: integers from 0 to 1, floats as they are."""
+        return sample.flatten(1).double() / top(sample.dtype)
+
+    def stored_channels(self, data: bytes, name: str) -> int | None:
+        """Return the channels of an encoded image; None of a photograph, which is converted to those of the views."""
+        try:
+            with Decoding(3, max_pixels=self.decoding.max_pixels).reading(name):
+                header = open_image(data, None, self._npy_axes)
+        except BadSample:  # raised again where it is read
+            return None
+        except UserError:  # a package is missing, and said to be where it is needed
+            return None
+        return None if header.photograph else header.channels

@@ -100,6 +100,6 @@ def test_what_is_no_image_is_a_bad_sample_with_a_reason(data, reason):
 
 
 def test_other_channels_are_refused():
-    check_channels(1), check_channels(3)
-    with pytest.raises(UserError, match=r"1 channel \(grey\) or 3 \(RGB\), not 4"):
-        check_channels(4)
+    check_channels(1, "x"), check_channels(3, "x")
+    with pytest.raises(UserError, match=r"x gives 1 channel \(grey\) or 3 \(RGB\), not 4"):
+        check_channels(4, "x")

@@ -60,7 +60,7 @@ class Digits:
         min_contrast: Annotated[float, Field(gt=0, le=1)] = 0.6,
     ) -> None:
         channels = modality.spec.channels
-        check_channels(channels)
+        check_channels(channels, "digits")
         if not min_size <= max_size <= canvas:
             raise UserError(
                 f"digits: sizes must be min_size <= max_size <= canvas, not {min_size:g}, {max_size:g}, {canvas}."

@@ -43,7 +43,12 @@ class Torchvision:
         root: str = "data",
         download: bool = False,
     ) -> None:
-        self._decoding, self._name = modality.decoding, f"torchvision/{model}"
+        self._name = f"torchvision/{model}"
+        if not isinstance(modality.decoding, Decoding):
+            raise UserError(
+                f"{self._name} gives 8 bits, grey or RGB: set views.channels to 1 or 3, and leave data.decode.dtype out."
+            )
+        self._decoding = modality.decoding
         if model not in _known():
             raise UserError(f"no data set {model!r} of torchvision can be used here{suggest(model, _known())}")
         cls = _known()[model]
