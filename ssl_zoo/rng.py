@@ -21,14 +21,14 @@ def generator(seed: int, stream: str, *counters: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, stream, *counters))
 
 
-def hashed_uniform(key: int, step: int | Tensor, index: Tensor, num: int) -> Tensor:
+def hashed_uniform(key: int | Tensor, step: int | Tensor, index: Tensor, num: int) -> Tensor:
     """Return numbers in [0, 1) that are a function of (key, step, index) alone, whatever else is in the batch.
 
     SplitMix64's finaliser (Steele, Lea & Flood 2014) over a counter, once per argument, in 64-bit integers that wrap
     around: the same on every device, and nothing waits for the device.
 
     Args:
-        key: of the stream, such as `derive(seed, "masks")`.
+        key: of the stream, such as `derive(seed, "masks")`, or the same as an int64 tensor `()`.
         step: number of optimizer steps, an int or an integer tensor `()`.
         index: `(B,)`, integers: which sample.
         num: numbers per sample.
@@ -36,7 +36,8 @@ def hashed_uniform(key: int, step: int | Tensor, index: Tensor, num: int) -> Ten
     Returns:
         `(B, num)`, float32, multiples of 2^-24.
     """
-    state = _mix(_signed(key) + _GOLDEN * torch.as_tensor(step, dtype=torch.int64, device=index.device))
+    whole = _signed(key) if isinstance(key, int) else key
+    state = _mix(whole + _GOLDEN * torch.as_tensor(step, dtype=torch.int64, device=index.device))
     state = _mix(state + _GOLDEN * (index.to(torch.int64) + 1))  # (B,)
     state = _mix(state[:, None] + _GOLDEN * torch.arange(1, num + 1, device=index.device))
     return _shifted(state, 40).to(torch.float32) * 2.0**-24

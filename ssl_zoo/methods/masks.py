@@ -71,10 +71,13 @@ class Masks(Part):
         seed: of the recipe.
     """
 
+    key: Tensor
+
     def __init__(self, masks: Sequence[Mask], seed: int):
         super().__init__()
-        self.masks, self.key = list(masks), derive(seed, "masks")
+        self.masks = list(masks)
         self.counter = StepCounter()
+        self.register_buffer("key", torch.tensor(derive(seed, "masks")))  # saved, so that a state tells all
 
     def check(self, grid: Sequence[int]) -> None:
         """Make sure that blocks fit a grid.
@@ -98,14 +101,13 @@ class Masks(Part):
         """Return what each mask hides.
 
         Args:
-            index: `(B,)`, positions of the samples in the data set.
+            index: `(B,)`, positions of the samples in the data set, on the device of this module.
             grid: places along each axis of the view.
             view: number of the view of a sample.
         """
         self.check(grid)
         sizes = [NUMBERS * (mask.blocks + 1) for mask in self.masks]
-        key = derive(self.key, "view", view)
-        drawn = hashed_uniform(key, self.counter.steps.to(index.device), index, sum(sizes)).split(sizes, dim=1)
+        drawn = hashed_uniform(self.key + view, self.counter.steps, index, sum(sizes)).split(sizes, dim=1)
         return [_hide(mask, u.unflatten(1, (-1, NUMBERS)), grid) for mask, u in zip(self.masks, drawn, strict=True)]
 
 

@@ -82,10 +82,10 @@ class Block(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Give linear layers normal weights of std 0.02 and biases of 0, in place."""
+    """Give linear layers Xavier's uniform weights (Glorot & Bengio 2010), which suit any width, and biases of 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
 

@@ -33,5 +33,7 @@ def called(recipe: Mapping[str, Any]) -> str:
 def _names(part: Any) -> str:
     if isinstance(part, list):
         names = list(map(_names, part))
+        if not any(names):  # a list of settings, not of parts
+            return ""
         return f"[{', '.join(names)}]" if len(names) != 1 else names[0]
-    return str(part["name"]) if isinstance(part, dict) else ""
+    return str(part.get("name", "")) if isinstance(part, dict) else ""

@@ -71,7 +71,7 @@ class EMA(Target):
         """Return the rate at a progress in [0, 1]."""
         if self.schedule == "constant":
             return self.momentum
-        left = 1 - progress if self.schedule == "linear" else half_cosine(progress)
+        left = max(0.0, 1 - progress) if self.schedule == "linear" else half_cosine(progress)
         return 1 - (1 - self.momentum) * left
 
     @torch.no_grad()

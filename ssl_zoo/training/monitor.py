@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from ssl_zoo.collapse.guard import CollapseGuard, check_every
-from ssl_zoo.collapse.metrics import embedding_metrics
+from ssl_zoo.collapse.metrics import embedding_metrics, token_metrics, token_moments
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.recipe.model import Recipe
@@ -85,6 +85,9 @@ class Monitor:
             # They are those of the last micro-batch; the batch size of the remedies is the recipe's.
             z = [collectives.gather(x) for x in step.output.embeddings]
             self.embedding = embedding_metrics(z)
+            if step.output.tokens is not None and "std" in self.embedding:
+                moments = [token_moments(x) for x in step.output.tokens]
+                self.embedding |= token_metrics([list(map(collectives.mean, each)) for each in moments])
             alarm = self.guard.update(step.number, self.embedding, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
