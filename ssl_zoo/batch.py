@@ -153,12 +153,15 @@ class StepOutput:
         terms: {name: weighted scalar}.
         embeddings: z of every view, `(B, D)`, detached, for the collapse guard.
         members: of samples that are mappings, the member that each of the embeddings is of; else empty.
+        tokens: of methods that compare places, the embeddings of the places of every view, `(B, N, D)`, detached, for
+            the collapse guard too.
     """
 
     loss: Tensor
     terms: dict[str, Tensor]
     embeddings: list[Tensor]
     members: list[str] = field(default_factory=list)
+    tokens: list[Tensor] | None = None
 
 
 class Encoder(Protocol):
@@ -167,6 +170,12 @@ class Encoder(Protocol):
     Two methods are optional, since any module can be an encoder: `encode(view)`, for encoders that must see more than
     the tensor, and `tokens(view) -> (tokens (B, N, out_dim), grid)`, for methods that compare places of a view. The
     product of `grid` is N; the mean of the tokens is h.
+
+    A transformer's `tokens` may take two more arguments, for methods that hide places. `keep` `(B, K)` are the places
+    that are visible, -1 for padding where samples have differing numbers of them: the others are left out before
+    anything is mixed, and K tokens come back, in the order of `keep`. `fill` `(out_dim,)` is put into the other places
+    instead, and all N come back. Such an encoder has `grid(view)`, the grid alone, and it may have `layers(view, num)`:
+    what each of its last `num` blocks adds to the tokens, a list of `(B, N, out_dim)`.
 
     Attributes:
         out_dim: width of the features.
@@ -178,12 +187,18 @@ class Encoder(Protocol):
         """Return the features `(B, out_dim)`."""
 
 
-def tokens_of(encoder: nn.Module, view: View) -> tuple[Tensor, tuple[int, ...]]:
-    """Return the features of the places of a view `(B, N, D)` and their grid, of an encoder that has `tokens`."""
-    special: Callable[[View], tuple[Tensor, tuple[int, ...]]] | None = getattr(encoder, "tokens", None)
+def tokens_of(encoder: nn.Module, view: View, **hidden: Tensor | None) -> tuple[Tensor, tuple[int, ...]]:
+    """Return the features of the places of a view `(B, N, D)` and their grid, of an encoder that has `tokens`.
+
+    Args:
+        encoder: see `Encoder`.
+        view: of a batch.
+        **hidden: `keep` and `fill`, for encoders that can hide places.
+    """
+    special: Callable[..., tuple[Tensor, tuple[int, ...]]] | None = getattr(encoder, "tokens", None)
     if special is None:
         raise TypeError(f"the encoder {type(encoder).__name__} gives no features of places: it has no tokens(view)")
-    return special(view)
+    return special(view, **hidden)
 
 
 def encode(encoder: nn.Module, view: View) -> Tensor:

@@ -96,11 +96,19 @@ CONDITION = {"w_mse": ("objective.whitened_mse.eps=0.1",)}
 def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return any recipe with heads of at most 8 and at least 4 dimensions, on a convnet that takes images of 8 pixels.
 
-    The new width is a function of the old one, so that widths which have to agree go on to do so.
+    The new width is a function of the old one, so that widths which have to agree go on to do so. A method that hides
+    places keeps its transformer, made small.
     """
     raw = _narrowed(load_recipe(method, [*CONDITION.get(method, ()), *overrides]).dump())
-    raw["encoder"] = {"name": "convnet", "widths": [4, 6]}
-    if "size" in raw["pairing"]:
+    if "masks" in raw:
+        raw["encoder"] = {"name": raw["encoder"]["name"], "patch": 2, "width": 6, "depth": 2, "heads": 2}
+        if raw["predictor"]["name"] == "transformer":
+            raw["predictor"] |= {"width": 4, "depth": 1, "heads": 2}
+        raw["target_blocks"] = raw["target_blocks"] and 2
+        raw["views"]["size"] = min(raw["views"]["size"], 12)
+    else:
+        raw["encoder"] = {"name": "convnet", "widths": [4, 6]}
+    if "size" in raw.get("pairing", {}):
         raw["pairing"]["size"] = 40
     return parse(raw, method)
 

@@ -1,4 +1,4 @@
-"""Label-free metrics of embeddings: spread, scale, effective rank, similarity.
+"""Label-free metrics of embeddings: spread, scale, effective rank, similarity; and the spread of tokens.
 
 All statistics are computed in fp32 or better, whatever the precision of the embeddings. Zero vectors stay zero when
 they are normalised; embeddings that are all the same have spread 0 and effective rank 0.
@@ -119,3 +119,32 @@ def embedding_metrics(z: Sequence[Tensor]) -> dict[str, float]:
         finite = torch.stack([x.isfinite().all(dim=1) for x in z]).all(dim=0)
         return {"finite": finite.float().mean().item()}
     return metrics
+
+
+@torch.no_grad()
+def token_moments(tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the means over the samples that `token_metrics` is made of; of several processes, average them.
+
+    Args:
+        tokens: embeddings of the places of a view, `(B, N, D)`.
+
+    Returns:
+        The spread over the places of a sample `()`; the directions `(N, D)`, and their squares, in float64.
+    """
+    unit = F.normalize(tokens.double(), dim=2)
+    within = unit.std(dim=1, correction=0).mean() * tokens.shape[2] ** 0.5
+    return within, unit.mean(dim=0), unit.square().mean(dim=0)
+
+
+def token_metrics(moments: Sequence[Sequence[Tensor]]) -> dict[str, float]:
+    """Return the spread of tokens, from the moments of each view: 0 for a constant, about 1 for isotropic directions.
+
+    Both are `normalised_std`, averaged over the views: `token_std` over the places of a sample, 0 where all tokens of a
+    sample are the same; `sample_std` over the samples at a place, 0 where tokens depend on nothing but their place.
+    """
+    within, between = [], []
+    for spread, mean, square in moments:
+        within.append(spread.item())
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
+        between.append(deviation.mean().item() * mean.shape[1] ** 0.5)
+    return {"token_std": _mean(within), "sample_std": _mean(between)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-PULL = {"negative_cosine", "mse", "softmax_cross_entropy"}
+PULL = {"negative_cosine", "mse", "smooth_l1", "softmax_cross_entropy"}
 """Terms that only pull views together; an objective of these alone collapses without asymmetry."""
 
 OPEN = {"variance": 1.0, "covariance": 0.04}

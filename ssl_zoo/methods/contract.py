@@ -219,6 +219,13 @@ class Trial:
             tokens = self._run(f"{label}: tokens", partial(encoder.tokens, self._on(view)))
             check_tokens(label, tokens, SAMPLES, encoder.out_dim)
 
+    def layers(self, num: int) -> None:
+        """Try what the encoder's last blocks give."""
+        encoder, label = self.parts["encoder"], self._label("encoder")
+        for view in _of_different_shapes(self.views):
+            for tokens in self._run(f"{label}: layers", partial(encoder.layers, self._on(view), num)):
+                check_tokens(label, (tokens, tokens.shape[1:2]), SAMPLES, encoder.out_dim)
+
     def head(self, part: str, in_dim: int | dict[str, int]) -> None:
         """Try a head on input of a width, or those of members, each on its own."""
         head = self.parts[part].eval()

@@ -1,8 +1,9 @@
-"""Pair terms that pull a prediction towards its target: `negative_cosine`, `softmax_cross_entropy`, `mse`."""
+"""Pair terms that pull a prediction to its target: `negative_cosine`, `softmax_cross_entropy`, `mse`, `smooth_l1`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.parts import Term
@@ -91,3 +92,26 @@ class MSE(Term):
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         """Return the scalar for p and t `(B, D)`."""
         return squared_error(p, t, self.normalise, self.over)
+
+
+@register("term", "smooth_l1")
+class SmoothL1(Term):
+    """Absolute error, squared where it is small: mean over the dimensions (data2vec, 2202.03555, section 3.4; V-JEPA).
+
+    d^2 / (2 beta) where d = |p - t| is below beta, and d - beta / 2 elsewhere.
+
+    Args:
+        beta: where the square ends; 0 is the absolute error.
+    """
+
+    inputs = "pair"
+    per_sample = True
+    shrinks = True
+
+    def __init__(self, *, beta: Annotated[float, Field(ge=0)] = 1.0):
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, p: Tensor, t: Tensor) -> Tensor:
+        """Return the scalar for p and t `(B, D)`."""
+        return F.smooth_l1_loss(p, t, beta=self.beta)

@@ -33,7 +33,9 @@ def called(recipe: Mapping[str, Any]) -> str:
 def _names(part: Any) -> str:
     if isinstance(part, list):
         names = list(map(_names, part))
+        if not any(names):  # a list of settings, not of parts
+            return ""
         return f"[{', '.join(names)}]" if len(names) != 1 else names[0]
-    if isinstance(part, dict) and "name" not in part:  # a part per member
-        return f"{{{', '.join(f'{member}: {_names(each)}' for member, each in part.items())}}}" if part else ""
-    return str(part["name"]) if isinstance(part, dict) else ""
+    if isinstance(part, dict) and part and all(isinstance(each, dict) for each in part.values()):  # a part per member
+        return f"{{{', '.join(f'{member}: {_names(each)}' for member, each in part.items())}}}"
+    return str(part.get("name", "")) if isinstance(part, dict) else ""

@@ -38,7 +38,7 @@ class EMA(Target):
         branch: encoder and projector of the online network, as one module that maps views to embeddings.
         momentum: tau at the start, in [0, 1]; 1 never moves, 0 copies the online network.
         schedule: `cosine` takes tau from `momentum` to 1 over the run, tau = 1 - (1 - tau0) (cos(pi k / K) + 1) / 2
-            (BYOL, section 3.1); `constant` keeps it.
+            (BYOL, section 3.1); `linear` takes it there along a line (I-JEPA's code); `constant` keeps it.
         buffers: the statistics of its norm layers: `own` (those of its own forward passes, as BYOL's code),
             `copy` (the online network's) or `ema` (averaged as the weights are).
     """
@@ -50,7 +50,7 @@ class EMA(Target):
         branch: nn.Module,
         *,
         momentum: Annotated[float, Field(ge=0, le=1)] = 0.996,
-        schedule: Literal["cosine", "constant"] = "cosine",
+        schedule: Literal["cosine", "linear", "constant"] = "cosine",
         buffers: Literal["own", "copy", "ema"] = "own",
     ):
         super().__init__()
@@ -71,7 +71,8 @@ class EMA(Target):
         """Return the rate at a progress in [0, 1]."""
         if self.schedule == "constant":
             return self.momentum
-        return 1 - (1 - self.momentum) * half_cosine(progress)
+        left = max(0.0, 1 - progress) if self.schedule == "linear" else half_cosine(progress)
+        return 1 - (1 - self.momentum) * left
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

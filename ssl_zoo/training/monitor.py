@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ssl_zoo.collapse.guard import check_every
 from ssl_zoo.collapse.members import guard_of, metrics_of_members
-from ssl_zoo.collapse.metrics import embedding_metrics
+from ssl_zoo.collapse.metrics import embedding_metrics, token_metrics, token_moments
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.recipe.model import Recipe
@@ -89,6 +89,9 @@ class Monitor:
             z = [collectives.gather(x) for x in step.output.embeddings]
             members = step.output.members
             self.embedding = metrics_of_members(z, members) if members else embedding_metrics(z)
+            if step.output.tokens is not None and "std" in self.embedding:
+                moments = [token_moments(x) for x in step.output.tokens]
+                self.embedding |= token_metrics([list(map(collectives.mean, each)) for each in moments])
             alarm = self.guard.update(step.number, self.embedding, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
             if alarm is not None:
                 self.bar.clear()
