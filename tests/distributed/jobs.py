@@ -129,6 +129,17 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     }
 
 
+def losses_of_runs(folder: Path, rank: int, size: int, recipes: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
+    """Train some recipes, and return the loss of each step."""
+    join(folder, rank, size)
+    found = {}
+    for name, raw in recipes.items():
+        out = folder / f"run {name}"
+        train(parse({**raw, "evaluation": {"protocols": []}}, name), out=out, log=lambda line: None)
+        found[name] = [record["loss"] for record in RunFolder(out).read_metrics()]
+    return found
+
+
 def _with_unused_head(recipe: Recipe) -> Recipe:
     """Return the recipe with terms that do not look at the predictor."""
     raw = recipe.dump()
