@@ -90,7 +90,7 @@ def test_other_formats_are_what_soundfile_reads(kind: str, subtype: str) -> None
 
 
 def test_mp3_is_read() -> None:
-    """Its decoder rounds differently from call to call, so that it is equal to about the last bit only."""
+    """The last bit depends on how many values its decoder is asked for at once."""
     content = encoded(NOISE[:, 0], 16_000, "MP3", "MPEG_LAYER_III")
     expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
     np.testing.assert_allclose(read(content), expected, rtol=0, atol=1e-6)
