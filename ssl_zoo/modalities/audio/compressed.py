@@ -46,8 +46,7 @@ def decode(
     needs("soundfile", "'ssl_zoo[audio]'", f"reading {kind} files")
     import soundfile
 
-    if kind == "OGG":
-        _check_pages(content)
+    _check_whole(content, kind)
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             stated = file.frames if 0 < file.frames < _UNKNOWN else None
@@ -77,18 +76,21 @@ def _blocks(file: object, dtype: str) -> Iterator[tuple[int, np.ndarray]]:
         yield num, part
 
 
-def _check_pages(content: bytes) -> None:
-    """Refuse an OGG file whose last page is not whole: decoders leave it out without a word.
+def _check_whole(content: bytes, kind: str) -> None:
+    """Refuse an AIFF file that is shorter than it states, and an OGG file whose last page is not whole.
+
+    Decoders read them without a word. Of MP3 files, no length is known.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not whole.
     """
-    last = content.rfind(b"OggS")
-    segments = content[last + 27 : last + 27 + (content[last + 26] if last + 26 < len(content) else 1)]
-    if last + 26 >= len(content) or len(segments) < content[last + 26]:
-        raise ValueError("it is cut short: its last page is not whole")
-    if last + 27 + len(segments) + sum(segments) > len(content):
-        raise ValueError("it is cut short: its last page is not whole")
+    if kind == "AIFF" and len(content) < 8 + int.from_bytes(content[4:8], "big"):
+        raise ValueError("it is cut short: it has fewer bytes than its header states")
+    if kind == "OGG":
+        page = content[content.rfind(b"OggS") :]
+        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+        if len(page) <= 26 or len(segments) < page[26] or 27 + len(segments) + sum(segments) > len(page):
+            raise ValueError("it is cut short: its last page is not whole")
 
 
 def _in_words(error: Exception) -> str:

@@ -114,7 +114,7 @@ def log_mel(x: Tensor, settings: MelSettings, constants: tuple[Tensor, Tensor] |
             x.reshape(-1, x.shape[-1]).float(), settings.n_fft, settings.hop, settings.window, window,
             center=True, pad_mode="reflect", return_complex=True,
         )  # fmt: skip
-        power = torch.view_as_real(spectrum).square().sum(dim=-1)
+        power = spectrum.real.square() + spectrum.imag.square()
         mel = (bands.T @ power + EPS).log()
     return mel.reshape(*x.shape[:-1], *mel.shape[1:])
 

@@ -243,7 +243,7 @@ class LogMelViews(ViewPolicy):
         if self.normalise == "data":
             return x
         x = x - x.mean(dim=(-2, -1), keepdim=True)
-        return x / x.std(dim=(-2, -1), keepdim=True, correction=0).clamp(min=1e-6)
+        return x / x.std(dim=(-2, -1), keepdim=True, correction=0).clamp(min=1e-3)
 
     @torch.no_grad()
     def plain(self, samples: Samples) -> View:
