@@ -16,7 +16,8 @@ def vocabulary_of(spec: InputSpec, name: str) -> int:
     """
     if spec.vocabulary is None or len(spec.views[0].shape) != 1:
         raise UserError(
-            f"encoder {name!r}: takes token ids, and these views ({spec.modality}) are none; use views: spans."
+            f"encoder {name!r}: takes token ids, and the views of the modality {spec.modality!r} are none; use "
+            "views: spans."
         )
     return spec.vocabulary
 

@@ -127,9 +127,7 @@ class Spans(ViewPolicy):
 
     def _check(self, sample: object) -> None:
         if not isinstance(sample, tuple) or not sample:
-            raise UserError(
-                f"views: made for texts, but got a {type(sample).__name__}; give data of the modality text."
-            )
+            raise UserError(f"views: made for texts, but a sample is a {type(sample).__name__}; give data of texts.")
 
     @torch.no_grad()
     def forward(self, payload: dict[str, Tensor]) -> list[View]:
