@@ -106,7 +106,7 @@ def check_views(name: str, sort: Sort) -> None:
     assert all(view.tensor.isfinite().all() for view in views)
     for box in (view.aux["box"] for view in views if "box" in view.aux):
         start, extent, mirrored = box.unbind(dim=1)
-        assert box.shape == (4, 3, len(spec.sides)) and ((mirrored == 0) | (mirrored == 1)).all()
+        assert box.shape == (4, 3, len(spec.sides) or 1) and ((mirrored == 0) | (mirrored == 1)).all()
         assert (start >= 0).all() and (extent > 0).all() and (start + extent <= 1 + 1e-6).all()
     plain = policy.plain(samples)
     assert plain.tensor.shape == (4, *spec.views[0].shape) and plain.modality == spec.modality

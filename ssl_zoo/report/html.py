@@ -46,7 +46,7 @@ def _recipes(groups: Sequence[Group]) -> list[dict[str, str]]:
         path = RunFolder(group.runs[0]).recipe if group.runs else None
         if path is not None and path.is_file():
             text = path.read_text(encoding="utf-8")
-            found.append({"name": group.name, "method": called(yaml.safe_load(text)), "text": text})
+            found.append({"name": group.name, "method": called(yaml.safe_load(text)), "content": text})
     return found
 
 
