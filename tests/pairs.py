@@ -13,7 +13,7 @@ from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.rng import generator
 
-VIEWS = "views={photo: {name: augment, size: 12}, sketch: {name: augment, size: 8, channels: 1, jitter: 0, grey: 0, blur: 0}}"
+VIEWS = "views={photo: {name: augment, size: 12}, sketch: {name: augment, size: 8, channels: 1, jitter: 0, grey: 0}}"
 """Two members of different channels and sizes."""
 HEADS = {
     "simsiam": (
@@ -26,7 +26,7 @@ HEADS = {
 }
 """Heads of the first four methods per member; both layouts of predictors."""
 ENCODER = "encoder={photo: {name: convnet, widths: [4, 6]}, sketch: {name: convnet, widths: [4, 5]}}"
-DIGITS = "data.source={name: same_label, sources: {photo: {name: digits, placements: 1}, sketch: {name: digits, placements: 1}}}"
+DIGITS = "data.source={name: same_label, sources: {photo: {name: digits, placements: 1}, sketch: digits}}"
 SHORT = ("training.batch_size=24", "training.max_steps=6", "training.log_every=1", "evaluation.protocols=[]")
 
 

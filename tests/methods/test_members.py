@@ -161,11 +161,11 @@ MISTAKES = [
     ([TWO], r"projector: the embeddings of the members have different widths \(photo 8, sketch 7\)"),
     (
         ["predictor={each: {name: mlp, dims: [4, 9]}}"],
-        "predictor: ends in 9 dimensions but must predict the projector's 8",
+        "predictor: ends in 9 dimensions but must predict the projec",
     ),
     (
         ["pairing=all_pairs", DIRECTIONS],
-        "pairing: it pairs views of one member.*use pairing: cross_modal, or predictor",
+        "pairing: it pairs views of one member.*use pairing: cross_modal, or pred",
     ),
     (["pairing=to_mean", DIRECTIONS], "pairing to_mean: compares with the mean of several views"),
     (["pairing=nearest_neighbour"], "nearest_neighbour: its queue holds targets of one modality"),
