@@ -26,18 +26,21 @@ class PairedViews(ViewPolicy):
 
     Args:
         policies: {member: its policy}.
+
+    Attributes:
+        members: the same.
     """
 
     def __init__(self, policies: Mapping[str, ViewPolicy]) -> None:
         super().__init__()
-        self.policies = nn.ModuleDict(dict(policies))
+        self.members = nn.ModuleDict(dict(policies))
         members = tuple((member, policy.spec) for member, policy in policies.items())
         self.modality = " + ".join(policies)
         self.spec = InputSpec(self.modality, tuple(view for _, of in members for view in of.views), members=members)
 
     def each(self) -> Iterator[tuple[str, ViewPolicy]]:
         """Yield (member, policy)."""
-        for member, policy in self.policies.items():
+        for member, policy in self.members.items():
             assert isinstance(policy, ViewPolicy)
             yield member, policy
 

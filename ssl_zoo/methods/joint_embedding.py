@@ -72,7 +72,7 @@ class JointEmbedding(Method):
         t = self.target(batch.views, z)
         terms = self.objective(self.pairing(p, t, batch.views), z, batch.views)
         members = [view.modality for view in batch.views] if self.members else []
-        return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z], members)
+        return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z], members=members)
 
     def after_step(self, progress: float) -> None:
         """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""

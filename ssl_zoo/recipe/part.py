@@ -154,7 +154,7 @@ def resolve_members(kind: str, value: Any) -> Any:
 def _joint(message: str) -> str:
     """Return what stands between a member and a message, which may begin with a key below it."""
     head, colon, _ = message.partition(": ")
-    return "." if colon and all(piece.isidentifier() for piece in head.split(".")) else ": "
+    return "." if colon and all(piece.isidentifier() or piece.isdigit() for piece in head.split(".")) else ": "
 
 
 def check_member(name: Any) -> None:
