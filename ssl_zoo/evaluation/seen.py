@@ -94,7 +94,9 @@ class EvaluationData:
         elif sees is Tokens:
             found = extract_tokens(encoder, self.policy, split, **how, log=log)
         elif sees is Aligned:
-            return {"": extract_aligned(encoder, self.policy, self.modality, split, **how).to(self.device)}
+            aligned = extract_aligned(encoder, self.policy, self.modality, split, **how)
+            # Cosines are computed in double precision, which MPS does not have.
+            return {"": aligned if torch.device(self.device).type == "mps" else aligned.to(self.device)}
         elif sees is Subject:
             index = chosen(len(split), self.limit)
             return {"": Subject(encoder, self.policy, split, index, self.device, self.half)}
