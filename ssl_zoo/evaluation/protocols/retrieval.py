@@ -19,7 +19,7 @@ _BLOCK = 1024
 
 TIE = 1e-12
 """Cosines that differ by less are equal: rounding decides nothing. They are computed in double precision, since those of
-untrained encoders differ by as little as 1e-7: all their embeddings lie close to one direction."""
+an untrained encoder may be too close to one another for single precision."""
 
 
 def similarities(queries: Tensor, bank: Tensor) -> Iterator[tuple[int, Tensor]]:
