@@ -18,8 +18,8 @@ _BLOCK = 1024
 """Queries at a time, so that the similarities take 1024 x N numbers."""
 
 TIE = 1e-12
-"""Cosines that differ by less are equal: rounding decides nothing. They are computed in double precision, since those of
-an untrained encoder may be too close to one another for single precision."""
+"""Cosines that differ by less are equal: rounding decides nothing. They are computed in double precision: those of an
+untrained encoder may be too close to one another for single precision."""
 
 
 def similarities(queries: Tensor, bank: Tensor) -> Iterator[tuple[int, Tensor]]:
