@@ -94,15 +94,13 @@ def extract_aligned(
         half: whether the encoder computes in bfloat16.
 
     Raises:
-        NotOffered: the encoder does not compare members.
+        NotOffered: samples have no members.
     """
-    embedding, align = (getattr(encoder, name, None) for name in ("embedding", "align"))
+    module: Any = encoder
+    embedding, align = module.embedding, module.align
     members = [name for name, _ in policy.spec.members]
-    if embedding is None or align is None or len(members) < 2:
-        raise NotOffered(
-            f"the encoder {type(encoder).__name__} compares no members of samples: it needs several of them, and "
-            "embedding(view) and align(view, towards)"
-        )
+    if len(members) < 2:
+        raise NotOffered("samples have no members that could be compared")
 
     with on_device(encoder, device, half) as call:
 

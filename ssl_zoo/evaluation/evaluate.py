@@ -15,6 +15,7 @@ from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import protocol_class
+from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.evaluation.overrides import check_sections, check_views
@@ -25,10 +26,10 @@ from ssl_zoo.evaluation.representations import (
     protocol_notes,
     usable,
 )
-from ssl_zoo.evaluation.seen import EvaluationData
+from ssl_zoo.evaluation.seen import EvaluationData, lacking
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data
-from ssl_zoo.methods.contract import try_encoder, views_of
+from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.recipe.part import Part
@@ -75,7 +76,8 @@ def measure(
         check_labels(protocols, division.reason)
     for line in notes(recipe, data):
         log(line)
-    kept = usable(protocols, not division.reason)
+    missing = {} if insist else not_offered(recipe)
+    kept = [(name, options) for name, options in usable(protocols, not division.reason) if name not in missing]
     half = choose(recipe.training.precision, for_training=False).precision == "bf16"
     untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
     samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
@@ -101,20 +103,30 @@ def left_out(recipe: Recipe, data: OpenData) -> list[str]:
     return [part.name for part in recipe.evaluation.protocols if missing and protocol_class(part.name).needs_labels]
 
 
+def not_offered(recipe: Recipe) -> dict[str, str]:
+    """Return `{protocol: why}` of the recipe's protocols for which its encoder does not have what they see."""
+    sees = {name: protocol_class(name).sees for name, _ in _protocols(recipe)}
+    if all(kind is Features for kind in sees.values()):
+        return {}
+    encoder = without_memory(lambda: build_encoder(recipe))
+    return {name: reason for name, kind in sees.items() if (reason := lacking(encoder, kind))}
+
+
 def notes(recipe: Recipe, data: OpenData) -> list[str]:
     """Return sentences for the user about an evaluation, known before it runs; none where all is as usual.
 
-    They are on protocols that the labels do not allow, and why; samples without a label; the test, where there is no
-    labelled test split; classes of the test that train lacks; and whatever a protocol has to note (`few_shot`: classes
-    with fewer labels than it asks for).
+    They are on protocols that the encoder or the labels do not allow, and why; samples without a label; the test, where
+    there is no labelled test split; classes of the test that train lacks; and whatever a protocol has to note
+    (`few_shot`: classes with fewer labels than it asks for).
     """
     protocols, labels = _protocols(recipe), _labels(recipe, data)
+    missing = [f"without {name}: {reason}" for name, reason in not_offered(recipe).items()]
     if not any(protocol_class(name).needs_labels for name, _ in protocols):
-        return []
+        return missing
     division = divide(labels.train, labels.test)
     if division.reason:
-        return [f"without {', '.join(left_out(recipe, data))}: labels are needed and {division.reason}"]
-    return [*label_notes(labels), *protocol_notes(protocols, learnt(labels, division), labels)]
+        return [*missing, f"without {', '.join(left_out(recipe, data))}: labels are needed and {division.reason}"]
+    return [*missing, *label_notes(labels), *protocol_notes(protocols, learnt(labels, division), labels)]
 
 
 def evaluate(

@@ -37,6 +37,16 @@ class Judged(Protocol):
         """Return the samples at `index`."""
 
 
+def lacking(encoder: nn.Module, sees: type[Any]) -> str:
+    """Return why an encoder does not have what a protocol sees; empty where it may."""
+    name = type(encoder).__name__
+    if sees is Tokens and not hasattr(encoder, "tokens"):
+        return f"the encoder {name} gives no features of places: it has no tokens(view)"
+    if sees is Aligned and not (hasattr(encoder, "embedding") and hasattr(encoder, "align")):
+        return f"the encoder {name} compares no members of samples: it has no embedding(view) and align(view, towards)"
+    return ""
+
+
 @dataclass(frozen=True)
 class EvaluationData:
     """The samples of an evaluation, and how features are made of them.
@@ -73,6 +83,8 @@ class EvaluationData:
         """
         how: dict[str, Any] = {"device": self.device, "limit": self.limit, "half": self.half}
         found: Mapping[str, Any]
+        if encoder is not None and (reason := lacking(encoder, sees)):
+            raise NotOffered(reason)
         if encoder is None:
             if sees is not Features:
                 raise NotOffered("the raw input has features only")
@@ -82,7 +94,9 @@ class EvaluationData:
         elif sees is Tokens:
             found = extract_tokens(encoder, self.policy, split, **how, log=log)
         elif sees is Aligned:
-            return {"": extract_aligned(encoder, self.policy, self.modality, split, **how).to(self.device)}
+            aligned = extract_aligned(encoder, self.policy, self.modality, split, **how)
+            # Cosines are computed in double precision, which MPS does not have.
+            return {"": aligned if torch.device(self.device).type == "mps" else aligned.to(self.device)}
         elif sees is Subject:
             index = chosen(len(split), self.limit)
             return {"": Subject(encoder, self.policy, split, index, self.device, self.half)}

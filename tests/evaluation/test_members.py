@@ -202,8 +202,8 @@ def test_what_an_encoder_does_not_offer_is_left_out_with_a_sentence(fakes) -> No
     assert all(list(each) == ["knn"] for each in results.values())
     assert told == [
         "without attentive: the encoder Sequential gives no features of places: it has no tokens(view)",
-        "without retrieval, zero_shot: the encoder Sequential compares no members of samples: it needs several of "
-        "them, and embedding(view) and align(view, towards)",
+        "without retrieval, zero_shot: the encoder Sequential compares no members of samples: it has no "
+        "embedding(view) and align(view, towards)",
     ]
     with pytest.raises(UserError, match="no features of places"):
         compare_representations(*parts, protocols, told.append, insist=True)

@@ -17,18 +17,19 @@ RANKS = (1, 5, 10)
 _BLOCK = 1024
 """Queries at a time, so that the similarities take 1024 x N numbers."""
 
-TIE = 1e-6
-"""Cosines that differ by less are equal: rounding decides nothing."""
+TIE = 1e-12
+"""Cosines that differ by less are equal: rounding decides nothing. They are computed in double precision: those of an
+untrained encoder may be too close to one another for single precision."""
 
 
 def similarities(queries: Tensor, bank: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first query, cosines `(b, M)` of some queries with the bank).
+    """Yield (first query, cosines `(b, M)` of some queries with the bank), in double precision.
 
     Args:
         queries: `(N, D)`.
         bank: `(M, D)`.
     """
-    queries, bank = F.normalize(queries, dim=1), F.normalize(bank, dim=1)
+    queries, bank = F.normalize(queries.double(), dim=1), F.normalize(bank.double(), dim=1)
     for start in range(0, len(queries), _BLOCK):
         yield start, queries[start : start + _BLOCK] @ bank.T
 
