@@ -98,24 +98,19 @@ class Video(Footage):
         self.data, self.name, self.decoding = data, name, decoding
         self._reader: Reader | None = reader
         self.num_frames, self.stated, self.duration = reader.num_frames, reader.stated, reader.end - reader.begin
-        self.whole = (reader.height, reader.width)
+        self.whole, self.nbytes = (reader.height, reader.width), len(data)
         self.size = kept_size(*self.whole, decoding.side)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open reader, which belongs to its process."""
         return {**self.__dict__, "_reader": None}
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return len(self.data)
-
     def _opened(self) -> Reader:
         reader, self._reader = self._reader, None
         return reader if reader is not None else self.decoding.checked(self.data, self.name)
 
     def closed(self) -> Video:
-        """Close the reader, and return this."""
+        """Close the reader, and return this; see `Footage`."""
         self._reader = None
         return self
 
@@ -137,17 +132,8 @@ class Video(Footage):
     def _kept(self, frames: Tensor) -> Tensor:
         return made_smaller(frames, self.decoding.side, self.decoding.channels)
 
-    @property
-    def decoded_bytes(self) -> int:
-        """Bytes of all frames at their kept size."""
-        return self.num_frames * self.decoding.channels * self.size[0] * self.size[1]
-
     def decoded(self) -> Clip:
-        """Return all frames, in memory.
-
-        Raises:
-            BadSample: one cannot be decoded.
-        """
+        """See `Footage`."""
         reader = self._opened()
         frames = torch.empty((self.num_frames, self.decoding.channels, *self.size), dtype=torch.uint8)
         times = torch.empty(self.num_frames, dtype=torch.float64)
@@ -158,11 +144,7 @@ class Video(Footage):
         return Clip(frames, times, reader.end, self.name)
 
     def some(self, most: int) -> Tensor:
-        """Decode all frames, and return evenly spaced ones of them, uint8 `(n, C, h, w)`.
-
-        Raises:
-            BadSample: one cannot be decoded.
-        """
+        """See `Footage`."""
         reader, step = self._opened(), -(-self.num_frames // most)
         taken = []
         with readers.reading(self.name):
