@@ -23,6 +23,9 @@ SIZE, RATE, NUM_FRAMES = 48, 16, 32
 NUM_DOTS, LIFE = 24, 10
 """Dots of a clip, and frames that one of them lives."""
 
+PARTS = {"views": {"name": "clips", "size": 32, "rate": 16.0}, "encoder": {"name": "tiny_r2plus1d"}}
+"""What `ssl-zoo bench data` measures on them."""
+
 HELD_OUT = 4
 """Every fourth clip of a class is in the test split."""
 

@@ -36,7 +36,7 @@ _ENDING = ".frames"
 class Frames:
     """Videos as folders of images: each folder with images in it is a video, in the natural order of their names.
 
-    Splits and labels follow the rules of the source `folder`, with such a folder in place of a file: `train/CLASS/VIDEO/`.
+    Splits and labels follow the rules of the source `folder`, with folders in place of files: `train/CLASS/VIDEO/`.
 
     Args:
         modality: of videos.
