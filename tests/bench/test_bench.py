@@ -71,10 +71,10 @@ def test_data_are_read_by_every_source_and_decoder() -> None:
     named = [name for name, _ in data.examples()]
     left_out = [note for note in images[0].notes if "left out" in note]  # their packages are not installed
     assert named and len(others) + 2 * len(left_out) == 2 * len(named)
-    for by_source, training in zip(others[::2], others[1::2], strict=True):
+    for by_source, steps in zip(others[::2], others[1::2], strict=True):
         assert list(by_source.rates) == ["folder", "zip", "parquet"]
-        assert list(training.rates) == ["from memory", "from files", "step of a small encoder"]
-        assert by_source.samples == training.samples > 0 and training.notes[0].startswith("views ")
+        assert list(steps.rates) == ["from memory", "from files", "step of a small encoder"]
+        assert by_source.samples == steps.samples > 0 and steps.notes[0].startswith("views ")
 
 
 @LIGHTLY_HAS

@@ -14,12 +14,11 @@ from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.modalities.video import readers
 from ssl_zoo.modalities.video.containers import missing_bytes
 from ssl_zoo.modalities.video.footage import TOLERANCE, Clip, Footage, chunks, kept_size, made_smaller
-from ssl_zoo.modalities.video.readers import Reader, ReaderName
+from ssl_zoo.modalities.video.readers import MAX_PIXELS, Reader, ReaderName
 
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 """File names that end so, in any case, are taken for videos: formats whose completeness is checked."""
 
-MAX_PIXELS = 2**25
 MAX_FRAMES = 200_000
 KEEP_BYTES = 2**28
 """A video whose frames would take more than this in memory is kept as its file."""
@@ -66,21 +65,16 @@ class Decoding:
             raise BadSample(
                 name, f"it is cut short: {missing} of the {len(content) + missing} bytes that it states are missing"
             )
-        found = readers.open_reader(content, name, self.reader)
+        found = readers.open_reader(content, name, self.reader, self.max_pixels)
         if found.num_frames > self.max_frames:
-            raise BadSample(name, _too_many(f"{found.num_frames} frames", self.max_frames, "max_frames"))
-        pixels = found.height * found.width
-        if pixels > self.max_pixels:
-            size = f"frames of {found.height}x{found.width} pixels"
-            raise BadSample(name, _too_many(size, self.max_pixels, "max_pixels", pixels))
+            raise BadSample(
+                name,
+                f"{found.num_frames} frames, more than the {self.max_frames} that are allowed; raise the limit with "
+                f"-s data.decode.max_frames={found.num_frames}",
+            )
         if not found.end > found.begin:
             raise BadSample(name, f"its {found.num_frames} frames have no times that ascend")
         return found
-
-
-def _too_many(what: str, allowed: int, option: str, enough: int | None = None) -> str:
-    value = enough if enough is not None else what.split()[0]
-    return f"{what}, more than the {allowed} that are allowed; raise the limit with -s data.decode.{option}={value}"
 
 
 class Video(Footage):

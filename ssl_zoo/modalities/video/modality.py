@@ -11,9 +11,9 @@ from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.video import readers
-from ssl_zoo.modalities.video.decode import EXTENSIONS, KEEP_BYTES, MAX_FRAMES, MAX_PIXELS, Decoding, Most, Video
+from ssl_zoo.modalities.video.decode import EXTENSIONS, KEEP_BYTES, MAX_FRAMES, Decoding, Most, Video
 from ssl_zoo.modalities.video.footage import Footage
-from ssl_zoo.modalities.video.readers import ReaderName
+from ssl_zoo.modalities.video.readers import MAX_PIXELS, ReaderName
 from ssl_zoo.registry import register
 
 MARGIN = 8 / 7

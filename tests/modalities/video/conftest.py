@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def write(path: Path, frames: np.ndarray, stamps: list[int] | None = None, codec
 
 
 def sequential(path: Path) -> tuple[Tensor, list[float]]:
-    """Return all frames of a file, uint8 `(N, 3, H, W)`, and their times: decoded one after the other, by PyAV alone."""
+    """Return all frames of a file, uint8 `(N, 3, H, W)`, and their times: one after the other, by PyAV alone."""
     frames, times = [], []
     with av.open(str(path)) as file:
         for frame in file.decode(video=0):

@@ -147,13 +147,14 @@ def test_files_without_a_picture_are_named(tmp_path: Path, reader: str) -> None:
         assert caught.value.name == "a.mp4" and "\n" not in str(caught.value) and ".cpp" not in str(caught.value)
 
 
-def test_bounds_are_checked_before_anything_is_decoded(videos: Path) -> None:
+@reader
+def test_bounds_are_checked_before_anything_is_decoded(videos: Path, reader: str) -> None:
     for options, words in (
-        ({"max_frames": 29}, "30 frames, more than the 29 .* max_frames=30"),
-        ({"max_pixels": 1000}, "frames of 40x48 pixels, more than the 1000 .* max_pixels=1920"),
+        ({"max_frames": 29}, "30 frames, more than the 29 .*max_frames=30"),
+        ({"max_pixels": 1000}, "frames of 40x48 pixels, more than the 1000 .*max_pixels=1920"),
     ):
         with pytest.raises(BadSample, match=words):
-            opened(videos / "even.mp4", **options)
+            opened(videos / "even.mp4", reader, **options)
 
 
 def test_a_video_that_is_too_large_for_memory_is_kept_as_its_file(
