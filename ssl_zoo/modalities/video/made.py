@@ -26,6 +26,9 @@ NUM_DOTS, LIFE = 24, 10
 PARTS = {"views": {"name": "clips", "size": 32, "rate": 16.0}, "encoder": {"name": "tiny_r2plus1d"}}
 """What `ssl-zoo bench data` measures on them."""
 
+BIT_RATE = 600_000
+"""Bits per second: enough for the codec to lose little."""
+
 HELD_OUT = 4
 """Every fourth clip of a class is in the test split."""
 
@@ -90,7 +93,8 @@ def write_video(path: Path, frames: np.ndarray, rate: int = RATE, codec: str = "
     with av.open(str(path), "w") as file:
         stream: Any = file.add_stream(codec, rate=Fraction(rate))
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"qscale": "3", **{k: str(v) for k, v in options.items()}}
+        stream.pix_fmt, stream.bit_rate = "yuv420p", BIT_RATE
+        stream.options = {key: str(value) for key, value in options.items()}
         for frame in frames:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         file.mux(stream.encode())

@@ -45,7 +45,7 @@ def write(path: Path, frames: np.ndarray, stamps: list[int] | None = None, codec
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=Fraction(rate))
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
-        stream.options = {"qscale": "2", **{key: str(value) for key, value in options.items()}}
+        stream.options = {key: str(value) for key, value in options.items()}
         base = Fraction(1, 1000)
         if stamps is not None:
             stream.codec_context.time_base = base
