@@ -14,12 +14,11 @@ from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.modalities.video import readers
 from ssl_zoo.modalities.video.containers import missing_bytes
 from ssl_zoo.modalities.video.footage import TOLERANCE, Clip, Footage, chunks, kept_size, made_smaller
-from ssl_zoo.modalities.video.readers import Reader, ReaderName
+from ssl_zoo.modalities.video.readers import MAX_PIXELS, Reader, ReaderName
 
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 """File names that end so, in any case, are taken for videos: formats whose completeness is checked."""
 
-MAX_PIXELS = 2**25
 MAX_FRAMES = 200_000
 KEEP_BYTES = 2**28
 """A video whose frames would take more than this in memory is kept as its file."""
@@ -66,21 +65,16 @@ class Decoding:
             raise BadSample(
                 name, f"it is cut short: {missing} of the {len(content) + missing} bytes that it states are missing"
             )
-        found = readers.open_reader(content, name, self.reader)
+        found = readers.open_reader(content, name, self.reader, self.max_pixels)
         if found.num_frames > self.max_frames:
-            raise BadSample(name, _too_many(f"{found.num_frames} frames", self.max_frames, "max_frames"))
-        pixels = found.height * found.width
-        if pixels > self.max_pixels:
-            size = f"frames of {found.height}x{found.width} pixels"
-            raise BadSample(name, _too_many(size, self.max_pixels, "max_pixels", pixels))
+            raise BadSample(
+                name,
+                f"{found.num_frames} frames, more than the {self.max_frames} that are allowed; raise the limit with "
+                f"-s data.decode.max_frames={found.num_frames}",
+            )
         if not found.end > found.begin:
             raise BadSample(name, f"its {found.num_frames} frames have no times that ascend")
         return found
-
-
-def _too_many(what: str, allowed: int, option: str, enough: int | None = None) -> str:
-    value = enough if enough is not None else what.split()[0]
-    return f"{what}, more than the {allowed} that are allowed; raise the limit with -s data.decode.{option}={value}"
 
 
 class Video(Footage):
@@ -98,24 +92,19 @@ class Video(Footage):
         self.data, self.name, self.decoding = data, name, decoding
         self._reader: Reader | None = reader
         self.num_frames, self.stated, self.duration = reader.num_frames, reader.stated, reader.end - reader.begin
-        self.whole = (reader.height, reader.width)
+        self.whole, self.nbytes = (reader.height, reader.width), len(data)
         self.size = kept_size(*self.whole, decoding.side)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open reader, which belongs to its process."""
         return {**self.__dict__, "_reader": None}
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return len(self.data)
-
     def _opened(self) -> Reader:
         reader, self._reader = self._reader, None
         return reader if reader is not None else self.decoding.checked(self.data, self.name)
 
     def closed(self) -> Video:
-        """Close the reader, and return this."""
+        """Close the reader, and return this; see `Footage`."""
         self._reader = None
         return self
 
@@ -137,17 +126,8 @@ class Video(Footage):
     def _kept(self, frames: Tensor) -> Tensor:
         return made_smaller(frames, self.decoding.side, self.decoding.channels)
 
-    @property
-    def decoded_bytes(self) -> int:
-        """Bytes of all frames at their kept size."""
-        return self.num_frames * self.decoding.channels * self.size[0] * self.size[1]
-
     def decoded(self) -> Clip:
-        """Return all frames, in memory.
-
-        Raises:
-            BadSample: one cannot be decoded.
-        """
+        """See `Footage`."""
         reader = self._opened()
         frames = torch.empty((self.num_frames, self.decoding.channels, *self.size), dtype=torch.uint8)
         times = torch.empty(self.num_frames, dtype=torch.float64)
@@ -158,11 +138,7 @@ class Video(Footage):
         return Clip(frames, times, reader.end, self.name)
 
     def some(self, most: int) -> Tensor:
-        """Decode all frames, and return evenly spaced ones of them, uint8 `(n, C, h, w)`.
-
-        Raises:
-            BadSample: one cannot be decoded.
-        """
+        """See `Footage`."""
         reader, step = self._opened(), -(-self.num_frames // most)
         taken = []
         with readers.reading(self.name):

@@ -29,12 +29,16 @@ class Footage(ABC):
         num_frames: how many it has.
         duration: in seconds, from the first frame until the last is no longer shown.
         size: (height, width) of the frames that it gives, in pixels.
+        whole: (height, width) of the frames as they are stored.
+        nbytes: in memory, as it is.
     """
 
     name: str
     num_frames: int
     duration: float
     size: tuple[int, int]
+    whole: tuple[int, int]
+    nbytes: int
 
     @abstractmethod
     def at(self, index: Sequence[int]) -> Tensor:
@@ -52,6 +56,26 @@ class Footage(ABC):
             BadSample: one cannot be decoded.
         """
 
+    @abstractmethod
+    def decoded(self) -> Clip:
+        """Return all frames, in memory.
+
+        Raises:
+            BadSample: one cannot be decoded.
+        """
+
+    def closed(self) -> Footage:
+        """Return it as it can be kept for long, in processes that are forked."""
+        return self
+
+    def some(self, most: int) -> Tensor:
+        """Decode all frames, and return at most so many evenly spaced ones of them, uint8 `(n, C, h, w)`.
+
+        Raises:
+            BadSample: one cannot be decoded.
+        """
+        return self.decoded().frames[:: -(-self.num_frames // most)]
+
 
 class Clip(Footage):
     """A video in memory.
@@ -66,12 +90,12 @@ class Clip(Footage):
     def __init__(self, frames: Tensor, times: Tensor, end: float, name: str = "a clip") -> None:
         self.frames, self.times, self.name = frames, times.double(), name
         self.num_frames, self.duration = len(frames), end - float(times[0])
-        self.size = (frames.shape[2], frames.shape[3])
+        self.size = self.whole = (frames.shape[2], frames.shape[3])
+        self.nbytes = frames.nbytes + self.times.nbytes
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.frames.nbytes + self.times.nbytes
+    def decoded(self) -> Clip:
+        """See `Footage`."""
+        return self
 
     def at(self, index: Sequence[int]) -> Tensor:
         """See `Footage`."""
@@ -79,10 +103,18 @@ class Clip(Footage):
 
     def shown(self, seconds: Sequence[float]) -> Tensor:
         """See `Footage`."""
-        begin = float(self.times[0])
-        asked = torch.tensor([begin + each + TOLERANCE for each in seconds], dtype=torch.float64)
-        found = torch.searchsorted(self.times, asked, right=True) - 1
-        return self.frames[found.clamp(0, self.num_frames - 1)]
+        return self.at(numbers_at(self.times, seconds))
+
+
+def numbers_at(times: Tensor, seconds: Sequence[float]) -> list[int]:
+    """Return the numbers of the frames that are shown at some times after the first.
+
+    Args:
+        times: of all frames, float64 `(N,)`, ascending.
+        seconds: beyond the ends they mean the ends.
+    """
+    asked = torch.tensor([float(times[0]) + each + TOLERANCE for each in seconds], dtype=torch.float64)
+    return (torch.searchsorted(times, asked, right=True) - 1).clamp(0, len(times) - 1).tolist()
 
 
 def kept_size(height: int, width: int, side: int | None) -> tuple[int, int]:

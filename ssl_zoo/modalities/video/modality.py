@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.batch import InputSpec
-from ssl_zoo.data.source import Modality, Sample
+from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.video import readers
-from ssl_zoo.modalities.video.decode import EXTENSIONS, KEEP_BYTES, MAX_FRAMES, MAX_PIXELS, Decoding, Most, Video
-from ssl_zoo.modalities.video.footage import Clip, Footage
-from ssl_zoo.modalities.video.readers import ReaderName
+from ssl_zoo.modalities.video.decode import EXTENSIONS, KEEP_BYTES, MAX_FRAMES, Decoding, Most, Video
+from ssl_zoo.modalities.video.footage import Footage
+from ssl_zoo.modalities.video.readers import MAX_PIXELS, ReaderName
 from ssl_zoo.registry import register
 
 MARGIN = 8 / 7
@@ -70,27 +70,21 @@ class VideoModality(Modality):
         return self.decoding.open(data, name)
 
     def kept(self, sample: Footage) -> Footage:
-        """Return a video with its frames decoded, or as its file where they would take more than 256 MiB."""
-        if not isinstance(sample, Video):
-            return sample
-        return sample.decoded() if sample.decoded_bytes <= KEEP_BYTES else sample.closed()
+        """Return a video with its frames decoded, or as it is where they would take more than 256 MiB."""
+        needed = sample.num_frames * self.spec.channels * sample.size[0] * sample.size[1]
+        return sample.decoded() if needed <= KEEP_BYTES else sample.closed()
 
-    def nbytes(self, sample: Sample) -> int:
+    def nbytes(self, sample: Footage) -> int:
         """Return the bytes of a video in memory."""
         return sample.nbytes
 
     def values(self, sample: Footage) -> Tensor:
         """Return the values of up to 32 frames `(C, n)`, 0 to 1; all frames are decoded, so that damage is found."""
-        if isinstance(sample, Video):
-            frames = sample.some(_SOME)
-        else:
-            frames = sample.at(range(0, sample.num_frames, -(-sample.num_frames // _SOME)))
-        return frames.transpose(0, 1).flatten(1).double() / 255
+        return sample.some(_SOME).transpose(0, 1).flatten(1).double() / 255
 
     def describe(self, sample: Footage) -> str:
         """Return the number of frames and their size as they are stored, such as `50x240x320`."""
-        height, width = sample.whole if isinstance(sample, Video) else sample.size
-        return f"{sample.num_frames}x{height}x{width}"
+        return f"{sample.num_frames}x{sample.whole[0]}x{sample.whole[1]}"
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on the number of frames, and on the reader where it is the second choice."""
@@ -107,6 +101,3 @@ class VideoModality(Modality):
         if self.decoding.reader == "auto" and readers.chosen("auto") == "av":
             found.append("read by PyAV, since torchcodec is not installed or finds no FFmpeg")
         return tuple(found)
-
-
-__all__ = ["Clip", "VideoModality"]

@@ -27,6 +27,9 @@ from ssl_zoo.errors import UserError, needs
 ReaderName = Literal["auto", "torchcodec", "av"]
 INSTALL = "'ssl_zoo[video]'"
 
+MAX_PIXELS = 2**25
+"""Of a frame; 8K video has as many."""
+
 
 class Reader(Protocol):
     """An open video. Errors of its library leave it as they are; see `reading`.
@@ -86,25 +89,26 @@ def _torchcodec_works() -> bool:
     return True
 
 
-def open_reader(data: bytes, name: str, reader: ReaderName = "auto") -> Reader:
+def open_reader(data: bytes, name: str, reader: ReaderName = "auto", max_pixels: int = MAX_PIXELS) -> Reader:
     """Open an encoded video.
 
     Args:
         data: of the file.
         name: of the sample, for messages.
         reader: the library.
+        max_pixels: of a frame; compared with what the header states, before a frame is decoded.
 
     Raises:
-        BadSample: it is no video, or has no frames.
+        BadSample: it is no video, has no frames, or larger ones.
         UserError: there is no library to read it.
     """
     library = chosen(reader)
     with reading(name):
-        return TorchcodecReader(data) if library == "torchcodec" else AvReader(data)
+        return TorchcodecReader(data, max_pixels) if library == "torchcodec" else AvReader(data, max_pixels)
 
 
-class NoFrames(ValueError):
-    """A file without a picture."""
+class Refused(ValueError):
+    """A file that is not read, with the reason."""
 
 
 @contextmanager
@@ -114,7 +118,7 @@ def reading(name: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except NoFrames as error:
+    except Refused as error:
         raise BadSample(name, str(error)) from None
     except MemoryError:
         raise BadSample(name, "decoding it needs more memory than there is") from None
@@ -132,24 +136,33 @@ NO_VIDEO = "there is no video in it, though perhaps sound"
 NO_FRAMES = "its video has no frames"
 
 
+def _check_pixels(height: int, width: int, allowed: int) -> None:
+    if height * width > allowed:
+        raise Refused(
+            f"frames of {height}x{width} pixels, more than the {allowed} that are allowed; raise the limit with "
+            f"-s data.decode.max_pixels={height * width}"
+        )
+
+
 class TorchcodecReader:
     """Reads by torchcodec, in the mode `exact`; see `Reader`."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, max_pixels: int = MAX_PIXELS) -> None:
         from torchcodec.decoders import VideoDecoder
 
         try:
             self._decoder: Any = VideoDecoder(data, seek_mode="exact")
         except ValueError as error:
             if "video stream" in str(error):
-                raise NoFrames(NO_VIDEO) from None
+                raise Refused(NO_VIDEO) from None
             raise
         found: Any = self._decoder.metadata
         if not found.num_frames_from_content:
-            raise NoFrames(NO_FRAMES)
+            raise Refused(NO_FRAMES)
         self.num_frames, self.stated = int(found.num_frames_from_content), found.num_frames_from_header
         self.begin, self.end = float(found.begin_stream_seconds), float(found.end_stream_seconds)
         self.height, self.width = int(found.height), int(found.width)
+        _check_pixels(self.height, self.width, max_pixels)
 
     def at(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
         """See `Reader`."""
@@ -165,18 +178,19 @@ class TorchcodecReader:
 class AvReader:
     """Reads by PyAV, from the key frame before what is asked for; see `Reader`."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, max_pixels: int = MAX_PIXELS) -> None:
         import av
 
         self._file = cast(Any, av.open(io.BytesIO(data)))
         if not self._file.streams.video:
-            raise NoFrames(NO_VIDEO)
+            raise Refused(NO_VIDEO)
         self._stream = self._file.streams.video[0]
+        _check_pixels(self._stream.height, self._stream.width, max_pixels)
         # Else FFmpeg fills what it cannot decode with something like it, and says so nowhere but in its log.
         self._stream.codec_context.options = {"err_detect": "explode"}
         packets = [packet for packet in self._file.demux(self._stream) if packet.size and not packet.is_discard]
         if not packets:
-            raise NoFrames(NO_FRAMES)
+            raise Refused(NO_FRAMES)
         base = float(self._stream.time_base)
         stamps = [packet.pts for packet in packets]
         # Without time stamps, or with two that are equal, frames are counted from the first, at the average rate.

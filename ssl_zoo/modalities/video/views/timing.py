@@ -44,8 +44,9 @@ class Timing:
 
     def _room(self, footage: Footage) -> float:
         """Return how late a clip may start, in frames or in seconds."""
-        last = footage.num_frames - 1 if self.rate is None else footage.duration
-        return max(0, last - (self.num_frames - 1) * self._step)
+        if self.rate is None:
+            return max(0, footage.num_frames - 1 - (self.num_frames - 1) * self.stride)
+        return max(0.0, footage.duration - self.num_frames / self.rate)
 
     def _place(self, u: float, room: float) -> float:
         return min(int(u * (room + 1)), room) if self.rate is None else u * room
