@@ -95,13 +95,14 @@ class Block(nn.Module):
 
 
 def where(grid: Sequence[int], width: int) -> Tensor:
-    """Sines, then cosines, of a place's row, then of its column (after those of its frame): `(N, width)`."""
+    """Sines, then cosines, of a place's row, then of its column (after those of its frame), less their mean: `(N, width)`."""
     half, rows = width // (2 * len(grid)), []
     for place in itertools.product(*map(range, grid)):
         angles = [[at / 10000 ** (i / half) for i in range(half)] for at in place]
         row = [f(a) for axis in angles for f in (math.sin, math.cos) for a in axis]
         rows.append(row + [0.0] * (width - len(row)))
-    return torch.tensor(rows, dtype=torch.float64)
+    at = torch.tensor(rows, dtype=torch.float64)
+    return at - at.mean(0)
 
 
 class Transformer(nn.Module):
