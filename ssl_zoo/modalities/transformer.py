@@ -24,8 +24,8 @@ def positions(grid: Sequence[int], width: int, like: Tensor) -> Tensor:
     """Return fixed sine-cosine positions of the places of a grid `(N, width)` (Vaswani et al. 2017, section 3.5).
 
     Each axis has an equal share of the dimensions, an even number, sines first; dimensions that are left over are 0.
-    Their mean over the grid is subtracted: on small grids most cosines are near 1 everywhere, and all tokens would start
-    alike. A bias can put it back.
+    Their mean over the grid is subtracted: on small grids most cosines are near 1 everywhere, and all tokens would
+    start alike. A bias can put it back.
 
     Args:
         grid: places along each axis; N is their product.
