@@ -105,7 +105,10 @@ def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
         if raw["predictor"]["name"] == "transformer":
             raw["predictor"] |= {"width": 4, "depth": 1, "heads": 2}
         raw["target_blocks"] = raw["target_blocks"] and 2
-        raw["views"]["size"] = min(raw["views"]["size"], 12)
+        raw["views"] |= {
+            "size": min(raw["views"]["size"], 12),
+            **({"num_frames": 4} if "num_frames" in raw["views"] else {}),
+        }
     else:
         raw["encoder"] = {"name": "convnet", "widths": [4, 6]}
     if "size" in raw.get("pairing", {}):

@@ -1,7 +1,7 @@
 """The collapse guard: judges a run by its embeddings, compared with the run's own start, and never by the loss.
 
 It takes `embedding_metrics` every few steps and judges their means over the last few checks, because a single batch is
-noisy and healthy runs dip in their first steps. Four rules, each with its own blind spot:
+noisy and healthy runs dip in their first steps. Five rules, each with its own blind spot:
 
 - `std`, complete collapse: all embeddings point the same way (Chen & He 2021, section 4.1).
 - `scale`, loss of scale: the embeddings shrink to one point and keep their directions, which no other rule detects. A
@@ -10,6 +10,8 @@ noisy and healthy runs dip in their first steps. Four rules, each with its own b
 - `effective_rank`, dimensional collapse: the embeddings lie on a few lines, which `std` does not detect.
 - `similarity_gap`, uninformative views: random pairs have become as similar as two views of one sample. A projector
   that ends in BatchNorm collapses like this, a few samples apart and all others together, its `std` far from 0.
+- `token_std` and `sample_std`, token collapse: all tokens of a sample are the same, though samples differ; or they
+  depend on their place alone. For methods that predict tokens.
 
 A low value alone is no collapse where the run started with it: networks without normalisation start with a small
 spread, and an untrained network has no similarity gap. So each rule also asks for a fall from the start; only a spread
@@ -46,6 +48,9 @@ of the singular values, log(rank), is below 0.15 of what width and batch allow a
 SIMILARITY_HIGH, SPREAD_FALL, GAP_LOW = 0.5, 0.5, 0.1
 """Uninformative views: random pairs have a cosine above 0.5, their distance 1 - cosine is below half of the start's,
 and the gap to positive pairs is below a tenth of that distance."""
+
+TOKENS_LOW, TOKENS_FALL = 0.2, 0.4
+"""Token collapse: below 0.2 of the isotropic spread, over places or over samples, and 0.4 of the start's."""
 
 HOLD = 2.0
 """A detected collapse holds until all limits are exceeded by this factor, so that noise does not end it."""
@@ -139,6 +144,20 @@ def _judge_similarity(mean: Mapping[str, float], start: Mapping[str, float], eas
     return "similarity_gap", gap, start.get("similarity_gap", 0.0), text
 
 
+_TOKENS = {
+    "token_std": "the tokens of a sample have become almost the same, their spread over its places",
+    "sample_std": "tokens depend on little but their place, their spread over the samples",
+}
+
+
+def _judge_tokens(mean: Mapping[str, float], start: Mapping[str, float], ease: float) -> Finding | None:
+    for metric, text in _TOKENS.items():
+        value, first = mean.get(metric, math.inf), start.get(metric, 0.0)
+        if value < ease * TOKENS_LOW and value < ease * TOKENS_FALL * first:
+            return metric, value, first, f"{text} fell from {first:.2f} to {value:.3f} (isotropic is 1)"
+    return None
+
+
 def _judge_finite(metrics: Mapping[str, float]) -> Finding | None:
     finite = all(map(math.isfinite, metrics.values()))
     share = metrics.get("finite", 1.0 if finite else 0.0)
@@ -190,7 +209,7 @@ class CollapseGuard:
 
         Args:
             step: number of optimizer steps done.
-            metrics: of `embedding_metrics`.
+            metrics: of `embedding_metrics`, and of `token_metrics` where there are tokens.
             dim: width of z.
             batch: samples that the metrics were computed from.
             last: whether the run ends here: two checks after the start are then enough.
@@ -229,6 +248,7 @@ class CollapseGuard:
             or (_judge_scale(mean, self._start, ease) if self.shrinks else None)
             or _judge_rank(mean, self._start, limit, ease)
             or _judge_similarity(mean, self._start, ease)
+            or _judge_tokens(mean, self._start, ease)
         )
 
     @property

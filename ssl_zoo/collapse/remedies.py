@@ -65,6 +65,16 @@ def _open_space(metric: str, given: Mapping[str, Any]) -> Iterator[str]:
             yield f"give the term {name!r} a weight again, it {PURPOSE[name]}: {_typed(key, weight)}"
 
 
+def _slower_target(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how to let the target lag behind, which keeps the predictor from having tokens their own way."""
+    momentum = given.get("momentum")
+    if momentum is None:
+        yield f"predict tokens of a moving average of the network: {_typed('target', 'ema')}"
+    elif momentum < 1:
+        slower = _typed("target.momentum", float(f"{1 - (1 - momentum) / 4:.6g}"))
+        yield f"let the target follow more slowly: {slower}"
+
+
 def _setting(metric: str, given: Mapping[str, Any]) -> list[str]:
     """Return remedies that change settings of the training and the views."""
     lr, batch, crops = given.get("base_lr"), given.get("batch_size"), given.get("views", {}).get("scale")
@@ -85,6 +95,7 @@ def _setting(metric: str, given: Mapping[str, Any]) -> list[str]:
         exact = [] if precise else [f"compute in single precision: {_typed('training.precision', 'fp32')}"]
         return [rate, *exact, *rest, *views, size]
     orders = {"effective_rank": [size, rate, *views], "similarity_gap": [*views, rate, size]}
+    orders |= dict.fromkeys(("token_std", "sample_std"), [*_slower_target(given), rate, size])
     return [*orders.get(metric, [rate, *views, size]), *rest, "look at the views: ssl-zoo views"]
 
 
@@ -96,10 +107,11 @@ def remedies(metric: str, recipe_facts: Mapping[str, Any]) -> tuple[str, str, st
     else: an objective is written out with all of its terms, their weights and their options.
 
     Args:
-        metric: the metric that shows the collapse: `std`, `scale`, `effective_rank`, `similarity_gap` or `finite`.
+        metric: the metric that shows the collapse: `std`, `scale`, `effective_rank`, `similarity_gap`, `token_std`,
+            `sample_std` or `finite`.
         recipe_facts: values of the recipe, all optional: `target` and `predictor` (names), `terms` (of the objective,
             names or plain forms), `base_lr`, `batch_size`, `clip_grad`, `precision`, `views` and `schedule` (their
-            options), `dim` (width of z).
+            options), `momentum` (of a target that is a moving average), `dim` (width of z).
     """
     structure, terms = list(_structure(recipe_facts)), list(_open_space(metric, recipe_facts))[:1]
     missing = {"finite": [], "scale": [*terms, *structure]}.get(metric, [*structure, *terms])

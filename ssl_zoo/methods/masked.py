@@ -187,7 +187,7 @@ def _share(p: Tensor) -> Any:
     """
     if collectives.num_processes() == 1:
         return 1.0
-    num = torch.tensor(float(len(p)), device=p.device)
+    num = torch.tensor(float(len(p)), dtype=torch.promote_types(p.dtype, torch.float32), device=p.device)
     return num / collectives.mean(num)
 
 

@@ -24,6 +24,8 @@ def positions(grid: Sequence[int], width: int, like: Tensor) -> Tensor:
     """Return fixed sine-cosine positions of the places of a grid `(N, width)` (Vaswani et al. 2017, section 3.5).
 
     Each axis has an equal share of the dimensions, an even number, sines first; dimensions that are left over are 0.
+    Their mean over the grid is subtracted: on small grids most cosines are near 1 everywhere, and all tokens would
+    start alike. A bias can put it back.
 
     Args:
         grid: places along each axis; N is their product.
@@ -36,7 +38,7 @@ def positions(grid: Sequence[int], width: int, like: Tensor) -> Tensor:
     places = torch.cartesian_prod(*along).view(-1, len(grid))  # (N, axes)
     angles = places[:, :, None] * rate  # (N, axes, half)
     encoded = torch.cat([angles.sin(), angles.cos()], dim=2).flatten(1)
-    return F.pad(encoded, (0, width - encoded.shape[1])).to(like.dtype)
+    return F.pad(encoded - encoded.mean(dim=0), (0, width - encoded.shape[1])).to(like.dtype)
 
 
 def take_places(x: Tensor, places: Tensor) -> Tensor:
@@ -134,6 +136,8 @@ class PatchTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         initialise(self)
+        nn.init.normal_(self.cut.weight, std=(spec.channels * math.prod(self.patch)) ** -0.5)  # as large as positions
+        nn.init.zeros_(self.cut.bias)
 
     def _check_sides(self, sides: Sequence[int], role: str = "") -> None:
         for side, patch, key in zip(sides, self.patch, self._keys, strict=True):

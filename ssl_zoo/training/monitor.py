@@ -191,8 +191,10 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """Return what the guard's remedies depend on."""
     training, options = recipe.training, recipe.options
     names = {key: options[key].name if key in options else "" for key in ("target", "predictor")}
+    target = options["target"].options if "target" in options else {}
     return {
         **names,
+        **{key: value for key, value in target.items() if key == "momentum"},
         "terms": [term.plain() for term in options.get("objective", ())],
         "views": {} if isinstance(recipe.views, PerMember) else recipe.views.options,
         "schedule": training.schedule.options,

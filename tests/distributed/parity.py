@@ -65,11 +65,13 @@ def whole_batch(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
     g = torch.Generator().manual_seed(seed)
     options = recipe.views.options
     shapes = [("global", 8)] * min(3, options["num_views"]) + [("local", 6)] * min(2, options.get("num_local", 0))
-    samples = 0.5 * torch.randn(BATCH, 3, 8, 8, generator=g, dtype=torch.float64)
-    samples += 2 * torch.randn(BATCH, 3, 1, 1, generator=g, dtype=torch.float64)
+    frames = (4,) if "num_frames" in options else ()
+    samples = 0.5 * torch.randn(BATCH, 3, *frames, 8, 8, generator=g, dtype=torch.float64)
+    samples += 2 * torch.randn(BATCH, 3, *(1 for _ in frames), 1, 1, generator=g, dtype=torch.float64)
     views = []
     for role, size in shapes:
-        data = samples[:, :, :size, :size] + 0.5 * torch.randn(BATCH, 3, size, size, generator=g, dtype=torch.float64)
+        noise = torch.randn(BATCH, 3, *frames, size, size, generator=g, dtype=torch.float64)
+        data = samples[..., :size, :size] + 0.5 * noise
         geometry = torch.rand(BATCH, 5, generator=g) * 0.4 + torch.tensor([0.0, 0.0, 0.4, 0.4, 0.0])
         flipped = (geometry[:, 4] > 0.2).float()
         mirrored = torch.stack([torch.zeros(BATCH), flipped], dim=1)

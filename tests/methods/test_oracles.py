@@ -32,6 +32,7 @@ EXERCISED = {  # options of a small version for which sizes would otherwise leav
     "vibcreg": {"projector": {"dims": [8, 8, 128]}},  # two channels in each of the 64 groups
     "vicregl": {"location_matches": 3},  # of 16 places
     "w_mse": {"objective": {"sub_batch": 8, "eps": 1e-6}},  # three sub-batches
+    "data2vec": {"encoder": {"depth": 3}},  # targets of two blocks of three
 }
 
 
@@ -47,6 +48,8 @@ def small_recipe(name: str) -> Recipe:
 
 def sizes(recipe: Recipe) -> dict[str, Any]:
     """What an oracle cannot know, because only the small version has it."""
+    if recipe.kind == "masked":
+        return sizes_of_transformers(recipe)
     projector, predictor = recipe.projector.options, recipe.predictor.options
     found = {"dims": projector["dims"]}
     if "num" in projector:
@@ -58,6 +61,27 @@ def sizes(recipe: Recipe) -> dict[str, Any]:
     if recipe.kind == "local":
         found |= {"local": recipe.local_projector.options["dims"], "gamma": recipe.location_matches}
     return found
+
+
+def sizes_of_transformers(recipe: Recipe) -> dict[str, Any]:
+    encoder, predictor = recipe.encoder.options, recipe.predictor.options
+    found = {key: encoder[key] for key in ("depth", "heads")}
+    found["patch"] = [encoder[key] for key in ("frames", "patch", "patch") if key in encoder]
+    if predictor.get("depth"):
+        found["predictor"] = [predictor[key] for key in ("width", "depth", "heads")]
+    else:
+        found["blocks"] = recipe.target_blocks
+    return found
+
+
+def hidden_places(ours: Any, batch: Batch) -> list[Any]:
+    """What each mask hides of each sample: its visible places, and the sets of places to predict."""
+
+    def places(row: Tensor) -> list[int]:
+        return [place for place in row.tolist() if place >= 0]
+
+    masks = ours.masks(batch.index, ours.encoder.grid(batch.views[0]))
+    return [[(places(k), list(map(places, p))) for k, p in zip(*mask, strict=True)] for mask in masks]
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
@@ -77,6 +101,8 @@ def make_pair(name: str, **changes: Any) -> tuple[Recipe, Method, nn.Module]:
             source, goal = weights(getattr(ours, part)), weights(getattr(oracle, part))
             assert [v.shape for v in source.values()] == [v.shape for v in goal.values()], f"{part}: another structure"
             getattr(oracle, part).load_state_dict(dict(zip(goal, source.values(), strict=True)))
+    if hasattr(oracle, "mask_token"):
+        oracle.mask_token.data.copy_(ours.mask_token.data)
     if list(ours.target.parameters()):
         oracle.start_target()
         with torch.no_grad():
@@ -100,6 +126,8 @@ def loss_of(oracle: nn.Module, ours: Method, batch: Batch) -> Tensor:
     if hasattr(ours, "local_projector"):
         boxes = [v.aux["box"] for v in batch.views]  # (B, 3, 2): start, extent, mirrored
         given["geometry"] = [torch.cat([box[:, 0], box[:, 1], box[:, 2, 1:]], dim=1) for box in boxes]
+    if hasattr(ours, "masks"):
+        given["hidden"] = hidden_places(ours, batch)
     return oracle.loss([v.data for v in batch.views if v.role == "global"], **given)
 
 
@@ -157,6 +185,9 @@ def compare(name: str, **changes: Any) -> int:
             for key, theirs in zip(mine, getattr(oracle, part).parameters(), strict=True):
                 close(mine[key].grad, theirs.grad, f"gradient of {part}.{key} in step {step}", largest)
                 compared += 1
+        if hasattr(oracle, "mask_token"):
+            close(ours.mask_token.grad, oracle.mask_token.grad, f"gradient of the mask token in step {step}", largest)
+            compared += 1
         assert all(p.grad is None for p in ours.target.parameters())
         for optimizer in optimizers:
             optimizer.step()
@@ -177,8 +208,7 @@ def compare_state(name: str, ours: Method, oracle: nn.Module, step: int) -> None
             close(a, b, f"{attribute} after step {step}")
     modules = [(getattr(ours, part), getattr(oracle, part)) for part in PARTS if hasattr(oracle, part)]
     if list(ours.target.parameters()):
-        network = ours.target.network
-        modules += zip((network.encoder, network.projector), oracle.target, strict=True)
+        modules += zip(ours.target.network.children(), oracle.target, strict=True)
     for mine, theirs in modules:
         for (key, a), b in zip(weights(mine).items(), weights(theirs).values(), strict=True):
             close(a.double(), b.double(), f"{key} after step {step}", 1.0)
@@ -204,10 +234,14 @@ def test_every_recipe_has_an_oracle() -> None:
         ("barlow_twins", {"lambd": 0.005}),
         ("byol", {"tau": 0.99}),
         ("corinfomax", {"la": 0.01}),
+        ("data2vec", {"blocks": 1}),
+        ("data2vec", {"beta": 1.0}),
         ("dino", {"momentum": 0.8}),
         ("dino", {"warmup": 0.2}),
         ("directpred", {"eps": 0.1}),
         ("frossl", {"invariance": 0.5}),
+        ("i_jepa", {"tau": 0.99}),
+        ("i_jepa", {"beta": 0.5}),
         ("lejepa", {"lambd": 0.02}),
         ("nnsiam", {"queue": 39}),
         ("simsiam_variance", {"mu": 0.5}),
