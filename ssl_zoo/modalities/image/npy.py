@@ -43,8 +43,10 @@ def open_npy(content: bytes, channels: int | None, axes: Axes) -> Header:
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise NotUnderstood(f"an array of {dtype}; save integers or floats")
     start = stream.tell()
-    if min(shape, default=0) < 1 or math.prod(shape) * dtype.itemsize > len(content) - start:
-        raise NotUnderstood(f"an array of shape {shape} that ends early" if shape and min(shape) else "an empty array")
+    if 0 in shape:
+        raise NotUnderstood(f"an array of shape {shape}, without a value")
+    if math.prod(shape) * dtype.itemsize > len(content) - start:
+        raise NotUnderstood(f"an array of shape {shape} and type {dtype}, and the file ends before its values do")
     place = _channel_axis(shape, channels, axes)
 
     def pixels() -> np.ndarray:
