@@ -143,16 +143,23 @@ class _Encoded(Modality):
 
 
 def _stored_channels(source: str, options: dict[str, Any], kind: Modality) -> int | None:
-    """Return the channels of the first sample that can be read, where its modality does not convert them."""
+    """Return the channels of the first sample that can be read, where its modality does not convert them.
+
+    Raises:
+        UserError: there are only files that are read with the right channels alone, and they do not tell them.
+    """
+    only_more = False
     try:
         split = build_source(source, options, _Encoded(kind, more=False)).split("train")
-    except UserError:  # there may be none but files that are read under some options only
+    except UserError:
+        only_more = True
         split = build_source(source, options, _Encoded(kind)).split("train")
     for i in range(min(len(split), TRIES)):
         try:
             return kind.stored_channels(split.read(i), split.name(i))
-        except BadSample:
-            continue
+        except BadSample as error:
+            if only_more:
+                raise UserError(f"{str(error).rstrip('.')}; give --channels.") from None
     return None
 
 

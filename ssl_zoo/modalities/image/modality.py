@@ -79,12 +79,16 @@ class ImageModality(Modality):
         return sample.flatten(1).double() / white(sample.dtype)
 
     def stored_channels(self, data: bytes, name: str) -> int | None:
-        """Return the channels of an encoded image; None of a photograph, which is converted to those of the views."""
+        """Return the channels of an encoded image; None of a photograph, which is converted to those of the views.
+
+        Raises:
+            BadSample: it cannot be read, or does not tell.
+        """
         try:
             with Decoding(3, max_pixels=self.decoding.max_pixels).reading(name):
                 header = open_image(data, None, self._npy_axes)
-        except BadSample:  # raised again where it is read
-            return None
-        except UserError:  # a package is missing, and said to be where it is needed
+        except BadSample:
+            raise
+        except UserError:  # a package is missing; where it is needed, that is said
             return None
         return None if header.photograph else header.channels

@@ -70,7 +70,6 @@ def _channel_axis(shape: tuple[int, ...], channels: int | None, axes: Axes) -> i
     if len(ends) == 1:
         return ends[0]
     advice = "set data.decode.npy_axes to CHW or HWC"
-    if ends:
+    if ends or channels is None:
         raise NotUnderstood(f"an array of shape {shape}, whose channels may come first or last; {advice}")
-    asked = "which are the channels is not clear" if channels is None else f"none of whose ends is {channels} channels"
-    raise NotUnderstood(f"an array of shape {shape}, {asked}; set views.channels, or {advice}")
+    raise NotUnderstood(f"an array of shape {shape}, with {channels} channels neither first nor last; {advice}")
