@@ -58,7 +58,7 @@ def test_type_checkers_see_the_same_names():
 def test_every_command_has_a_function_that_the_page_of_the_api_names():
     page = (Path(__file__).parents[1] / "docs/reference/api.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `([\w ]+)` \| `([\w.]+)` \|", page, flags=re.MULTILINE))
-    assert sorted(name.partition(" ")[0] for name in listed) == COMMANDS
+    assert sorted({name.partition(" ")[0] for name in listed}) == COMMANDS
     for path in listed.values():
         module, _, name = path.rpartition(".")
         assert inspect.getdoc(getattr(importlib.import_module(module), name)), path

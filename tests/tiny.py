@@ -62,7 +62,7 @@ def noisy_view(image: Tensor) -> Tensor:
     return x + 0.1 * torch.randn_like(x) + 0.1 * random.random() + 0.1 * float(np.random.rand())
 
 
-DECODING = ("value_range", "max_pixels")
+DECODING = ("value_range", "max_pixels", "dtype", "npy_axes")
 
 
 def image_modality(channels: int = 3, **options: Any) -> Any:

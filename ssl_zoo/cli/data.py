@@ -1,8 +1,8 @@
-"""Commands about data: `data check`."""
+"""Commands about data: `data check` and `data stats`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -19,16 +19,26 @@ def data() -> None:
     """Look at data before training on it."""
 
 
+def source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what says which data are looked at, and how they are read."""
+    for option in (
+        options.as_json,
+        options.imports,
+        click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                     help="Set an option of data.source or data.decode as training: -s data.source.splits=none."),
+        click.option("--modality", help="Kind of data: `ssl-zoo list modality`. Found out where only one reads SRC."),
+        click.option("--channels", type=click.IntRange(min=1),
+                     help="Channels that samples are read with: 3 (RGB) or 1 (grey) for photographs. By default 3, or "
+                          "those of the first sample where they are not converted."),
+        click.argument("source", metavar="SRC"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @data.command("check")
-@click.argument("source", metavar="SRC")
-@click.option("--channels", type=click.IntRange(min=1), default=3, show_default=True,
-              help="Channels that samples are read with: 3 (RGB) or 1 (grey) for images.")  # fmt: skip
-@click.option("--modality", help="Kind of data: `ssl-zoo list modality`. Found out where only one reads SRC.")
-@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Set an option of data.source or data.decode as training: -s data.source.splits=none.")  # fmt: skip
-@options.imports
-@options.as_json
-def check(source: str, channels: int, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+@source_options
+def check(source: str, channels: int | None, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Read every sample of SRC and report splits, classes, sizes, statistics, bad files and ignored ones.
 
     SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
@@ -49,6 +59,40 @@ def check(source: str, channels: int, modality: str | None, overrides: tuple[str
         raise SystemExit(1)
 
 
+@data.command("stats")
+@source_options
+def stats(source: str, channels: int | None, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Read every sample to train on of SRC, and print the lines that normalise its views, to be pasted into a recipe.
+
+    They are the mean and the standard deviation of each channel. Exit code 1 if a sample cannot be read.
+    """
+    from ssl_zoo.evaluation.data_report import data_stats
+
+    report = data_stats(source, overrides, channels=channels, modality=modality)
+    if as_json:
+        options.print_json(report)
+    else:
+        click.echo("views:")
+        click.echo(f"  channels: {report['channels']}")
+        click.echo(f"  mean: {_numbers(report['mean'])}")
+        # A channel that is the same everywhere: what it is divided by does not matter, but for 0.
+        click.echo(f"  std: {_numbers([value or 1.0 for value in report['std']])}")
+        constant = [str(number) for number, value in enumerate(report["std"], start=1) if not value]
+        if constant:
+            options.log(f"note: the same value everywhere, so that std is given as 1: channel {', '.join(constant)}")
+        for line in _bad(report):
+            options.log(line.strip())
+    if report["num_bad"]:
+        raise SystemExit(1)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """Return values as YAML, to six digits; a number with an exponent would be text there."""
+    import numpy as np
+
+    return f"[{', '.join(np.format_float_positional(float(f'{value:.6g}'), trim='0') for value in values)}]"
+
+
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     classes = report["classes"]
     yield f"  classes: {len(classes)}: {_some(classes)}" if classes else "  classes: none, the data have no labels"
@@ -64,6 +108,10 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         yield shown_name(f"  {on['num']} of {num_read}: {remark}; for example {on['example']}")
     if len(known) > SHOWN:
         yield f"  and {len(known) - SHOWN} more remarks"
+    yield from _bad(report)
+
+
+def _bad(report: dict[str, Any]) -> Iterator[str]:
     for name, reason in list(report["bad"].items())[:SHOWN]:
         yield shown_name(f"  bad: {name}: {reason}")
     if report["num_bad"] > SHOWN:

@@ -10,7 +10,44 @@ from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.remarks import Remarks
-from ssl_zoo.data.source import Modality, Split
+from ssl_zoo.data.source import Modality, Sample, Split
+from ssl_zoo.errors import UserError
+
+
+def statistics(split: Split, modality: Modality) -> dict[str, Any]:
+    """Read every sample for the mean and standard deviation of each channel.
+
+    Args:
+        split: the samples.
+        modality: of the samples; its `values` are what is counted.
+
+    Returns:
+        `num_samples` in the split; `num_bad` and `bad`, `{name: reason}` of those that cannot be read; and for each
+        channel `mean` and `std` over all values of all samples, in the units of the views, in float64 (empty where
+        samples have no such values).
+    """
+    bad: dict[str, str] = {}
+    moments = Moments()
+    for i in range(len(split)):
+        try:
+            sample = split.read(i)
+        except BadSample as error:
+            bad[error.name] = error.reason
+            continue
+        _add(moments, modality, sample, split.name(i))
+        del sample  # before another is read: they may be large
+    return {
+        "num_samples": len(split), "num_bad": len(bad), "bad": bad,
+        "mean": moments.mean.tolist(), "std": moments.std.tolist(),
+    }  # fmt: skip
+
+
+def _add(moments: Moments, values: Tensor | None, name: str) -> None:
+    if values is None:
+        return
+    if len(moments.mean) not in (0, len(values)):
+        raise UserError(f"{name} has {len(values)} channels, and samples before it have {len(moments.mean)}.")
+    moments.add(values)
 
 
 def check_source(split: Split, modality: Modality) -> dict[str, Any]:
@@ -40,8 +77,7 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
             bad[error.name] = error.reason
             continue
         sizes[modality.describe(sample)] += 1
-        if values is not None:
-            moments.add(values)
+        _add(moments, values, split.name(i))
         del values
         del sample  # before another is read: they may be large
         remarks.look(split, i)

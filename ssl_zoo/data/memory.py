@@ -248,6 +248,10 @@ def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
             sizes = f"{split.name(i)} is {_size(sample)} and {split.name(kept[0])} is {_size(data[0])}"
             needed = f"samples of one size, but {sizes}"
             break
+        if sample.dtype != data.dtype:
+            types = f"{split.name(i)} is {sample.dtype} and {split.name(kept[0])} is {data.dtype}"
+            needed = f"samples of one type, but {types}"
+            break
         data[len(kept)] = sample
         kept.append(i)
         del sample  # before another is read: they may be large

@@ -194,6 +194,9 @@ class Modality:
         Args:
             data: its bytes, or the cell of a table.
             name: of the sample, for messages.
+
+        Raises:
+            BadSample: it cannot be read, or does not tell.
         """
         return None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.open import build_source
 from ssl_zoo.data.readers import reader, reader_of_members, readers, readers_of_members
 from ssl_zoo.data.source import Modality, Source
@@ -81,15 +82,23 @@ def modality_of(views: str) -> str:
     return stated
 
 
+TRIES = 20
+"""Samples that are tried to find their channels."""
+
+CHANNELS = 3
+"""Channels that samples are read with, where nobody states them and they are converted: RGB."""
+
+
 def open_source(
-    text: str, overrides: Sequence[str], channels: int, modality: str | None = None
+    text: str, overrides: Sequence[str], channels: int | None, modality: str | None = None
 ) -> tuple[Source, Modality]:
-    """Open a source without a recipe: what `ssl-zoo data check` calls.
+    """Open a source without a recipe: what `ssl-zoo data check` and `data stats` call.
 
     Args:
         text: as in `resolve`.
         overrides: KEY=VALUE on `data.source` and `data.decode`.
-        channels: that samples are read with.
+        channels: that samples are read with; None takes those of the first sample where its modality does not convert
+            them, and else 3.
         modality: of the data; None takes the one modality that reads files, or the one of the source.
 
     Raises:
@@ -104,14 +113,62 @@ def open_source(
         section, _, option = key.removeprefix("data.").partition(".")
         if not key.startswith("data.") or section not in options or not option or "." in option:
             raise UserError(
-                f"-s {override}: data check takes options of data.source and data.decode only: "
+                f"-s {override}: without a recipe, only options of data.source and data.decode are taken: "
                 "-s data.source.OPTION=VALUE."
             )
         options[section][option] = value
-    spec = InputSpec(name, (ViewSpec("global", (channels,)),))
-    kind = registry.build("modality", name, options["decode"], spec=spec)
     source = options["source"]
-    return build_source(source.pop("name"), source, kind), kind
+    known = source.pop("name")
+    kind = _modality(name, options["decode"], CHANNELS if channels is None else channels)
+    if channels is None and "path" in source:
+        found = _stored_channels(known, source, kind)
+        kind = kind if found is None else _modality(name, options["decode"], found)
+    return build_source(known, source, kind), kind
+
+
+def _modality(name: str, options: dict[str, Any], channels: int) -> Modality:
+    spec = InputSpec(name, (ViewSpec("global", (channels,)),))
+    kind: Modality = registry.build("modality", name, options, spec=spec)
+    return kind
+
+
+class _Encoded(Modality):
+    """Samples of another modality, left as they are stored."""
+
+    def __init__(self, kind: Modality, more: bool = True) -> None:
+        super().__init__(kind.spec)
+        self.extensions = kind.extensions | (kind.more_extensions if more else frozenset())
+        self.columns = kind.columns
+        self.reads_text, self.max_bytes, self.size_option = kind.reads_text, kind.max_bytes, kind.size_option
+
+    def decode(self, data: bytes | BinaryIO, name: str) -> bytes:
+        """Return the bytes."""
+        return data if isinstance(data, bytes) else data.read()
+
+    def from_value(self, value: Any, name: str) -> Any:
+        """Return the cell of a table."""
+        return value
+
+
+def _stored_channels(source: str, options: dict[str, Any], kind: Modality) -> int | None:
+    """Return the channels of the first sample that can be read, where its modality does not convert them.
+
+    Raises:
+        UserError: there are only files that are read with the right channels alone, and they do not tell them.
+    """
+    only_more = False
+    try:
+        split = build_source(source, options, _Encoded(kind, more=False)).split("train")
+    except UserError:
+        only_more = True
+        split = build_source(source, options, _Encoded(kind)).split("train")
+    for i in range(min(len(split), TRIES)):
+        try:
+            return kind.stored_channels(split.read(i), split.name(i))
+        except BadSample as error:
+            if only_more:
+                raise UserError(f"{str(error).rstrip('.')}; give --channels.") from None
+    return None
 
 
 def _only_modality(text: str) -> str:
@@ -126,15 +183,15 @@ def _only_modality(text: str) -> str:
         return (able or reads)[0]
     if not able:
         resolve(text, reads[0])  # where there is no such path, it says so
-        raise UserError(f"data check: no modality reads {text}; those that read files are {', '.join(reads)}.")
-    raise UserError(f"data check: several modalities read {text} ({', '.join(able)}); give --modality.")
+        raise UserError(f"no modality reads {text}; those that read files are {', '.join(reads)}.")
+    raise UserError(f"several modalities read {text} ({', '.join(able)}); give --modality.")
 
 
 def _can_read(text: str, name: str) -> bool:
     """Return whether there is data of a modality in what a text means; its files are listed, and not read."""
     try:
         source = {**resolve(text, name)}
-        build_source(source.pop("name"), source, modality_class(name)(InputSpec(name, (ViewSpec("global", (3,)),))))
+        build_source(source.pop("name"), source, _Encoded(_modality(name, {}, CHANNELS)))
     except UserError:
         return False
     return True

@@ -46,7 +46,7 @@ def test_options_of_the_source_are_turned_as_in_training(cli, odd):
     result = cli("data", "check", odd, "--channels", 1, "-s", "data.source.labels=none")
     assert "classes: none" in result.stdout
     result = cli("data", "check", odd, "-s", "training.epochs=3")
-    assert result.exit_code == 2 and "data check takes options of data.source and data.decode only" in result.stderr
+    assert result.exit_code == 2 and "only options of data.source and data.decode are taken" in result.stderr
 
 
 def test_the_start_of_a_run_tells_them(cli, tiny, odd):

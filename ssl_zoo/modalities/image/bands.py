@@ -87,7 +87,7 @@ class Bands:
             if stored.shape != wanted:
                 raise NotUnderstood(f"pixels of shape {stored.shape}, where its header states {wanted}")
             pixels = self._converted(upright(stored, header.orientation), header.white_is_zero)
-        return torch.from_numpy(np.ascontiguousarray(pixels))
+        return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on how an image that can be read is understood; most often none."""

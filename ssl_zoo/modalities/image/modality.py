@@ -14,7 +14,7 @@ from ssl_zoo.modalities.image.bands import Bands, open_image
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.npy import Axes
 from ssl_zoo.modalities.image.stored import ValueRange
-from ssl_zoo.modalities.image.units import top
+from ssl_zoo.modalities.image.units import white
 from ssl_zoo.registry import register
 
 _ARRAYS = frozenset({".npy"})
@@ -76,15 +76,19 @@ class ImageModality(Modality):
 
     def values(self, sample: Tensor) -> Tensor:
         """Return the values of an image `(C, H * W)`, float64: integers from 0 to 1, floats as they are."""
-        return sample.flatten(1).double() / top(sample.dtype)
+        return sample.flatten(1).double() / white(sample.dtype)
 
     def stored_channels(self, data: bytes, name: str) -> int | None:
-        """Return the channels of an encoded image; None of a photograph, which is converted to those of the views."""
+        """Return the channels of an encoded image; None of a photograph, which is converted to those of the views.
+
+        Raises:
+            BadSample: it cannot be read, or does not tell.
+        """
         try:
             with Decoding(3, max_pixels=self.decoding.max_pixels).reading(name):
                 header = open_image(data, None, self._npy_axes)
-        except BadSample:  # raised again where it is read
-            return None
-        except UserError:  # a package is missing, and said to be where it is needed
+        except BadSample:
+            raise
+        except UserError:  # a package is missing; where it is needed, that is said
             return None
         return None if header.photograph else header.channels

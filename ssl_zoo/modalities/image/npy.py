@@ -43,8 +43,10 @@ def open_npy(content: bytes, channels: int | None, axes: Axes) -> Header:
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise NotUnderstood(f"an array of {dtype}; save integers or floats")
     start = stream.tell()
-    if min(shape, default=0) < 1 or math.prod(shape) * dtype.itemsize > len(content) - start:
-        raise NotUnderstood(f"an array of shape {shape} that ends early" if shape and min(shape) else "an empty array")
+    if 0 in shape:
+        raise NotUnderstood(f"an array of shape {shape}, without a value")
+    if math.prod(shape) * dtype.itemsize > len(content) - start:
+        raise NotUnderstood(f"an array of shape {shape} and type {dtype}, and the file ends before its values do")
     place = _channel_axis(shape, channels, axes)
 
     def pixels() -> np.ndarray:
@@ -68,7 +70,6 @@ def _channel_axis(shape: tuple[int, ...], channels: int | None, axes: Axes) -> i
     if len(ends) == 1:
         return ends[0]
     advice = "set data.decode.npy_axes to CHW or HWC"
-    if ends:
+    if ends or channels is None:
         raise NotUnderstood(f"an array of shape {shape}, whose channels may come first or last; {advice}")
-    asked = "which are the channels is not clear" if channels is None else f"none of whose ends is {channels} channels"
-    raise NotUnderstood(f"an array of shape {shape}, {asked}; set views.channels, or {advice}")
+    raise NotUnderstood(f"an array of shape {shape}, with {channels} channels neither first nor last; {advice}")

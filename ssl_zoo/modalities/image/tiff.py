@@ -62,9 +62,11 @@ def open_tiff(content: bytes, channels: int | None) -> Header:
 def _header(series: Any, content: bytes, channels: int | None) -> Header:
     first = series[0]
     page = first.keyframe
-    if first.dtype is None or page.dtype is None:
-        raise NotUnderstood("values of a type that is not known")
+    if first.dtype is None or page.dtype is None or first.dtype.kind not in "biuf":
+        raise NotUnderstood(f"values of type {first.dtype}; save integers or floats")
     _check_meaning(page)
+    if page.compression != 1:  # tifffile alone unpacks some, without a limit on what comes out
+        needs("imagecodecs", INSTALL, "a compressed TIFF")
     sizes = {axis: size for axis, size in zip(first.axes, first.shape, strict=True) if size > 1 or axis in "YX"}
     if set(sizes) - _STATED - _PAGES - {"Y", "X"} or (_STATED <= set(sizes)):
         raise NotUnderstood(f"a TIFF of axes {first.axes} and shape {first.shape}; save one image with its channels")

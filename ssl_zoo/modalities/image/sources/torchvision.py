@@ -46,7 +46,7 @@ class Torchvision:
         self._name = f"torchvision/{model}"
         if not isinstance(modality.decoding, Decoding):
             raise UserError(
-                f"{self._name} gives 8 bits, grey or RGB: set views.channels to 1 or 3, and leave data.decode.dtype out."
+                f"{self._name} gives 8 bits, grey or RGB: set views.channels to 1 or 3, and data.decode.dtype=auto."
             )
         self._decoding = modality.decoding
         if model not in _known():

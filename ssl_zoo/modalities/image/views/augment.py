@@ -16,6 +16,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.data.source import Samples
 from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.units import has_range
 from ssl_zoo.modalities.image.views import geometry
 from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.cuts import Cut, cut_images, join
@@ -37,11 +38,13 @@ from ssl_zoo.registry import register
 
 @register("views", "augment")
 class Augment(ImageViewPolicy):
-    """Random resized crop, flip, colour jitter in random order, grey, blur, solarise, normalise.
+    """Random resized crop, flip, colour jitter in random order, grey, blur, solarise, normalise, drop channels.
+
+    Images are uint8, uint16 or float32. Integers count as 0 to 1; floats are taken as they are, and kept in no range.
 
     Args:
         num_views: views per sample.
-        channels: of the images, 1 (grey) or 3 (RGB) from files.
+        channels: of the images: 1 (grey) or 3 (RGB) of photographs, any other number as files have it.
         size: height and width of a view in pixels.
         scale: least and largest area of the crop, as fractions of the image.
         ratio: least and largest width / height of the crop.
@@ -49,7 +52,7 @@ class Augment(ImageViewPolicy):
         flip: probability of a mirror image, one number or one per view (as all probabilities here).
         jitter: probability of the colour jitter.
         brightness: its factor is uniform in [max(0, 1 - x), 1 + x]; so are those of contrast and saturation.
-        contrast: as brightness.
+        contrast: as brightness. Of other than 1 or 3 channels, that of each is changed about its own mean.
         saturation: as brightness.
         hue: the turn is uniform in [-x, x] of the circle; at most 0.5.
         colour: `matrix` makes jitter and grey one affine map per sample, after the blur, which is many times faster and
@@ -58,10 +61,11 @@ class Augment(ImageViewPolicy):
         grey: probability of losing the colour.
         blur: probability of a Gaussian blur.
         sigma: least and largest standard deviation of the blur, in pixels.
-        solarise: probability of inverting bright pixels.
+        solarise: probability of inverting bright pixels, in images of integers.
         threshold: what is bright, in [0, 1].
         mean: subtracted from each channel (one number is for all channels).
         std: divided by.
+        drop_channels: probability of losing a channel, for each of them: it becomes its mean. One always stays.
 
     Raises:
         UserError: a list of another length than there are views or channels, or colour changes that need RGB.
@@ -90,6 +94,7 @@ class Augment(ImageViewPolicy):
         threshold: Probability = 128 / 255,
         mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - an option's default, never mutated
         std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
+        drop_channels: PerView = 0.0,
     ):
         super().__init__(num_views, channels, size, interpolation, mean, std)
         self.scale, self.ratio = ascending("scale", scale), ascending("ratio", ratio)
@@ -97,6 +102,7 @@ class Augment(ImageViewPolicy):
         self.strengths, self.colour = (brightness, contrast, saturation, hue), colour
         given = {"flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise}
         self.chance = {name: self._each_view(name, value) for name, value in given.items()}
+        self._dropped = self._each_view("drop_channels", drop_channels)
         self._check_colours()
 
     def _each_view(self, name: str, value: float | list[float]) -> list[float]:
@@ -126,8 +132,12 @@ class Augment(ImageViewPolicy):
         """Draw all that is random in the views of `num` samples; each entry is `(num, num_views, ...)`.
 
         All random numbers are drawn even for disabled operations, so that changing one option does not change the
-        draws of the others.
+        draws of the others. Only those of dropped channels come last, if there are any.
         """
+        return {**self.draw_most(generator, num), **self.draw_dropped(generator, num)}
+
+    def draw_most(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        """Draw all but what `draw_dropped` draws."""
         shape = (num, self.num_views)
         return {
             "crop": geometry.draw_crops(generator, *shape),
@@ -137,8 +147,29 @@ class Augment(ImageViewPolicy):
             "sigma": torch.rand(*shape, generator=generator),
         }
 
+    def draw_dropped(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        """Draw what decides which channels are dropped, `(num, num_views, C)`; nothing where none are."""
+        if not max(self._dropped):
+            return {}
+        return {"dropped": torch.rand(num, self.num_views, self.channels, generator=generator)}
+
+    def check_samples(self, samples: Samples) -> None:
+        """Make sure that these views can be made of samples.
+
+        Raises:
+            UserError: they are of other types or channels, or floats, and an option needs values from 0 to 1.
+        """
+        super().check_samples(samples)
+        needs_range = ["solarise"] * (max(self.chance["solarise"]) > 0) + ["colour"] * (self.colour == "exact")
+        if needs_range and not has_range(samples[0].dtype):
+            raise UserError(
+                f"views.{needs_range[0]}: needs values from 0 to 1, and images of floats have no range; set "
+                + ("views.solarise=0" if needs_range[0] == "solarise" else "views.colour=matrix")
+                + ", or data.decode.dtype=uint16 if the files hold integers."
+            )
+
     def cut(self, samples: Sequence[Tensor], params: dict[str, Tensor]) -> list[Cut]:
-        """Return what the views need of images, uint8 `(C, H_i, W_i)`, soon after they are read.
+        """Return what the views need of images `(C, H_i, W_i)`, soon after they are read.
 
         Args:
             samples: the images.
@@ -156,15 +187,16 @@ class Augment(ImageViewPolicy):
         """Put samples and draws together, in the loader.
 
         Args:
-            samples: uint8 `(B, C, H, W)`, passed on as they are; or of images of several sizes `(C, H_i, W_i)` what
+            samples: images `(B, C, H, W)`, passed on as they are; or of images of several sizes `(C, H_i, W_i)` what
                 `cut` made of them, or they themselves, which are cut here.
             params: what `draw` gave for these samples.
 
         Returns:
-            The payload for `forward`: `image` `(B, C, H, W)` or `cut` `(V, B, C, S, S)`, uint8, and the draws.
+            The payload for `forward`: `image` `(B, C, H, W)` or `cut` `(V, B, C, S, S)`, of the samples' type, and the
+            draws.
 
         Raises:
-            UserError: samples that are not uint8, or have other channels than this policy.
+            UserError: samples of other types or channels than this policy makes views of.
         """
         if isinstance(samples, Tensor):
             self.check_samples(samples)
@@ -183,10 +215,18 @@ class Augment(ImageViewPolicy):
         with torch.autocast(source.device.type, enabled=False):
             params, places = self.sample_params(payload)
             made = render(source, params, self.settings(source.device))
+            if "dropped" in payload:
+                self._drop(made, payload["dropped"].transpose(0, 1))
         flipped = torch.zeros_like(params.sigma) if params.flip is None else params.flip.float()
         mirrored = torch.stack([torch.zeros_like(flipped), flipped], dim=-1)
         boxes = torch.stack([*places.float().chunk(2, dim=-1), mirrored], dim=2)  # (V, B, 3, 2)
         return [View(x, self.modality, aux={"box": box}) for x, box in zip(made, boxes, strict=True)]
+
+    def _drop(self, made: Tensor, drawn: Tensor) -> None:
+        """Set channels of views `(V, B, C, S, S)` to 0, which is their mean, by uniform numbers `(V, B, C)`."""
+        chance = constant(tuple(self._dropped), drawn.device)[:, None, None]
+        kept = (drawn >= chance) | (drawn == drawn.amax(dim=2, keepdim=True))
+        made.mul_(kept[..., None, None])
 
     def sample_params(self, payload: dict[str, Tensor]) -> tuple[SampleParams, Tensor]:
         """Return the parameters of each sample, and the place of each crop in its image `(V, B, 4)`.
@@ -194,9 +234,8 @@ class Augment(ImageViewPolicy):
         Args:
             payload: what `collate` returned. Places are top, left, height and width as fractions of the image.
         """
-        draws = {
-            name: value.transpose(0, 1) for name, value in payload.items() if name not in ("image", "cut", "geometry")
-        }
+        others = ("image", "cut", "geometry", "dropped")
+        draws = {name: value.transpose(0, 1) for name, value in payload.items() if name not in others}
         chosen = {
             name: draws["chance"][..., i] < constant(tuple(each), draws["chance"].device)[:, None]
             if max(each)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo.modalities.image.units import white
 from ssl_zoo.modalities.image.views.geometry_large import is_large
 from ssl_zoo.modalities.image.views.parallel import in_turn, side_by_side
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
@@ -28,7 +29,7 @@ def render_exact(source: Tensor, params: SampleParams, settings: RenderSettings)
             if "boxes" in own:
                 x = _crop(source[number], own["boxes"], settings)
             else:
-                x = source[view, number].float() / 255
+                x = source[view, number].float() / white(source.dtype)
             result[view, number] = _changed(x, own, settings)
 
     run = side_by_side if is_large(source, size, settings.large) else in_turn
@@ -40,7 +41,7 @@ def _crop(image: Tensor, box: list[float], settings: RenderSettings) -> Tensor:
     import torchvision.transforms.v2.functional as TF  # noqa: N812 - its usual name; here, since its import takes long
 
     top, left, height, width = map(int, box)
-    part = TF.crop(image, top, left, height, width).float() / 255
+    part = TF.crop(image, top, left, height, width).float() / white(image.dtype)
     mode = TF.InterpolationMode(settings.interpolation)
     # The cubic filter overshoots; of an image of levels, torchvision bounds what it makes.
     return TF.resize(part, [settings.size] * 2, interpolation=mode, antialias=True).clamp_(0, 1)

@@ -46,12 +46,17 @@ def colour_maps(
         chosen: which samples are jittered, bool `(B,)`; the others keep their colours.
         used: which of the four changes are wanted at all.
         grey: which samples lose their colour, bool `(B,)`, or None.
-        channels: of the images; if they are not three, there is no saturation, hue or colour to lose.
+        channels: of the images; if they are not three, there is no saturation, hue or colour to lose. Contrast is about
+            the grey mean of an image of one or three channels, and about each channel's own mean of others, which may
+            be measured in other units each.
     """
     device, dtype, num = factors.device, factors.dtype, len(factors)
     wanted = constant(used, device, torch.bool)[:, None] & chosen
     bright, contrast, saturation, turn = torch.where(wanted, factors.T, constant(_NEUTRAL, device, dtype)[:, None])
-    weights = constant(GREY_WEIGHTS if channels == 3 else (1 / channels,) * channels, device, dtype)
+    if channels not in (1, 3):
+        same = torch.eye(channels, device=device, dtype=dtype)[..., None]
+        return torch.cat([bright * contrast * same, bright * (1 - contrast) * same], dim=1)
+    weights = constant(GREY_WEIGHTS if channels == 3 else (1.0,), device, dtype)
     if channels == 3:
         place = order.T.argsort(dim=0)  # when each change comes
         pixels, seen, kept = _saturated_and_turned(saturation, turn, place, weights)
@@ -98,17 +103,19 @@ def _saturated_and_turned(saturation: Tensor, turn: Tensor, place: Tensor, weigh
     return pixels, seen, kept
 
 
-def apply_maps(maps: Tensor, planes: Tensor, low: Tensor, high: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return the pixels that affine maps make of others, kept in bounds.
+def apply_maps(maps: Tensor, planes: Tensor, bounds: tuple[Tensor, Tensor] | None, out: Tensor | None = None) -> Tensor:
+    """Return the pixels that affine maps make of others.
 
     Args:
         maps: `(B, C, C + 1)`.
         planes: `(B, C + 1, N)`, channels and a last one of ones.
-        low: least values, `(C, 1)` or of one number.
-        high: greatest values.
+        bounds: least and greatest values, `(C, 1)` or of one number, in which results are kept; None bounds none.
         out: `(B, C, N)`, contiguous, to write to.
     """
     made = torch.bmm(maps, planes, out=out)
+    if bounds is None:
+        return made
+    low, high = bounds
     return torch.minimum(torch.maximum(made, low, out=made), high, out=made)  # much faster than clamp_ with tensors
 
 
@@ -119,4 +126,4 @@ def recolour(
     of_pixel, of_mean = colour_maps(factors, order, chosen, used, grey, x.shape[1]).permute(2, 0, 1).chunk(2, dim=2)
     maps = torch.cat([of_pixel, of_mean @ x.mean(dim=(2, 3))[:, :, None]], dim=2)
     planes = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
-    return apply_maps(maps, planes.flatten(2), x.new_zeros(()), x.new_ones(())).view_as(x)
+    return apply_maps(maps, planes.flatten(2), (x.new_zeros(()), x.new_ones(()))).view_as(x)

@@ -1,4 +1,4 @@
-"""From images to the crops of their views, in 0..255, as planes.
+"""From images to the crops of their views, in the levels of the images (0..255 of uint8), as planes.
 
 Planes `(V, B, C + 1, S * S)` are what colour matrices are applied to: channels, and a last one of ones. The blur is
 done here already: it commutes with the change of colours, except where values leave the range.
@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views import geometry, geometry_large
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
@@ -106,7 +107,8 @@ class CropsByMatrices:
             torch.bmm(made.view(num, size * channels, self.width), columns[view], out=done)
             out[view].copy_(done.view(num, size, channels, size).transpose(1, 2))
         if not self.bounded:
-            out.clamp_(0, 255)
+            if has_range(self.image.dtype):
+                out.clamp_(0, white(self.image.dtype))
             _blur_crops(out, self.blur, start, stop)
 
 

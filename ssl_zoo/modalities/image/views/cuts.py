@@ -17,7 +17,7 @@ class Cut:
     """The crops of one image.
 
     Attributes:
-        crops: `(V, C, S, S)`, uint8.
+        crops: `(V, C, S, S)`, of the type of the image.
         places: top, left, height and width of each crop as fractions of the image, `(V, 4)`.
     """
 
@@ -26,7 +26,7 @@ class Cut:
 
 
 def cut_images(images: Sequence[Tensor], boxes: Tensor, size: int, interpolation: Interpolation) -> list[Cut]:
-    """Cut boxes `(V, N, 4)`, in pixels, out of N images, uint8 `(C, H_i, W_i)`."""
+    """Cut boxes `(V, N, 4)`, in pixels, out of N images `(C, H_i, W_i)`."""
     sides = torch.tensor([[*image.shape[1:], *image.shape[1:]] for image in images])
     places, cuts = boxes / sides, []
     for i, (image, each) in enumerate(zip(images, boxes.int().transpose(0, 1).tolist(), strict=True)):

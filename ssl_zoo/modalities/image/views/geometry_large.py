@@ -1,8 +1,8 @@
 """Crop, resize and blur of large images on a CPU, one at a time: there the matrices of `geometry` are mostly zeros.
 
 A crop is torch's own antialiased interpolation. A bilinear one computes in whole numbers, within one level of 255 of
-the result in float; a bicubic one in float, since whole numbers would be cut at 0 and 255 between its two passes. A
-blur is made band by band, from the pixels that its kernel reaches.
+the result in float; a bicubic one in float, since whole numbers would be cut at 0 and 255 between its two passes, and
+so are those of images of more than 8 bits. A blur is made band by band, from the pixels that its kernel reaches.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 
 LARGE = 64
@@ -31,24 +32,26 @@ def cut(image: Tensor, box: list[int], size: int, interpolation: Interpolation) 
     """Cut a box out of an image and resize it with antialiasing, as torchvision's `resized_crop`.
 
     Args:
-        image: uint8 `(C, H, W)`.
+        image: `(C, H, W)`, uint8, uint16 or float32.
         box: top, left, height, width in pixels.
         size: height and width of the result.
         interpolation: of the resize.
 
     Returns:
-        uint8 `(C, size, size)`.
+        `(C, size, size)`, of the same type; integers are rounded.
     """
     top, left, height, width = box
     part = image[None, :, top : top + height, left : left + width]
     if (height, width) == (size, size):
         return part[0]
-    if interpolation == "bilinear":
+    if interpolation == "bilinear" and image.dtype == torch.uint8:
         return F.interpolate(part, (size, size), mode=interpolation, antialias=True)[0]
     # In float, a photograph takes four times its memory: its channels are done one after the other.
     parts = part.split(1, dim=1) if part.numel() > _MANY else (part,)
     made = torch.cat([F.interpolate(x.float(), (size, size), mode=interpolation, antialias=True) for x in parts], 1)
-    return made.round_().clamp_(0, 255).to(torch.uint8)[0]
+    if not has_range(image.dtype):
+        return made[0]
+    return made.round_().clamp_(0, white(image.dtype)).to(image.dtype)[0]
 
 
 @lru_cache(maxsize=32)

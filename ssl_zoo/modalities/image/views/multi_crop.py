@@ -31,7 +31,7 @@ class MultiCrop(ViewPolicy):
     Args:
         num_views: global views per sample.
         num_local: local views per sample.
-        channels: of the images, 1 (grey) or 3 (RGB) from files.
+        channels: of the images: 1 (grey) or 3 (RGB) of photographs, any other number as files have it.
         size: height and width of a global view in pixels; evaluation sees images of this size.
         local_size: height and width of a local view in pixels.
         scale: least and largest area of a global crop, as fractions of the image.
@@ -42,17 +42,18 @@ class MultiCrop(ViewPolicy):
             view and a last one for all local views.
         jitter: probability of the colour jitter.
         brightness: its factor is uniform in [max(0, 1 - x), 1 + x]; so are those of contrast and saturation.
-        contrast: as brightness.
+        contrast: as brightness. Of other than 1 or 3 channels, that of each is changed about its own mean.
         saturation: as brightness.
         hue: the turn is uniform in [-x, x] of the circle; at most 0.5.
         colour: `matrix` or `exact`: see `augment`.
         grey: probability of losing the colour.
         blur: probability of a Gaussian blur.
         sigma: least and largest standard deviation of the blur, in pixels.
-        solarise: probability of inverting bright pixels.
+        solarise: probability of inverting bright pixels, in images of integers.
         threshold: what is bright, in [0, 1].
         mean: subtracted from each channel (one number is for all channels).
         std: divided by.
+        drop_channels: probability of losing a channel, for each of them: it becomes its mean. One always stays.
 
     Raises:
         UserError: a list of another length, or what `augment` refuses.
@@ -86,10 +87,14 @@ class MultiCrop(ViewPolicy):
         threshold: Probability = 128 / 255,
         mean: Annotated[list[float], Field(min_length=1)] = [0.485, 0.456, 0.406],  # noqa: B006 - an option's default, never mutated
         std: Annotated[list[Positive], Field(min_length=1)] = [0.229, 0.224, 0.225],  # noqa: B006
+        drop_channels: PerView = 0.0,
     ):
         super().__init__()
         self.num_views, self.size = num_views, size
-        chances = {"flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise}
+        chances = {
+            "flip": flip, "jitter": jitter, "grey": grey, "blur": blur, "solarise": solarise,
+            "drop_channels": drop_channels,
+        }  # fmt: skip
         shared: dict[str, Any] = {
             "channels": channels, "ratio": ratio, "interpolation": interpolation, "brightness": brightness,
             "contrast": contrast, "saturation": saturation, "hue": hue, "colour": colour, "sigma": sigma,
@@ -125,11 +130,10 @@ class MultiCrop(ViewPolicy):
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Draw all that is random in the views of `num` samples; each entry is `(num, views of its role, ...)`."""
-        return {
-            f"{role}.{name}": value
-            for role in ROLES
-            for name, value in self._policy(role).draw(generator, num).items()
-        }  # fmt: skip
+        drawn = {role: self._policy(role).draw_most(generator, num) for role in ROLES}
+        for role in ROLES:  # last, as in `augment`
+            drawn[role].update(self._policy(role).draw_dropped(generator, num))
+        return {f"{role}.{name}": value for role in ROLES for name, value in drawn[role].items()}
 
     def cut(self, samples: Sequence[Tensor], params: dict[str, Tensor]) -> list[dict[str, Cut]]:
         """Return what the views of each role need of images; see `Augment.cut`."""

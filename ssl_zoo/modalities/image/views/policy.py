@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from ssl_zoo.batch import InputSpec, View, ViewSpec
 from ssl_zoo.data.source import Samples, ViewPolicy
 from ssl_zoo.errors import UserError
+from ssl_zoo.modalities.image.units import DTYPES, has_range, white
 from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 
@@ -62,9 +63,10 @@ class ImageViewPolicy(ViewPolicy):
         if len(values) == 3 and self.channels == 1:
             values = [sum(values) / 3]  # grey images: the mean of the colours' statistics
         if len(values) not in (1, self.channels):
-            raise UserError(
-                f"views.{name}: {len(values)} numbers for {self.channels} channels; give one, or one per channel."
+            advice = "one per channel" + (
+                "" if self.channels in (1, 3) else ", as `ssl-zoo data stats SRC` prints them"
             )
+            raise UserError(f"views.{name}: {len(values)} numbers for {self.channels} channels; give one, or {advice}.")
         # The shortest decimals that are these float32: what the card of the encoder states.
         each = values if len(values) == self.channels else values * self.channels
         return tuple(float(str(np.float32(value))) for value in each)
@@ -85,16 +87,21 @@ class ImageViewPolicy(ViewPolicy):
         return self.mean_and_std(torch.device("cpu"))[1]
 
     def check_samples(self, samples: Samples) -> None:
-        """Make sure that samples are uint8 images of this policy's channels.
+        """Make sure that samples are images of this policy's channels, and of one type.
 
         Raises:
             UserError: one is not.
         """
         for sample in [samples] if isinstance(samples, Tensor) else samples:
-            if sample.dtype != torch.uint8 or sample.shape[-3] != self.channels:
+            if sample.dtype not in DTYPES or sample.shape[-3] != self.channels:
                 raise UserError(
-                    f"views: made for uint8 images of {self.channels} channels, but got {sample.dtype} of shape "
-                    f"{tuple(sample.shape)}; convert the data, or set views.channels."
+                    f"views: made for images of {self.channels} channels, uint8, uint16 or float32, but got "
+                    f"{sample.dtype} of shape {tuple(sample.shape)}; convert the data, or set views.channels."
+                )
+            if sample.dtype != samples[0].dtype:
+                raise UserError(
+                    f"views: images of {samples[0].dtype} and of {sample.dtype} in one batch; set data.decode.dtype to "
+                    "uint16 or float32, which scales those of integers."
                 )
 
     @torch.no_grad()
@@ -102,7 +109,7 @@ class ImageViewPolicy(ViewPolicy):
         """Return a view without augmentation: short side resized to `size`, centre cropped, normalised, float32.
 
         Raises:
-            UserError: samples that are not uint8, or have other channels than this policy.
+            UserError: samples of other types or channels than this policy makes views of.
         """
         self.check_samples(samples)
         if isinstance(samples, Tensor):
@@ -110,18 +117,25 @@ class ImageViewPolicy(ViewPolicy):
         else:
             x = torch.stack([self._centre(sample) for sample in samples])
         mean, std = self.mean_and_std(x.device)
-        return View((x.float() / 255 - mean) / std, self.modality)
+        return View((x.float() / white(samples[0].dtype) - mean) / std, self.modality)
 
     def _centre(self, image: Tensor) -> Tensor:
         if tuple(image.shape[-2:]) == (self.size, self.size):
             return image
         import torchvision.transforms.v2.functional as TF  # here: the import takes long, and most runs never need it
 
-        mode = TF.InterpolationMode(self.interpolation)
-        return TF.center_crop(TF.resize(image, [self.size], interpolation=mode, antialias=True), [self.size, self.size])
+        mode, dtype = TF.InterpolationMode(self.interpolation), image.dtype
+        image = image if dtype == torch.uint8 else image.float()
+        resized = TF.resize(image, [self.size], interpolation=mode, antialias=True)
+        if dtype != torch.uint8 and has_range(dtype):
+            resized = resized.clamp(0, white(dtype))  # the cubic filter overshoots
+        return TF.center_crop(resized, [self.size, self.size])
 
     def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
         """Return a grid `(3, H, W)`, uint8: one row per sample, first the plain one, then its views.
+
+        Of other than one or three channels the first three are shown. Images of more than 8 bits are shown from two
+        standard deviations below the mean to two above it.
 
         Args:
             samples: as for `plain`.
@@ -131,7 +145,11 @@ class ImageViewPolicy(ViewPolicy):
         """
         columns = [view.tensor.cpu() for view in (self.plain(samples), *views)]
         zoom = max(1, -(-least // self.size))
-        tiles = [((x * self.std + self.mean).clamp(0, 1) * 255).round().to(torch.uint8) for x in columns]
+        if samples[0].dtype == torch.uint8:
+            shown = [x * self.std + self.mean for x in columns]
+        else:
+            shown = [x / 4 + 0.5 for x in columns]
+        tiles = [(x.clamp(0, 1) * 255).round().to(torch.uint8) for x in shown]
         rows: list[Tensor] = []
         for images in zip(*tiles, strict=True):
             row = torch.cat([pad(_enlarged(image, zoom), (gap, gap, gap, gap), value=255) for image in images], 2)

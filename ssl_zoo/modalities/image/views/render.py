@@ -1,7 +1,7 @@
 """From samples and their parameters to the pixels of the views.
 
 The work is laid out for few passes over memory: all views of a block of samples that fits in a processor's cache are
-made together; the whole colour change, the scaling from 255 levels and the normalisation are one matrix per sample;
+made together; the whole colour change, the scaling from levels and the normalisation are one matrix per sample;
 solarisation follows on the samples that it is for. On a CPU, `hardware.keep_memory` keeps the buffers from coming anew
 from the system, which would take as long as the arithmetic on them.
 """
@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views import colour_matrix, geometry
 from ssl_zoo.modalities.image.views.colour_exact import render_exact
 from ssl_zoo.modalities.image.views.crops import crops_of, planes_of
@@ -31,8 +32,8 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
     """Return the views `(V, B, C, S, S)`, float32, normalised.
 
     Args:
-        source: uint8 images `(B, C, H, W)`, to be cut by `params.boxes`; where those are None, crops
-            `(V, B, C, S, S)` that are cut already.
+        source: images `(B, C, H, W)`, uint8, uint16 or float32, to be cut by `params.boxes`; where those are None,
+            crops `(V, B, C, S, S)` that are cut already.
         params: of each sample in each view.
         settings: shared by all samples.
         block: numbers that are made at a time on a CPU.
@@ -42,7 +43,7 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
     (views, num), channels, size, device = params.sigma.shape, source.shape[-3], settings.size, source.device
     result = torch.empty(views, num, channels, size, size, dtype=torch.float32, device=device)
     crops = crops_of(source, params, settings)
-    maps = _ColourMaps(params, settings, channels)
+    maps = _ColourMaps(params, settings, channels, source.dtype)
     samples = max(1, block // (views * channels * size * size)) if device.type == "cpu" else num
 
     def make(start: int) -> None:
@@ -58,9 +59,12 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
 
 
 class _ColourMaps:
-    """The whole change of colour, from levels to normalised values: one affine map per sample."""
+    """The whole change of colour, from levels to normalised values: one affine map per sample.
 
-    def __init__(self, params: SampleParams, settings: RenderSettings, channels: int) -> None:
+    Values of integers are kept in their range; those of floats have none.
+    """
+
+    def __init__(self, params: SampleParams, settings: RenderSettings, channels: int, dtype: torch.dtype) -> None:
         nobody = torch.zeros_like(params.sigma, dtype=torch.bool)
         mean, std = settings.mean.view(-1, 1), settings.std.view(-1, 1)
         maps = colour_matrix.colour_maps(
@@ -71,13 +75,13 @@ class _ColourMaps:
             None if params.grey is None else params.grey.flatten(),
             channels,
         )
-        of_pixel, of_mean = maps.div_((255 * std)[..., None]).chunk(2, dim=1)
+        of_pixel, of_mean = maps.div_((white(dtype) * std)[..., None]).chunk(2, dim=1)
         shift = (-mean / std)[..., None].expand(-1, -1, maps.shape[2])
         affine = torch.cat([of_pixel, shift], dim=1).permute(2, 0, 1).contiguous()
         self.affine, self.of_mean = (
             x.unflatten(0, params.sigma.shape) for x in (affine, of_mean.permute(2, 0, 1).contiguous())
         )
-        self.low, self.high = -mean / std, (1 - mean) / std
+        self.bounds = (-mean / std, (1 - mean) / std) if has_range(dtype) else None
 
     def apply(self, planes: Tensor, start: int, stop: int, result: Tensor) -> None:
         """Write samples start..stop - 1 of `result`; each is to be written once."""
@@ -85,7 +89,7 @@ class _ColourMaps:
         mean = planes[:, :, :channels].mean(dim=3, keepdim=True)
         affine[..., channels:] += self.of_mean[:, start:stop] @ mean
         for x, maps, source in zip(result, affine, planes, strict=True):
-            colour_matrix.apply_maps(maps, source, self.low, self.high, out=x[start:stop].flatten(2))
+            colour_matrix.apply_maps(maps, source, self.bounds, out=x[start:stop].flatten(2))
 
 
 def _solarised(x: Tensor, settings: RenderSettings) -> Tensor:

@@ -27,15 +27,15 @@ Reference = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+$")]
 class Transforms(ImageViewPolicy):
     """Views by a transform of yours: a callable in a module that Python can import.
 
-    It is called once per view and sample, on the uint8 image `(C, H, W)` as it was read, and returns the view: floats
-    `(C, size, size)`, normalised. The generators of torch, Python and NumPy are seeded before each call, so that a run
-    is reproducible, and resumes exactly, with any number of workers.
+    It is called once per view and sample, on the image `(C, H, W)` as it was decoded (uint8, but for images of other
+    channels or types), and returns the view: floats `(C, size, size)`, normalised. The generators of torch, Python and
+    NumPy are seeded before each call, so that a run is reproducible, and resumes exactly, with any number of workers.
 
     Args:
         transform: `module:name` of the callable; a list has one per view. The module must be on the Python path, or in
             the current folder with `--import module`.
         num_views: views per sample.
-        channels: of the images, 1 (grey) or 3 (RGB) from files.
+        channels: of the images: 1 (grey) or 3 (RGB) of photographs, any other number as files have it.
         size: height and width of a view in pixels; evaluation sees images of this size.
         mean: subtracted from each channel of the images that evaluation sees (one number is for all channels).
         std: divided by, there.
@@ -70,7 +70,7 @@ class Transforms(ImageViewPolicy):
         """Return the views of each sample, `(V, C, S, S)`.
 
         Raises:
-            UserError: samples that are not uint8 or have other channels, or a transform that fails or returns anything
+            UserError: samples of other types or channels, or a transform that fails or returns anything
                 but a view.
         """
         self.check_samples(samples)
@@ -86,8 +86,8 @@ class Transforms(ImageViewPolicy):
             made = self._transforms[view](sample.clone())  # a transform may work in place
         except Exception as error:
             raise UserError(
-                f"views.transform: {self.references[view]} fails on a uint8 image of shape {tuple(sample.shape)}: "
-                f"{describe_error(error)}."
+                f"views.transform: {self.references[view]} fails on a {str(sample.dtype).removeprefix('torch.')} image "
+                f"of shape {tuple(sample.shape)}: {describe_error(error)}."
             ) from error
         wanted = (self.channels, self.size, self.size)
         if not isinstance(made, Tensor) or not made.is_floating_point() or made.shape != wanted:
@@ -103,7 +103,7 @@ class Transforms(ImageViewPolicy):
         """Return the payload for `forward`: `views` `(V, B, C, S, S)`, float32.
 
         Args:
-            samples: uint8 `(B, C, H, W)`, a list of images, or what `cut` made of them.
+            samples: images `(B, C, H, W)`, a list of images, or what `cut` made of them.
             params: what `draw` returned for them.
         """
         cut = not isinstance(samples, Tensor) and samples[0].ndim == 4

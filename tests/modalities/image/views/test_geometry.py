@@ -52,7 +52,8 @@ def resized_crop(
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resized_crop_is_torchvisions(interpolation, height, width, size, channels):
     g, num = generator(), 16
-    x = 255 * torch.rand(num, channels, height, width, generator=g)
+    levels = torch.randint(256, (num, channels, height, width), generator=g, dtype=torch.uint8)
+    x = levels.float()
     boxes = random_boxes(g, num, height, width)
     flip = torch.rand(num, generator=g) < 0.5
     assert 0 < flip.sum() < num
@@ -63,12 +64,13 @@ def test_resized_crop_is_torchvisions(interpolation, height, width, size, channe
             for image, box in zip(x, boxes, strict=True)
         ]
     )
+    torch.testing.assert_close(resized_crop(x, boxes, size, interpolation), expected, atol=0.01, rtol=0)
     expected.clamp_(0, 255)  # as of an image of levels
-    result = resized_crop(x, boxes, size, interpolation)
+    result = resized_crop(levels, boxes, size, interpolation)
     assert result.shape == (num, channels, size, size) and result.dtype == torch.float32
     torch.testing.assert_close(result, expected, atol=0.01, rtol=0)  # of 255 levels
     expected[flip] = TF.horizontal_flip(expected[flip])
-    torch.testing.assert_close(resized_crop(x, boxes, size, interpolation, flip), expected, atol=0.01, rtol=0)
+    torch.testing.assert_close(resized_crop(levels, boxes, size, interpolation, flip), expected, atol=0.01, rtol=0)
 
 
 def all_spans(num_in: int) -> tuple[Tensor, Tensor]:

@@ -161,7 +161,7 @@ def test_what_is_no_view_is_refused(name: str, words: str, own_module: str) -> N
 
 
 def test_samples_of_other_channels_are_refused() -> None:
-    with pytest.raises(UserError, match="made for uint8 images of 3 channels"):
+    with pytest.raises(UserError, match="made for images of 3 channels"):
         views_of(Transforms(transform="tests.tiny:noisy_view", size=12), images()[:, :1])
 
 
