@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.remarks import Remarks
-from ssl_zoo.data.source import Modality, Sample, Split
+from ssl_zoo.data.source import Modality, Split
 from ssl_zoo.errors import UserError
 
 
@@ -30,12 +30,12 @@ def statistics(split: Split, modality: Modality) -> dict[str, Any]:
     moments = Moments()
     for i in range(len(split)):
         try:
-            sample = split.read(i)
+            values = modality.values(split.read(i))
         except BadSample as error:
             bad[error.name] = error.reason
             continue
-        _add(moments, modality, sample, split.name(i))
-        del sample  # before another is read: they may be large
+        _add(moments, values, split.name(i))
+        del values  # before another is read: they may be large
     return {
         "num_samples": len(split), "num_bad": len(bad), "bad": bad,
         "mean": moments.mean.tolist(), "std": moments.std.tolist(),
