@@ -153,5 +153,5 @@ def test_a_folder_is_checked_by_its_modality(folder):
     report = check_source(source.split("train"), kind)
     assert report["sizes"] == {"8 bytes": 2} and list(report["bad"].values()) == ["the text is empty"]
     assert len(load(source.split("train"), "memory", "skip", 0.5)) == 2
-    with pytest.raises(UserError, match=r"several modalities read .*letters \(image, texts\); give --modality"):
+    with pytest.raises(UserError, match=r"several modalities read .*letters \(image, text, texts\); give --modality"):
         open_source(str(folder), [], 1)

@@ -173,7 +173,11 @@ class ParquetSplit(Split):
             raise BadSample(self.name(i), "the row holds no sample")
         size = len(value.values) if hasattr(value, "values") else value.as_buffer().size
         check_size(size, self.name(i), self._modality)
-        return value.as_py()
+        try:
+            return value.as_py()
+        except UnicodeDecodeError as error:  # arrow does not look at what a file calls a string
+            reason = f"it is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x} ({error.reason})"
+            raise BadSample(self.name(i), reason) from None
 
     def name(self, i: int) -> str:
         """Return the row within its file, counted from 0: `row 17 of train.parquet`."""

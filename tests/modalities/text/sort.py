@@ -25,4 +25,9 @@ def spec_of(vocabulary: int = 258, length: int = LENGTH) -> InputSpec:
     return InputSpec("text", (ViewSpec("global", (length,), dtype=torch.int64),) * 2, vocabulary=vocabulary)
 
 
-SORT = Sort(spec_of(), texts, {"spans": {"length": LENGTH, "mask": 0.1, "move": 2}})
+SORT = Sort(
+    spec_of(),
+    texts,
+    {"spans": {"length": LENGTH, "mask": 0.1, "move": 2}},
+    {"huggingface/*": None},
+)

@@ -2,6 +2,8 @@
 
 import pickle
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -87,6 +89,22 @@ def test_captions_are_read_with_all_their_texts(shared_data) -> None:
     data = open_data(recipe.data.source, build_modality(recipe, policy.spec))
     assert len(data.train) == 1000 and {len(data.train.read(i)) for i in range(1000)} == {5}
     assert data.train.read(0)[1] == "A girl going into a wooden building ."
+
+
+def test_a_string_of_a_table_that_is_not_utf8_is_named(tmp_path) -> None:
+    """Parquet does not look at what it is told are strings."""
+    content = pa.array([b"a dog", b"caf\xe9 au lait", None, b" "]).view(pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), 4, content.buffers())
+    pq.write_table(pa.table({"text": strings}), tmp_path / "one.parquet")
+    pq.write_table(pa.table({"caption": pa.ListArray.from_arrays([0, 1, 2, 4], strings)}), tmp_path / "several.parquet")
+    for name, empty in (("one", "the row holds no sample"), ("several", "the text is empty")):
+        path = str(tmp_path / f"{name}.parquet")
+        split = registry.build("source", "parquet", {"path": path}, modality=text()).split("train")
+        assert split.read(0) == ("a dog",)
+        with pytest.raises(BadSample, match=rf"cannot read row 1 of {name}\.parquet: it is not UTF-8: byte 3 is 0xe9"):
+            split.read(1)
+        with pytest.raises(BadSample, match=empty):
+            split.read(2)
 
 
 def test_lines_of_a_file_are_texts(tmp_path) -> None:
