@@ -35,11 +35,11 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
     for i in range(len(split)):
         try:
             sample = split.read(i)
+            values = modality.values(sample)  # it may be what decodes the sample
         except BadSample as error:
             bad[error.name] = error.reason
             continue
         sizes[modality.describe(sample)] += 1
-        values = modality.values(sample)
         if values is not None:
             moments.add(values)
         del values

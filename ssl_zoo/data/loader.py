@@ -46,15 +46,22 @@ class Cutter:
         self._done: list[Any] = []
 
     def add(self, sample: Sample, row: int) -> None:
-        """Take a sample and its place in the batch."""
+        """Take a sample and its place in the batch.
+
+        Raises:
+            BadSample: a sample that is decoded as it is cut, such as a clip, and cannot be.
+        """
+        whole = isinstance(sample, Tensor)
+        if not whole and self._whole:
+            self._cut_all()
         self._whole.append(sample)
         self._rows.append(row)
-        if sum(each.nbytes for each in self._whole if isinstance(each, Tensor)) > HOLD_BYTES:
+        if not whole or sum(each.nbytes for each in self._whole) > HOLD_BYTES:
             self._cut_all()
 
     def _cut_all(self) -> None:
-        self._done += self._cut(self._whole, {name: value[self._rows] for name, value in self._drawn.items()})
-        self._whole, self._rows = [], []
+        samples, rows, self._whole, self._rows = self._whole, self._rows, [], []
+        self._done += self._cut(samples, {name: value[rows] for name, value in self._drawn.items()})
 
     def finish(self) -> list[Any]:
         """Return what was kept of all samples, in their order."""

@@ -139,10 +139,10 @@ def _measure(split: Split, policy: ViewPolicy) -> _Probe:
             started = time.perf_counter()
             try:
                 sample = split.read(i)
+                size = sample.nbytes if isinstance(sample, Tensor) else 0
+                payload = _collated(sample, policy)
             except BadSample:
                 continue  # the loader counts it
-            size = sample.nbytes if isinstance(sample, Tensor) else 0
-            payload = _collated(sample, policy)
             del sample
             taken.append(time.perf_counter() - started)
             largest, cut = max(largest, size), max(cut, sum(value.nbytes for value in payload.values()))

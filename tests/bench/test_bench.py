@@ -63,10 +63,18 @@ def test_the_default_colour_is_near_the_exact_one() -> None:
 
 def test_data_are_read_by_every_source_and_decoder() -> None:
     results = data.bench(rounds=1, quick=True)
-    assert [set(result.rates) for result in results] == [
+    images, others = results[:4], results[4:]
+    assert [set(result.rates) for result in images] == [
         {"folder", "zip", "parquet", "memory"}, {"Pillow (ssl_zoo)", "torchvision.io"}
     ] * 2  # fmt: skip
-    assert all(result.samples == 4 for result in results)
+    assert all(result.samples == 4 for result in images)
+    named = [name for name, _ in data.examples()]
+    left_out = [note for note in images[0].notes if "left out" in note]  # their packages are not installed
+    assert named and len(others) + 2 * len(left_out) == 2 * len(named)
+    for by_source, steps in zip(others[::2], others[1::2], strict=True):
+        assert list(by_source.rates) == ["folder", "zip", "parquet"]
+        assert list(steps.rates) == ["from memory", "from files", "step of a small encoder"]
+        assert by_source.samples == steps.samples > 0 and steps.notes[0].startswith("views ")
 
 
 @LIGHTLY_HAS
