@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
-from ssl_zoo.batch import Batch, InputSpec, Pairs, View, encode
+from ssl_zoo.batch import Batch, InputSpec, Pairs, View, ViewSpec, encode
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import Modality, Samples
+from ssl_zoo.data.source import Modality, Samples, Split, ViewPolicy
 from ssl_zoo.distributed.precision import Precision
-from ssl_zoo.evaluation.features import Features
+from ssl_zoo.evaluation.aligned import Aligned
+from ssl_zoo.evaluation.features import Features, Tokens
+from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.methods.branch import Branch
 from ssl_zoo.methods.build import build, build_modality, build_views
 from ssl_zoo.objectives.objective import Objective
@@ -311,10 +313,60 @@ def check_protocol(name: str) -> None:
     protocol = registry.build("protocol", name, {})
     labels = torch.arange(60) % 3
     x = rows(60) + 5 * nn.functional.one_hot(labels, 6)
-    y = labels if protocol.needs_labels else None
-    metrics = protocol(Features(x, y), Features(x[:30], None if y is None else y[:30]))
+    train, test = (_judged(protocol.sees, x[:num], labels[:num] if protocol.needs_labels else None) for num in (60, 30))
+    metrics = protocol(train, test)
     assert metrics and all(isinstance(value, (int, float)) for value in metrics.values())
+    assert all(value.removesuffix("_chance") in metrics for value in metrics)
     if protocol.needs_labels:
         assert metrics["top1"] > 0.9
         with pytest.raises(ValueError, match="no labels"):
-            protocol(Features(x), Features(x))
+            protocol(_judged(protocol.sees, x, None), _judged(protocol.sees, x, None))
+
+
+def _judged(sees: type[Any], x: Tensor, y: Tensor | None) -> Any:
+    """Return what a protocol sees of vectors `(N, 6)` that are near the axis of their class."""
+    if sees is Aligned:
+        both = {"first": x, "second": x}
+        p = {("first", "second"): x, ("second", "first"): x}
+        return Aligned(both, p, y, ["a", "b", "c"], ("second",), lambda member, strings: torch.eye(6)[: len(strings)])
+    if sees is Tokens:
+        return Tokens(torch.stack([x, torch.zeros_like(x), x], dim=1), y)
+    if sees is Subject:
+        torch.manual_seed(0)
+        encoder = nn.Linear(6, 6)
+        encoder.out_dim = 6  # type: ignore[assignment]
+        return Subject(encoder, Vectors(), Rows(x, y), torch.arange(len(x)))
+    assert sees is Features
+    return Features(x, y)
+
+
+class Rows(Split):
+    """Vectors, as they are."""
+
+    def __init__(self, x: Tensor, y: Tensor | None) -> None:
+        self.x, self.labels = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def read(self, i: int) -> Tensor:
+        return self.x[i]
+
+
+class Vectors(ViewPolicy):
+    """Vectors with noise."""
+
+    modality = "vector"
+    spec = InputSpec("vector", (ViewSpec("global", (6,)),))
+
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        return {"noise": torch.randn(num, 6, generator=generator)}
+
+    def collate(self, samples: Any, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"x": torch.stack(list(samples)), **params}
+
+    def forward(self, payload: dict[str, Tensor]) -> list[View]:
+        return [View(payload["x"] + payload["noise"], "vector")]
+
+    def plain(self, samples: Any) -> View:
+        return View(torch.stack(list(samples)), "vector")

@@ -9,27 +9,40 @@ from typing import Any
 from torch import Tensor
 
 from ssl_zoo import registry
+from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels
 
 
+class NotOffered(UserError):
+    """The encoder or the data does not have what a protocol asks for; at the end of a run it is left out."""
+
+
 class EvaluationProtocol(ABC):
-    """A measure of frozen features: the registered kind `protocol`.
+    """A measure of a frozen encoder: the registered kind `protocol`. What it sees is computed once for all protocols.
+
+    Attributes of the class, since they are needed before the protocol is built:
 
     Attributes:
-        needs_labels: whether it gets labelled samples only, and is left out where there are none. An attribute of the
-            class, since it is needed before the protocol is built.
+        needs_labels: whether it gets labelled samples only, and is left out where there are none.
+        needs_train: whether it uses the samples of train; else they are not encoded for it where there is a test split.
+        sees: what it gets of the samples: `Features`, one vector of each (those of samples that are mappings are judged
+            member by member, with keys MEMBER/PROTOCOL); `Tokens`, the features of places, of encoders that have them;
+            `Aligned`, the members of samples that are mappings, of encoders that compare them; or `Subject`, the
+            encoder itself. The raw input has features only.
     """
 
     needs_labels: bool = True
+    needs_train: bool = True
+    sees: type[Any] = Features
 
     @abstractmethod
-    def __call__(self, train: Features, test: Features) -> dict[str, float]:
-        """Return `{metric: value}`.
+    def __call__(self, train: Any, test: Any) -> dict[str, float]:
+        """Return `{metric: value}`; what mere chance would give has the name `METRIC_chance`.
 
         Args:
-            train: what a classifier may learn and choose from.
-            test: what it is tested on, once.
+            train: what a classifier may learn and choose from: an object of the class `sees`.
+            test: what it is tested on, once: another one.
         """
 
     def notes(self, train: Tensor, labels: Labels) -> list[str]:

@@ -10,24 +10,26 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
+from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import protocol_class
+from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.evaluation.overrides import check_sections, check_views
 from ssl_zoo.evaluation.representations import (
-    EvaluationData,
     Results,
     check_labels,
     compare_representations,
     protocol_notes,
     usable,
 )
+from ssl_zoo.evaluation.seen import EvaluationData, lacking
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data
-from ssl_zoo.methods.contract import try_encoder, views_of
+from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.recipe.part import Part
@@ -58,7 +60,7 @@ def measure(
     Args:
         recipe: its protocols, its limit, and the untrained encoder are used.
         encoder: what is measured, on `device`.
-        policy: its plain samples.
+        policy: its looks at samples are measured.
         data: both splits.
         device: where encoders and protocols run.
         insist: whether protocols that the data do not allow, and features that are not finite, are an error; else what
@@ -74,11 +76,12 @@ def measure(
         check_labels(protocols, division.reason)
     for line in notes(recipe, data):
         log(line)
-    kept = usable(protocols, not division.reason)
+    missing = {} if insist else not_offered(recipe)
+    kept = [(name, options) for name, options in usable(protocols, not division.reason) if name not in missing]
     half = choose(recipe.training.precision, for_training=False).precision == "bf16"
     untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
     samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
-    return compare_representations(encoder, untrained, samples, kept, None if insist else log)
+    return compare_representations(encoder, untrained, samples, kept, log, insist)
 
 
 def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
@@ -100,20 +103,30 @@ def left_out(recipe: Recipe, data: OpenData) -> list[str]:
     return [part.name for part in recipe.evaluation.protocols if missing and protocol_class(part.name).needs_labels]
 
 
+def not_offered(recipe: Recipe) -> dict[str, str]:
+    """Return `{protocol: why}` of the recipe's protocols for which its encoder does not have what they see."""
+    sees = {name: protocol_class(name).sees for name, _ in _protocols(recipe)}
+    if all(kind is Features for kind in sees.values()):
+        return {}
+    encoder = without_memory(lambda: build_encoder(recipe))
+    return {name: reason for name, kind in sees.items() if (reason := lacking(encoder, kind))}
+
+
 def notes(recipe: Recipe, data: OpenData) -> list[str]:
     """Return sentences for the user about an evaluation, known before it runs; none where all is as usual.
 
-    They are on protocols that the labels do not allow, and why; samples without a label; the test, where there is no
-    labelled test split; classes of the test that train lacks; and whatever a protocol has to note (`few_shot`: classes
-    with fewer labels than it asks for).
+    They are on protocols that the encoder or the labels do not allow, and why; samples without a label; the test, where
+    there is no labelled test split; classes of the test that train lacks; and whatever a protocol has to note
+    (`few_shot`: classes with fewer labels than it asks for).
     """
     protocols, labels = _protocols(recipe), _labels(recipe, data)
+    missing = [f"without {name}: {reason}" for name, reason in not_offered(recipe).items()]
     if not any(protocol_class(name).needs_labels for name, _ in protocols):
-        return []
+        return missing
     division = divide(labels.train, labels.test)
     if division.reason:
-        return [f"without {', '.join(left_out(recipe, data))}: labels are needed and {division.reason}"]
-    return [*label_notes(labels), *protocol_notes(protocols, learnt(labels, division), labels)]
+        return [*missing, f"without {', '.join(left_out(recipe, data))}: labels are needed and {division.reason}"]
+    return [*missing, *label_notes(labels), *protocol_notes(protocols, learnt(labels, division), labels)]
 
 
 def evaluate(
@@ -144,15 +157,43 @@ def evaluate(
     recipe = _recipe_of(folder, protocols, data, overrides)
     encoder = load_encoder(run)
     policy = build_views(recipe)
-    built_for = read_card(folder.card).spec.sides
-    hint = "" if built_for == policy.spec.sides else f"; it was built for views of {'x'.join(map(str, built_for))}"
-    try_encoder(encoder, recipe.encoder.name, views_of(policy.spec)[:1], hint)
+    _check_views(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     device = choose(for_training=False).device
     opened = open_recipe_data(recipe, policy.spec)
     check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
     return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)
+
+
+def _check_views(built_for: InputSpec, spec: InputSpec, encoder: nn.Module, name: str) -> None:
+    """Make sure that an encoder takes the plain samples of views.
+
+    Args:
+        built_for: the views that it was built for.
+        spec: the views.
+        encoder: it stays as it is.
+        name: of the encoder, for messages.
+
+    Raises:
+        UserError: it does not, or would take one number of a token for another's.
+    """
+    for member, each in spec.each.items():
+        own = built_for.each.get(member)
+        if own is not None and own.vocabulary != each.vocabulary:
+            raise UserError(
+                f"the views make {each.vocabulary} different values and the encoder was built for {own.vocabulary}; "
+                "leave out the override that changes them."
+            )
+    sizes, own_sizes = (_sizes(each) for each in (spec, built_for))
+    hint = "" if sizes == own_sizes else f"; it was built for views of {' and '.join(own_sizes.values())}"
+    plain = {view.modality: view for view in reversed(views_of(spec))}
+    try_encoder(encoder, name, [plain[member] for member in spec.each], hint)
+
+
+def _sizes(spec: InputSpec) -> dict[str, str]:
+    """Return the size of a plain sample of each member."""
+    return {member: "x".join(map(str, each.sides or each.views[0].shape)) for member, each in spec.each.items()}
 
 
 def _recipe_of(folder: RunFolder, protocols: Sequence[str], data: str | None, overrides: Sequence[str]) -> Recipe:

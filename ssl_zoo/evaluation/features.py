@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import View, encode, stack_alike
+from ssl_zoo.batch import InputSpec, View, encode, stack_alike
 from ssl_zoo.data.bad_samples import BadSample, Budget
-from ssl_zoo.data.source import Modality, Split, ViewPolicy
+from ssl_zoo.data.memory import KeptSplit
+from ssl_zoo.data.source import Modality, Sample, Split, ViewPolicy
 from ssl_zoo.rng import generator
+
+BATCH_BYTES = 512 * 3 * 224 * 224 * 4
+"""The most that the plain views of a batch take: clips are encoded in smaller batches than pictures."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +33,20 @@ class Features:
 
     x: Tensor
     y: Tensor | None = None
+    axes: ClassVar[str] = "(N, D)"
 
     def __post_init__(self) -> None:
-        if self.x.ndim != 2 or (self.y is not None and self.y.shape != self.x.shape[:1]):
+        if self.x.ndim != self.axes.count(",") + 1 or (self.y is not None and self.y.shape != self.x.shape[:1]):
             labels = None if self.y is None else tuple(self.y.shape)
-            raise ValueError(f"features are (N, D) with labels (N,), not {tuple(self.x.shape)} with {labels}")
+            raise ValueError(f"features are {self.axes} with labels (N,), not {tuple(self.x.shape)} with {labels}")
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, index: Tensor) -> Features:
+    def take(self, index: Tensor) -> Self:
         """Return the samples at `index`, in that order."""
-        return Features(self.x[index.to(self.x.device)], None if self.y is None else self.y[index.to(self.y.device)])
+        y = None if self.y is None else self.y[index.to(self.y.device)]
+        return replace(self, x=self.x[index.to(self.x.device)], y=y)
 
     @property
     def labels(self) -> Tensor:
@@ -50,9 +59,26 @@ class Features:
             raise ValueError("these features have no labels")
         return self.y
 
-    def to(self, device: torch.device | str) -> Features:
+    @property
+    def finite(self) -> Tensor:
+        """Whether all numbers of a sample are finite, `(N,)`."""
+        return self.x.isfinite().flatten(1).all(dim=1)
+
+    def to(self, device: torch.device | str) -> Self:
         """Return the features on a device: protocols compute where the features are."""
-        return Features(self.x.to(device), None if self.y is None else self.y.to(device))
+        return replace(self, x=self.x.to(device), y=None if self.y is None else self.y.to(device))
+
+
+@dataclass(frozen=True)
+class Tokens(Features):
+    """The features of the places of each sample, and its label where there is one.
+
+    Attributes:
+        x: float32 `(N, T, D)`.
+        y: int64 `(N,)` class indices, or None.
+    """
+
+    axes: ClassVar[str] = "(N, T, D)"
 
 
 @contextmanager
@@ -78,62 +104,136 @@ def chosen(num: int, limit: int | None) -> Tensor:
     return torch.randperm(num, generator=generator(0, "limit"))[:limit].sort().values
 
 
-def plain(
+def looks(
     policy: ViewPolicy, split: Split, index: Tensor, device: torch.device | str = "cpu", budget: Budget | None = None
-) -> tuple[View | None, Tensor]:
-    """Return plain samples of a split and their indices: those asked for, less those that `budget` allows to skip.
+) -> tuple[list[View], Tensor]:
+    """Return what the evaluation sees of some samples and their indices: less those that `budget` allows to skip.
 
-    Samples that the split does not keep as one tensor are made plain one by one, as soon as they are read: a batch of
-    large samples would take gigabytes. None stands for no samples.
+    Samples that the split does not keep in memory are looked at one by one, as soon as they are read: a batch of large
+    samples would take gigabytes. No views stand for no samples.
     """
-    if split.stacked:
+    if split.stacked or isinstance(split, KeptSplit):
         samples = split.read_batch(index)
-        return policy.plain(samples.to(device) if isinstance(samples, Tensor) else samples), index
+        return policy.looks(samples.to(device) if isinstance(samples, Tensor) else samples), index
     views, kept = [], []
     for i in index.tolist():
         try:
-            views.append(policy.plain([split.read(i)]))
+            views.append(policy.looks([split.read(i)]))
         except BadSample as error:
             if budget is None:
                 raise
             budget.add(error.name, error.reason)
             continue
         kept.append(i)
-    return stack_alike(views) if views else None, torch.tensor(kept, dtype=torch.int64)
+    stacked = [stack_alike(each) for each in zip(*views, strict=True)]
+    return stacked, torch.tensor(kept, dtype=torch.int64)
 
 
-def _collect(
+def first_sample(split: Split) -> Sample | None:
+    """Return the first sample that can be read."""
+    for i in range(len(split)):
+        try:
+            return split.read(i)
+        except BadSample:
+            continue  # the evaluation counts them
+    return None
+
+
+def by_name(views: Sequence[View]) -> dict[str, list[View]]:
+    """Return views by the name of their modality or member."""
+    found: dict[str, list[View]] = {}
+    for view in views:
+        found.setdefault(view.modality, []).append(view)
+    return found
+
+
+def mean_over(views: Sequence[View], embed: Callable[[View], Tensor]) -> Tensor:
+    """Return the mean of the embeddings `(B, D)` of several views of the same samples, float32."""
+    each = [embed(view).float() for view in views]
+    return each[0] if len(each) == 1 else torch.stack(each).mean(dim=0)
+
+
+def _at_a_time(spec: InputSpec, most: int) -> int:
+    """Return how many samples are looked at together: `most`, or as many as `BATCH_BYTES` allow."""
+    plain = [each.views[0] for each in spec.each.values() if each.views]
+    size = sum(math.prod(view.shape) * view.dtype.itemsize for view in plain)
+    return min(most, max(1, BATCH_BYTES // max(size, 1)))
+
+
+def collect(
     policy: ViewPolicy,
     split: Split,
-    embed: Callable[[View], Tensor],
+    embed: Callable[[list[View]], Mapping[str, Tensor]],
     *,
-    batch_size: int,
-    limit: int | None,
+    batch_size: int = 512,
+    limit: int | None = None,
+    index: Tensor | None = None,
     device: torch.device | str,
-) -> Features:
-    """Apply `embed` to the plain samples of a split, in batches on `device`; the result lies in main memory."""
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Apply a function to what the evaluation sees of a split, in batches on `device`.
+
+    Args:
+        policy: the view policy; its `looks` are seen.
+        split: the samples.
+        embed: views of the same samples -> `{name: (B, ...)}`, the same names for all batches.
+        batch_size: how many samples are read at a time, at most.
+        limit: largest number of samples, see `chosen`.
+        index: `(N,)` positions of the samples, in place of a limit.
+        device: where `embed` runs.
+
+    Returns:
+        `{name: (N, ...)}`, float32 in main memory, and the labels of the samples.
+    """
     budget = split.budget()
-    x: Tensor | None = None
+    found: dict[str, Tensor] = {}
     used = []
     num = 0
-    index = chosen(len(split), limit)
+    index = chosen(len(split), limit) if index is None else index
     with torch.no_grad():
-        for part in index.split(batch_size):
-            view, kept = plain(policy, split, part, device, budget)
-            if view is None:
+        for part in index.split(_at_a_time(policy.spec, batch_size)):
+            views, kept = looks(policy, split, part, device, budget)
+            if not views:
                 continue
-            h = embed(view.map(lambda x: x.to(device))).float().cpu()
-            if x is None:
-                x = torch.empty(len(index), h.shape[1])
-            x[num : num + len(kept)] = h
+            for name, value in embed([view.map(lambda x: x.to(device)) for view in views]).items():
+                if name not in found:
+                    found[name] = torch.empty(len(index), *value.shape[1:])
+                found[name][num : num + len(kept)] = value.float().cpu()
             num += len(kept)
             used.append(kept)
-    if x is None:
+    if not found:
         raise ValueError("an empty split has no features")
-    return Features(x[:num], None if split.labels is None else split.labels[torch.cat(used)])
+    labels = None if split.labels is None else split.labels[torch.cat(used)]
+    return {name: value[:num] for name, value in found.items()}, labels
 
 
-def extract(
+def _features(policy: ViewPolicy, split: Split, embed: Callable[[View], Tensor], **how: Any) -> dict[str, Features]:
+    """Return the mean of the embeddings of what is seen of each sample, for each modality."""
+
+    def means(views: list[View]) -> dict[str, Tensor]:
+        return {name: mean_over(each, embed) for name, each in by_name(views).items()}
+
+    found, labels = collect(policy, split, means, **how)
+    return {name: Features(x, labels) for name, x in found.items()}
+
+
+@contextmanager
+def on_device(encoder: nn.Module, device: torch.device | str, half: bool = False) -> Iterator[Callable[..., Any]]:
+    """A context in which an encoder is on a device and in eval mode; afterwards its training modes are as before.
+
+    Yields:
+        A function that calls a function with arguments, in bfloat16 (autocast) if `half`.
+    """
+
+    def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
+            return function(*arguments, **options)
+
+    encoder.to(device)
+    with evaluating(encoder):
+        yield call
+
+
+def extract_each(
     encoder: nn.Module,
     policy: ViewPolicy,
     split: Split,
@@ -142,40 +242,48 @@ def extract(
     device: torch.device | str,
     limit: int | None = None,
     half: bool = False,
-) -> Features:
-    """Return the embeddings h of a split, from an encoder in eval mode.
+) -> dict[str, Features]:
+    """Return the embeddings h of a split by an encoder in eval mode, for each modality that the policy looks at.
 
-    Parameters, buffers and training modes of the encoder are afterwards what they were before (its device is `device`).
+    Where the policy looks at a sample several times, such as at several clips, h is the mean. Parameters, buffers and
+    training modes of the encoder are afterwards what they were before (its device is `device`).
 
     Args:
         encoder: view -> h `(B, D)`; moved to `device`.
-        policy: the view policy, whose `plain` samples are encoded.
-        split: the samples; read in batches if it is `stacked`.
-        batch_size: how many samples are encoded at a time.
+        policy: the view policy, whose `looks` are encoded.
+        split: the samples; read in batches if they are in memory.
+        batch_size: how many samples are encoded at a time, at most.
         device: where the encoder runs.
         limit: largest number of samples, drawn with a fixed seed, see `chosen`.
         half: whether the encoder computes in bfloat16 (autocast); the features are float32 all the same.
     """
-    encoder.to(device)
-
-    def embed(view: View) -> Tensor:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-            return encode(encoder, view)
-
-    with evaluating(encoder):
-        return _collect(policy, split, embed, batch_size=batch_size, limit=limit, device=device)
+    with on_device(encoder, device, half) as call:
+        embed = partial(call, encode, encoder)
+        return _features(policy, split, embed, batch_size=batch_size, limit=limit, device=device)
 
 
-def raw(
+def extract(encoder: nn.Module, policy: ViewPolicy, split: Split, **how: Any) -> Features:
+    """Return the embeddings h of a split of one modality; its keyword arguments are those of `extract_each`."""
+    (features,) = extract_each(encoder, policy, split, **how).values()
+    return features
+
+
+def raw_each(
     modality: Modality, policy: ViewPolicy, split: Split, limit: int | None = None, *, batch_size: int = 512
-) -> Features:
-    """Return the samples themselves as features: the baseline that any encoder has to beat.
+) -> dict[str, Features]:
+    """Return the samples themselves as features: the baseline that any encoder has to beat, for each modality.
 
     Args:
         modality: its `raw` makes features of plain samples.
-        policy: the view policy, whose `plain` samples they are.
+        policy: the view policy, whose `looks` they are.
         split: the samples.
-        limit: as in `extract`; the same samples are taken.
-        batch_size: how many samples are read at a time.
+        limit: as in `extract_each`; the same samples are taken.
+        batch_size: how many samples are read at a time, at most.
     """
-    return _collect(policy, split, modality.raw, batch_size=batch_size, limit=limit, device="cpu")
+    return _features(policy, split, modality.raw, batch_size=batch_size, limit=limit, device="cpu")
+
+
+def raw(modality: Modality, policy: ViewPolicy, split: Split, limit: int | None = None, **how: Any) -> Features:
+    """Return the samples of one modality as features; its arguments are those of `raw_each`."""
+    (features,) = raw_each(modality, policy, split, limit, **how).values()
+    return features

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssl_zoo.batch import Data
-from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import Sample, Split, ViewPolicy
+from ssl_zoo.batch import View
+from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.features import first_sample
 from ssl_zoo.methods.build import build_views
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
@@ -70,26 +70,16 @@ def check_views(recipe: str, overrides: Sequence[str], policy: ViewPolicy, split
         UserError: an override changes the augmentation only.
     """
     of_views = [override for override in overrides if override.startswith("views")]
-    sample = _first(split) if of_views else None
+    sample = first_sample(split) if of_views else None
     if sample is None:
         return
-    plain = policy.plain([sample]).data
+    seen = policy.looks([sample])
     for override in of_views:
         other = _without(recipe, overrides, override)
-        if other is not None and _same(plain, build_views(other).plain([sample]).data):
+        if other is not None and _same(seen, build_views(other).looks([sample])):
             raise UserError(
                 f"-s {override}: has no effect on an evaluation, which sees samples without augmentation; leave it out."
             )
-
-
-def _first(split: Split) -> Sample | None:
-    """Return the first sample that can be read."""
-    for i in range(len(split)):
-        try:
-            return split.read(i)
-        except BadSample:
-            continue  # the evaluation counts them
-    return None
 
 
 def _without(recipe: str, overrides: Sequence[str], override: str) -> Recipe | None:
@@ -101,8 +91,13 @@ def _without(recipe: str, overrides: Sequence[str], override: str) -> Recipe | N
     return None if other.views == load_recipe(recipe, overrides).views else other
 
 
-def _same(a: Data, b: Data) -> bool:
-    first, second = ({"": each} if isinstance(each, Tensor) else each for each in (a, b))
-    return first.keys() == second.keys() and all(
-        value.shape == second[name].shape and torch.equal(value, second[name]) for name, value in first.items()
+def _same(some: Sequence[View], others: Sequence[View]) -> bool:
+    return [view.layout for view in some] == [view.layout for view in others] and all(
+        torch.equal(a, b)
+        for one, other in zip(some, others, strict=True)
+        for a, b in zip(_tensors(one), _tensors(other), strict=True)
     )
+
+
+def _tensors(view: View) -> list[Tensor]:
+    return [view.data] if isinstance(view.data, Tensor) else list(view.data.values())

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.data.source import Modality, Split, ViewPolicy
+from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.contract import build_protocol, protocol_class
-from ssl_zoo.evaluation.features import Features, extract, raw
+from ssl_zoo.evaluation.contract import NotOffered, build_protocol, protocol_class
+from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels, divide
+from ssl_zoo.evaluation.seen import EvaluationData, Judged
 
 Results = dict[str, dict[str, float]]
-"""{protocol: {metric: value}}."""
+"""{protocol: {metric: value}}; of a member of samples that are mappings, the protocol is called MEMBER/PROTOCOL."""
 
 Protocols = Sequence[tuple[str, Mapping[str, Any]]]
 """(name, options) of each."""
@@ -57,16 +56,20 @@ def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list
     return [line for name, options in protocols for line in build_protocol(name, options).notes(learnt, labels)]
 
 
-def evaluate_features(train: Features, test: Features | None, protocols: Protocols) -> Results:
-    """Run protocols on features, where they are.
+def evaluate_features(
+    train: Judged | None, test: Judged | None, protocols: Protocols, log: Log | None = None
+) -> Results:
+    """Run protocols that see the same, such as features.
 
     Protocols that need labels get the labelled samples, as `labels.divide` shares them out; the others get train and
     test as they are, without a test split what is held out, and without labels train as both.
 
     Args:
-        train: what classifiers may learn and choose from; a label below 0 is none.
+        train: what classifiers may learn and choose from; a label below 0 is none. None where no protocol uses it.
         test: what they are tested on, once; None where there is no test split.
         protocols: (name, options) of each; one that is listed again gets the key `name_2`, and so on.
+        log: gets a sentence for each protocol that is left out since what it asks for is not there; None makes that
+            an error.
 
     Returns:
         {protocol: {metric: value}}.
@@ -75,76 +78,83 @@ def evaluate_features(train: Features, test: Features | None, protocols: Protoco
         UserError: an unknown protocol or option, a protocol that needs labels where there are none, or features that
             are not finite.
     """
-    division = divide(_labels(train), None if test is None else _labels(test))
-    check_labels(protocols, division.reason)
     fault = not_finite(train, test)
+    if train is None:
+        if test is None:
+            raise ValueError("neither train nor test is given")
+        known = test.take((_labels(test) >= 0).nonzero().flatten())
+        labelled, plain = (known, known), (test, test)
+    else:
+        division = divide(_labels(train), None if test is None else _labels(test))
+        check_labels(protocols, division.reason)
+        splits = {"train": train, "test": train if test is None else test}
+        (learn, learnt), (role, tested) = division.learn, division.test
+        labelled = splits[learn].take(learnt), splits[role].take(tested)
+        plain = (train, test) if test is not None else (train, train) if division.reason else labelled
     if fault:
         raise UserError(f"evaluation: {fault}, so that no number can be given.")
-    splits = {"train": train, "test": train if test is None else test}
-    (learn, learnt), (role, tested) = division.learn, division.test
-    labelled = splits[learn].take(learnt), splits[role].take(tested)
-    plain = (train, test) if test is not None else (train, train) if division.reason else labelled
     results: Results = {}
-    times: Counter[str] = Counter()
-    for name, options in protocols:
-        times[name] += 1
-        key = name if times[name] == 1 else f"{name}_{times[name]}"
+    for key, name, options in keyed(protocols):
         protocol = build_protocol(name, options)
-        results[key] = protocol(*(labelled if protocol.needs_labels else plain))
+        try:
+            results[key] = protocol(*(labelled if protocol.needs_labels else plain))
+        except NotOffered as error:
+            _left_out([key], error, log)
     return results
 
 
-def _labels(features: Features) -> Tensor:
-    return torch.full((len(features),), -1) if features.y is None else features.y
+def _left_out(protocols: Sequence[str], error: NotOffered, log: Log | None) -> None:
+    """Say why protocols are left out.
+
+    Raises:
+        NotOffered: there is no `log` to say it.
+    """
+    names, reason = ", ".join(protocols), str(error).removesuffix(".")
+    if log is None:
+        raise NotOffered(f"evaluation: protocol {names}: {reason}.") from None
+    log(f"without {names}: {reason}")
 
 
-def not_finite(train: Features, test: Features | None) -> str:
+def keyed(protocols: Protocols) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return (key in the results, name, options) of each protocol."""
+    times: Counter[str] = Counter()
+    found = []
+    for name, options in protocols:
+        times[name] += 1
+        found.append((name if times[name] == 1 else f"{name}_{times[name]}", name, options))
+    return found
+
+
+def _labels(judged: Judged) -> Tensor:
+    return torch.full((len(judged),), -1) if judged.y is None else judged.y
+
+
+def not_finite(train: Judged | None, test: Judged | None) -> str:
     """Return that, and how many, features are not finite; empty where all are."""
     for name, part in (("train", train), ("test", test)):
-        num = 0 if part is None else int((~part.x.isfinite().all(dim=1)).sum())
+        num = 0 if part is None else int((~part.finite).sum())
         if part is not None and num:
             return f"the features of {num} of {len(part)} {name} samples are not finite (nan or inf)"
     return ""
+
+
+def _has_labels(split: Split | None) -> bool:
+    return split is not None and split.labels is not None and bool((split.labels >= 0).any())
 
 
 def _is_used(test: Split | None, protocols: Protocols) -> bool:
     """Return whether any protocol uses a test split, which has to have samples and, where they are needed, labels."""
     if test is None or not len(test):
         return False
-    labelled = test.labels is not None and bool((test.labels >= 0).any())
-    return labelled or not all(protocol_class(name).needs_labels for name, _ in protocols)
+    return _has_labels(test) or not all(protocol_class(name).needs_labels for name, _ in protocols)
 
 
-@dataclass(frozen=True)
-class EvaluationData:
-    """The samples of an evaluation, and how features are made of them.
-
-    Attributes:
-        policy: the view policy, for its `plain` samples.
-        modality: of the samples.
-        train: samples to learn from.
-        test: samples to test on, or None.
-        device: where encoders and protocols run.
-        limit: largest number of samples of each split.
-        half: whether encoders compute in bfloat16.
-    """
-
-    policy: ViewPolicy
-    modality: Modality
-    train: Split
-    test: Split | None
-    device: torch.device | str = "cpu"
-    limit: int | None = None
-    half: bool = False
-
-    def encoded(self, encoder: nn.Module, split: Split) -> Features:
-        """Return the features of a split by an encoder, on the device."""
-        made = extract(encoder, self.policy, split, device=self.device, limit=self.limit, half=self.half)
-        return made.to(self.device)
-
-    def raw(self, split: Split) -> Features:
-        """Return the plain samples of a split as features, on the device."""
-        return raw(self.modality, self.policy, split, self.limit).to(self.device)
+def _uses_train(test: Split | None, protocols: Protocols) -> bool:
+    """Return whether any protocol uses train, given the test split that is used."""
+    kinds = [protocol_class(name) for name, _ in protocols]
+    if test is None or any(kind.needs_train for kind in kinds):
+        return True
+    return any(kind.needs_labels for kind in kinds) and not _has_labels(test)
 
 
 def compare_representations(
@@ -153,6 +163,7 @@ def compare_representations(
     data: EvaluationData,
     protocols: Protocols,
     log: Log | None = None,
+    insist: bool | None = None,
 ) -> dict[str, Results]:
     """Run the same protocols on a frozen encoder, on an untrained one and on the raw input.
 
@@ -163,12 +174,13 @@ def compare_representations(
     the same every time, is held out as the test; unlabelled data is train and test in one.
 
     Args:
-        encoder: the trained encoder, view -> h `(B, D)`; unchanged, see `features.extract`.
+        encoder: the trained encoder, view -> h `(B, D)`; unchanged, see `features.extract_each`.
         untrained: the same architecture as initialised; None leaves out both baselines.
         data: the samples.
         protocols: (name, options) of each; with none, nothing is read.
-        log: gets a sentence for each representation that is left without numbers because its features are not finite;
-            None makes that an error.
+        log: gets a sentence for whatever is left out or limited.
+        insist: whether features that are not finite, and protocols that the encoder does not offer what they see, are
+            an error, rather than left without numbers; None: without a `log`.
 
     Returns:
         {"encoder", "untrained", "raw"}, each {protocol: {metric: value}}.
@@ -179,22 +191,53 @@ def compare_representations(
     splits = [split for split in (data.train, data.test) if split is not None]
     if all(split.labels is None for split in splits):
         check_labels(protocols, "the data has none")  # before anything is read
-    makers: dict[str, Callable[[Split], Features]] = {"encoder": partial(data.encoded, encoder)}
+    judged: dict[str, nn.Module | None] = {"encoder": encoder}
     if untrained is not None:
-        makers |= {"untrained": partial(data.encoded, untrained), "raw": data.raw}
-    return {name: _results(name, make, data, protocols, log) for name, make in makers.items()}
+        judged |= {"untrained": untrained, "raw": None}
+    insist = log is None if insist is None else insist
+    told: set[str] = set()
+
+    def once(line: str) -> None:
+        if log is not None and line not in told:
+            told.add(line)
+            log(line)
+
+    return {name: _results(name, module, data, protocols, once, insist) for name, module in judged.items()}
 
 
 def _results(
-    name: str, make: Callable[[Split], Features], data: EvaluationData, protocols: Protocols, log: Log | None
+    name: str, encoder: nn.Module | None, data: EvaluationData, protocols: Protocols, log: Log, insist: bool
 ) -> Results:
-    """Return the results of one representation; empty without protocols, and where `log` got why there are none."""
-    if not protocols:
-        return {}
-    test_split = data.test if _is_used(data.test, protocols) else None
-    train, test = make(data.train), None if test_split is None else make(test_split)
-    fault = not_finite(train, test)
-    if fault and log is not None:
-        log(f"nothing is measured of {NAMES[name]}: {fault}")
-        return {}
-    return evaluate_features(train, test, protocols)
+    """Return the results of one representation, without what `log` got the reason of."""
+    results: Results = {}
+    for sees, group in _by_input(protocols).items():
+        if encoder is None and sees is not Features:
+            continue
+        test_split = data.test if _is_used(data.test, group) else None
+        needed = {"train": data.train if _uses_train(test_split, group) else None, "test": test_split}
+        try:
+            parts = {
+                split: data.seen(encoder, sees, needed_split, log)
+                for split, needed_split in needed.items()
+                if needed_split is not None
+            }
+        except NotOffered as error:
+            _left_out([protocol for protocol, _ in group], error, None if insist else log)
+            continue
+        for member in next(iter(parts.values())):
+            train, test = (parts[split][member] if split in parts else None for split in ("train", "test"))
+            fault = "" if insist else not_finite(train, test)
+            if fault:
+                log(f"nothing is measured of {NAMES[name]}{f' of {member}' if member else ''}: {fault}")
+                continue
+            found = evaluate_features(train, test, group, None if insist else log)
+            results |= {f"{member}/{key}" if member else key: metrics for key, metrics in found.items()}
+    return results
+
+
+def _by_input(protocols: Protocols) -> dict[type[Any], list[tuple[str, Mapping[str, Any]]]]:
+    """Return protocols by the class of what they see."""
+    found: dict[type[Any], list[tuple[str, Mapping[str, Any]]]] = {}
+    for name, options in protocols:
+        found.setdefault(protocol_class(name).sees, []).append((name, options))
+    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_zoo.report.baselines import baseline_rows
-from ssl_zoo.report.table import Table, cells, columns, title
+from ssl_zoo.report.table import Table, cells, chance_row, columns, title
 
 Summary = Mapping[str, Any]
 
@@ -59,7 +59,9 @@ def comparison(groups: Sequence[Group]) -> Table:
     rows: list[tuple[str, list[Mapping[str, Any]], str]] = [(*row, "") for row in baseline_rows(groups)]
     rows += [(group.name, group.results(), group.status) for group in groups]
     shown = columns([each for _, results, _ in rows for each in results])
-    body = [
+    chance = chance_row(shown, [each for _, results, _ in rows for each in results])
+    body = [[*chance, "", ""]] if chance is not None else []
+    body += [
         [name, *(cells(column[1], _values(results, column)) for column in shown), status, str(len(results))]
         for name, results, status in rows
     ]

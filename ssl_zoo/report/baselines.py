@@ -14,8 +14,14 @@ from ssl_zoo.runs.folder import RunFolder
 if TYPE_CHECKING:
     from ssl_zoo.report.aggregate import Group
 
-_VIEWS = ("size", "mean", "std", "interpolation")
-"""The options of views that affect samples without augmentation."""
+_AUGMENTATION = frozenset((
+    "name", "num_views", "num_local", "local_size", "transform", "scale", "local_scale", "ratio", "flip",
+    "jitter", "brightness", "contrast", "saturation", "hue", "colour", "grey", "blur", "sigma", "solarise", "threshold",
+    "drop_channels", "within", "excerpts", "gain", "mixup", "background", "bank", "frequency_scale", "time_scale",
+    "boundary", "fader", "distinct", "drop", "mask", "move",
+))  # fmt: skip
+"""Options of views that do not affect samples without augmentation. Any other one may: baselines that differ in it have
+rows of their own, since a row too many does less harm than a wrong mean."""
 
 _NAMED = 3
 """The most groups that a name lists."""
@@ -27,9 +33,20 @@ def _depends_on(group: Group, name: str) -> str:
     if path is None or not path.is_file():
         return json.dumps([(s.get("data") or {}).get("source") for s in group.summaries[:1]])
     recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    views = recipe["views"]
-    found = [recipe["data"]["source"], [views.get(key) for key in _VIEWS], recipe["evaluation"]]
-    return json.dumps([*found, recipe["encoder"]] if name == "untrained" else found)
+    data, views = recipe["data"], recipe["views"]
+    found = [data["source"], data.get("decode"), _plain(views), recipe["evaluation"]]
+    if name == "untrained":
+        found.append(recipe["encoder"])
+        if "name" not in views:  # samples that are mappings: their members are compared by what is built on the encoder
+            found += [recipe.get("projector"), recipe.get("predictor")]
+    return json.dumps(found)
+
+
+def _plain(views: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what samples without augmentation depend on: options of views, or those of the views of each member."""
+    if "name" not in views:
+        return {member: _plain(each) for member, each in views.items()}
+    return {key: value for key, value in sorted(views.items()) if key not in _AUGMENTATION}
 
 
 def _by_seed(groups: Sequence[Group], name: str) -> list[Mapping[str, Any]]:

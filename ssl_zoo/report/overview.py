@@ -36,7 +36,7 @@ def write_overview(
     Args:
         groups: the runs, by setting.
         path: the file.
-        protocols: `{protocol: label}` of the accuracies (`top1`), in order.
+        protocols: `{protocol: label}` of the accuracies (`top1`), in order; a recall is `retrieval.METRIC`.
         title: of the left panel.
         metric: the embedding metric, see `embedding_metrics`.
         metric_title: of the right panel.
@@ -80,8 +80,9 @@ def _draw_accuracies(axis: Any, groups: Sequence[Group], protocols: Mapping[str,
     for i, (name, colour, results) in enumerate(bars):
         axis.bar(0, 0, color=colour, label=text(name))  # for the legend
         for x, protocol in enumerate(protocols):
-            found = [each[protocol]["top1"] for each in results if protocol in each]
-            value, spread = mean([100 * top1 for top1 in found if top1 is not None])
+            key, _, metric = protocol.partition(".")
+            found = [each[key].get(metric or "top1") for each in results if key in each]
+            value, spread = mean([100 * share for share in found if share is not None])
             if value is None:
                 continue
             place = x + (i - (len(bars) - 1) / 2) * width

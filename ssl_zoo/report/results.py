@@ -9,7 +9,7 @@ from typing import Any
 
 from ssl_zoo.report import expectations as expect
 from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
-from ssl_zoo.report.table import code, escaped
+from ssl_zoo.report.table import CHANCE, code, escaped
 from ssl_zoo.runs.folder import write_atomically
 
 NOTE = (
@@ -18,6 +18,21 @@ NOTE = (
     "each representation and seed on a held-out part of train. `std` is the spread of the normalised features (1 is "
     "isotropic, 0 a point), `eff. rank` their effective rank."
 )
+
+RETRIEVAL_NOTE = (
+    "`A to B R@k` is the share of samples whose B is among the k nearest to what their A predicts, among those of all "
+    "test samples; `median rank` is its median rank."
+)
+CHANCE_NOTE = "The row `chance` is what mere chance would give."
+
+
+def notes(groups: Sequence[Group]) -> list[str]:
+    """Return what the columns of the groups' table mean."""
+    found = [group.results(name) for group in groups for name in ("encoder", "untrained", "raw")]
+    metrics = {metric for each in found for results in each for values in results.values() for metric in values}
+    chance = any(metric.endswith(CHANCE) for metric in metrics)
+    ranks = any(metric.endswith("median_rank") for metric in metrics)
+    return [NOTE, *([RETRIEVAL_NOTE] if ranks else []), *([CHANCE_NOTE] if chance else [])]
 
 
 def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> list[str]:
@@ -59,7 +74,7 @@ def results_text(
     title: str, groups: Sequence[Group], expected: Mapping[str, Sequence[str]], changed: Sequence[str] = ()
 ) -> str:
     """Return the Markdown of a study's results; see `write_results`."""
-    parts = [f"# {escaped(title)}", NOTE]
+    parts = [f"# {escaped(title)}", " ".join(notes(groups))]
     if changed:
         parts += ["Differs from the recipes; changed by: " + " ".join(map(code, changed)) + "."]
     parts += [comparison_table(groups)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,19 @@ COLUMNS = {
     ("knn", "top1"): "kNN",
     ("knn", "k"): "k",
     ("linear", "top1"): "linear",
+    ("attentive", "top1"): "attentive",
+    ("fine_tune", "top1"): "fine-tuned",
+    ("zero_shot", "top1"): "zero-shot",
     ("label_free", "std"): "std",
     ("label_free", "effective_rank"): "eff. rank",
 }
 """Short names of metrics, in the order of the columns; others follow as `protocol metric`."""
+
+CHANCE = "_chance"
+"""The end of the name of what mere chance would give: a row of its own, no column."""
+
+_DIRECTION = re.compile(r"(?P<one>.+)_to_(?P<other>.+?)_(?P<what>r\d+|median_rank|same_class_1)")
+_RETRIEVED = {"median_rank": "median rank", "same_class_1": "same class"}
 
 NAMES = {"raw": "raw input", "untrained": "untrained encoder", "encoder": "trained encoder"}
 """Names of the representations in tables, in the order of their rows."""
@@ -95,22 +104,73 @@ def cell(metric: str, value: float | None, spread: float | None = None) -> str:
         return "-"
     if metric == "k":
         return str(int(value))
-    scale, digits = (100, 1) if metric == "top1" else (1, 2 if abs(value) < 10 else 1)
+    scale, digits = (100, 1) if is_share(metric) else (1, 2 if abs(value) < 10 else 1)
     shown = f"{scale * value:.{digits}f}"
     return shown if spread is None else f"{shown} +- {scale * spread:.{digits}f}"
 
 
+def is_share(metric: str) -> bool:
+    """Return whether a metric is a share of the samples, which is shown in percent: an accuracy or a recall."""
+    found = _DIRECTION.fullmatch(metric)
+    return metric == "top1" or (found is not None and found["what"] != "median_rank")
+
+
+def of_member(protocol: str) -> tuple[str, str]:
+    """Return the member that a protocol's key names, or an empty text, and the protocol: `image/knn` is image, knn."""
+    member, _, name = protocol.rpartition("/")
+    return member, name
+
+
 def columns(results: Sequence[Results]) -> list[tuple[str, str]]:
-    """Return the (protocol, metric) pairs that any of the results has, the known ones first."""
+    """Return the (protocol, metric) pairs that any of the results has, the known ones first; member by member."""
     found = {(protocol, metric) for each in results for protocol, values in each.items() for metric in values}
     found -= {pair for pair in found if pair[1] == "std" and (pair[0], "top1") in found}
-    others = sorted(found - set(COLUMNS), key=lambda pair: (pair[0], pair[1] != "top1", pair[1]))
-    return [*(pair for pair in COLUMNS if pair in found), *others]
+    found -= {pair for pair in found if pair[1].endswith(CHANCE)}
+    members = dict.fromkeys(of_member(protocol)[0] for each in results for protocol in each)
+    return [pair for member in sorted(members, key=bool) for pair in _ordered(found, member)]
+
+
+def _ordered(found: Collection[tuple[str, str]], member: str) -> list[tuple[str, str]]:
+    """Return the columns of a member in order."""
+    own = {(of_member(pair[0])[1], pair[1]): pair for pair in found if of_member(pair[0])[0] == member}
+    others = sorted(own.keys() - set(COLUMNS), key=lambda pair: (pair[0], pair[1] != "top1", _place(pair[1])))
+    return [own[pair] for pair in [*(pair for pair in COLUMNS if pair in own), *others]]
+
+
+def _place(metric: str) -> tuple[str, int, str]:
+    """Return a key that sorts a direction's recalls by their k, before its other metrics."""
+    found = _DIRECTION.fullmatch(metric)
+    if found is None:
+        return metric, 0, ""
+    number = found["what"].removeprefix("r")
+    return f"{found['one']}_to_{found['other']}", int(number) if number.isdecimal() else 10**9, found["what"]
 
 
 def title(column: tuple[str, str]) -> str:
     """Return the heading of a column."""
-    return COLUMNS.get(column, " ".join(column) if column[1] != "top1" else column[0])
+    member, protocol = of_member(column[0])
+    found = _DIRECTION.fullmatch(column[1])
+    if found is not None and protocol == "retrieval":
+        what = _RETRIEVED.get(found["what"]) or f"R@{found['what'][1:]}"
+        return f"{found['one']} to {found['other']} {what}"
+    name = COLUMNS.get((protocol, column[1]), f"{protocol} {column[1]}" if column[1] != "top1" else protocol)
+    return f"{member} {name}".lstrip()
+
+
+def chance_row(shown: Sequence[tuple[str, str]], results: Sequence[Results]) -> list[str] | None:
+    """Return the row of what mere chance would give: the name and a cell per column; None where none is known.
+
+    Args:
+        shown: the columns.
+        results: of which it is known; where they differ, the least and the most are given.
+    """
+    rows = []
+    for protocol, metric in shown:
+        known = [(each.get(protocol) or {}).get(metric + CHANCE) for each in results]
+        found = sorted({value for value in known if value is not None})
+        ends = dict.fromkeys(cell(metric, value) for value in (*found[:1], *found[-1:]))
+        rows.append(" to ".join(ends) or "-")
+    return ["chance", *rows] if set(rows) - {"-"} else None
 
 
 def results_table(results: Mapping[str, Results]) -> str:
@@ -119,7 +179,9 @@ def results_table(results: Mapping[str, Results]) -> str:
     metrics = columns([results[name] for name in chosen])
     if not metrics:
         return ""
-    rows = [
+    chance = chance_row(metrics, [results[name] for name in chosen])
+    rows = [chance] if chance is not None else []
+    rows += [
         [NAMES[name], *(cell(metric, results[name].get(protocol, {}).get(metric)) for protocol, metric in metrics)]
         for name in chosen
     ]

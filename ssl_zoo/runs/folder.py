@@ -48,6 +48,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.bad_files = self.path / "bad_files.txt"
         self.views = self.path / "views.png"
+        self.samples = self.path / "samples.json"
 
     @contextmanager
     def claimed(self, log: Callable[[str], None]) -> Iterator[None]:

@@ -124,15 +124,17 @@ def _banner(run: Run, log: Log) -> None:
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:
-    """Draw the views; where that fails, a line is printed and the training proceeds."""
+    """Draw the views and keep what is heard or read of the samples; where that fails, a line is printed."""
     from PIL import Image
 
-    from ssl_zoo.data.preview import picture_of_views
+    from ssl_zoo.data.preview import preview
+    from ssl_zoo.runs.samples import MOST_SAMPLES, write_samples
 
     try:
-        picture = picture_of_views(run.data.train, run.policy, run.recipe.seed, samples=8)
-        monitor.add_picture("views", picture)
+        shown = preview(run.data.train, run.policy, run.recipe.seed, MOST_SAMPLES, run.data.modality)
+        monitor.add_picture("views", shown.picture)
         with writing(run.folder.views):
-            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(run.folder.views)
+            Image.fromarray(shown.picture.permute(1, 2, 0).numpy()).save(run.folder.views)
+        write_samples(run.folder.samples, shown.rows, shown.media)
     except (UserError, CannotWrite) as error:
         monitor.problem(f"there is no picture of the views: {error}")

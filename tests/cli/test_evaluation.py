@@ -162,3 +162,23 @@ def test_a_run_is_announced_by_its_method_and_the_parts_that_were_changed(cli, t
     result = cli("train", "digits/simsiam", "--out", "run", "--max-steps", 1, *sum((["-s", s] for s in small), []))
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith("simsiam + target=ema on digits: ")
+
+
+def test_protocols_of_places_and_members_are_told_before_training_and_left_out(cli, tiny, tmp_path):
+    protocols = "evaluation.protocols=[knn, {name: attentive, epochs: 1}, retrieval]"
+    result = cli("train", tiny, "--out", "run", "--max-steps", 2, "-s", protocols)
+    assert result.exit_code == 0, result.output
+    sentence = (
+        "without retrieval: the encoder ConvNet compares no members of samples: it has no embedding(view) and "
+        "align(view, towards)"
+    )
+    lines = result.stderr.splitlines()
+    assert lines.index(f"evaluation: {sentence}") < lines.index("evaluating the frozen encoder")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["evaluation_notes"] == [sentence]
+    assert list(summary["metrics"]) == list(summary["baselines"]["untrained"]) == ["knn", "attentive"]
+    assert list(summary["baselines"]["raw"]) == ["knn"] and not (tmp_path / "run" / "samples.json").exists()
+    result = cli("eval", "run", "--protocol", "retrieval")
+    assert result.exit_code == 2 and "evaluation: protocol retrieval: the encoder ConvNet compares no" in result.stderr
+    result = cli("eval", "run", "--protocol", "attentive", "--json", "-s", "evaluation.protocols.attentive.epochs=2")
+    assert set(json.loads(result.stdout)) == {"encoder", "untrained", "raw"}

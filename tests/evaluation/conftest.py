@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ssl_zoo.batch import View
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.features import Features
-from ssl_zoo.evaluation.representations import EvaluationData
+from ssl_zoo.evaluation.seen import EvaluationData
 from tests.tiny import spec_of
 
 
