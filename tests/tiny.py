@@ -96,10 +96,15 @@ CONDITION = {"w_mse": ("objective.whitened_mse.eps=0.1",)}
 def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return any recipe with heads of at most 8 and at least 4 dimensions, on a convnet that takes images of 8 pixels.
 
-    The new width is a function of the old one, so that widths which have to agree go on to do so.
+    The new width is a function of the old one, so that widths which have to agree go on to do so. Members of pairs
+    become images.
     """
     raw = _narrowed(load_recipe(method, [*CONDITION.get(method, ()), *overrides]).dump())
     raw["encoder"] = {"name": "convnet", "widths": [4, 6]}
+    if "name" not in raw["views"]:
+        each = {member: views.get("num_views", 1) for member, views in raw["views"].items()}
+        raw["views"] = {member: {"name": "augment", "num_views": num, "size": 8} for member, num in each.items()}
+        raw["encoder"], raw["data"]["decode"] = {"each": raw["encoder"]}, {}
     if "size" in raw["pairing"]:
         raw["pairing"]["size"] = 40
     return parse(raw, method)

@@ -36,7 +36,7 @@ WRONG = [
 
 
 def recipe_of(item: str) -> Recipe:
-    """Return the recipe of `method/NAME`, that across two members of `pairs/NAME`, or one with the term of `term/NAME`."""
+    """Return the recipe of `method/NAME`, of `pairs/NAME` across two members, or one with the term of `term/NAME`."""
     kind, name = item.split("/")
     if kind == "pairs":
         return cross(name)
