@@ -19,6 +19,7 @@ from ssl_zoo.methods.build import build
 from ssl_zoo.methods.method import Method
 from ssl_zoo.recipe.load import method_names, recipe_path
 from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.recipe.part import AnyPart, Part, PerMember
 from ssl_zoo.rng import generator
 from tests.distributed.parity import whole_batch
 from tests.tiny import batch_of, narrow, small, tiny_encoder, tiny_views
@@ -47,7 +48,7 @@ def small_recipe(name: str) -> Recipe:
 
 def sizes(recipe: Recipe) -> dict[str, Any]:
     """What an oracle cannot know, because only the small version has it."""
-    projector, predictor = recipe.projector.options, recipe.predictor.options
+    projector, predictor = (alone(head).options for head in (recipe.projector, recipe.predictor))
     found = {"dims": projector["dims"]}
     if "num" in projector:
         found["prototypes"] = projector["num"]
@@ -58,6 +59,11 @@ def sizes(recipe: Recipe) -> dict[str, Any]:
     if recipe.kind == "local":
         found |= {"local": recipe.local_projector.options["dims"], "gamma": recipe.location_matches}
     return found
+
+
+def alone(part: AnyPart) -> Part:
+    """A part, or that of the members, which are alike."""
+    return next(iter(part.parts.values())) if isinstance(part, PerMember) else part
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
