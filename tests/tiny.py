@@ -39,8 +39,9 @@ def batch_of(*tensors: Tensor) -> Batch:
 
 
 def paired(pairing: nn.Module, p: Sequence[Any], t: Sequence[Tensor | None]) -> Any:
-    """Return the pairs that a pairing makes for views of one modality."""
-    return pairing(p, t, [View(torch.zeros(1, 1)) for _ in p])
+    """Return the pairs that a pairing makes for views of one modality, or, where it needs them, of two members."""
+    members = ["tensor", "other"] if getattr(pairing, "needs_members", False) else ["tensor"]
+    return pairing(p, t, [View(torch.zeros(1, 1), members[i % len(members)]) for i in range(len(p))])
 
 
 def tiny_views(num: int = 2, size: int = 8, batch: int = 8, dtype: torch.dtype = torch.float64) -> list[Tensor]:
