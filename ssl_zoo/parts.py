@@ -62,7 +62,13 @@ class Target(Part):
 
 
 class Pairing(Part):
-    """The choice of which prediction is compared with which target."""
+    """The choice of which prediction is compared with which target.
+
+    Attributes:
+        needs_members: whether it compares views of different members, so that samples have to be mappings.
+    """
+
+    needs_members: bool = False
 
     def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
         """Return the pairs of predictions p and targets t.

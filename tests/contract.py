@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry
-from ssl_zoo.batch import Batch, InputSpec, Pairs, View, encode
+from ssl_zoo.batch import Batch, InputSpec, Pairs, View, ViewSpec, encode
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import Modality, Samples
+from ssl_zoo.data.source import Modality, Samples, Split, ViewPolicy
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.evaluation.aligned import Aligned
 from ssl_zoo.evaluation.features import Features, Tokens
+from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.methods.branch import Branch
 from ssl_zoo.methods.build import build, build_modality, build_views
 from ssl_zoo.objectives.objective import Objective
@@ -334,5 +335,42 @@ def _judged(sees: type[Any], x: Tensor, y: Tensor | None) -> Any:
         return Aligned(both, p, y, ["a", "b", "c"], ("second",), lambda member, strings: torch.eye(6)[: len(strings)])
     if sees is Tokens:
         return Tokens(torch.stack([x, torch.zeros_like(x), x], dim=1), y)
+    if sees is Subject:
+        torch.manual_seed(0)
+        encoder = nn.Linear(6, 6)
+        encoder.out_dim = 6  # type: ignore[assignment]
+        return Subject(encoder, Vectors(), Rows(x, y), torch.arange(len(x)))
     assert sees is Features
     return Features(x, y)
+
+
+class Rows(Split):
+    """Vectors, as they are."""
+
+    def __init__(self, x: Tensor, y: Tensor | None) -> None:
+        self.x, self.labels = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def read(self, i: int) -> Tensor:
+        return self.x[i]
+
+
+class Vectors(ViewPolicy):
+    """Vectors with noise."""
+
+    modality = "vector"
+    spec = InputSpec("vector", (ViewSpec("global", (6,)),))
+
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
+        return {"noise": torch.randn(num, 6, generator=generator)}
+
+    def collate(self, samples: Any, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"x": torch.stack(list(samples)), **params}
+
+    def forward(self, payload: dict[str, Tensor]) -> list[View]:
+        return [View(payload["x"] + payload["noise"], "vector")]
+
+    def plain(self, samples: Any) -> View:
+        return View(torch.stack(list(samples)), "vector")

@@ -39,8 +39,9 @@ def batch_of(*tensors: Tensor) -> Batch:
 
 
 def paired(pairing: nn.Module, p: Sequence[Any], t: Sequence[Tensor | None]) -> Any:
-    """Return the pairs that a pairing makes for views of one modality."""
-    return pairing(p, t, [View(torch.zeros(1, 1)) for _ in p])
+    """Return the pairs that a pairing makes for views of one modality, or, where it needs them, of two members."""
+    members = ["tensor", "other"] if getattr(pairing, "needs_members", False) else ["tensor"]
+    return pairing(p, t, [View(torch.zeros(1, 1), members[i % len(members)]) for i in range(len(p))])
 
 
 def tiny_views(num: int = 2, size: int = 8, batch: int = 8, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -97,7 +98,7 @@ def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return any recipe with heads of at most 8 and at least 4 dimensions, on a convnet that takes images of 8 pixels.
 
     The new width is a function of the old one, so that widths which have to agree go on to do so. A method that hides
-    places keeps its transformer, made small.
+    places keeps its transformer, made small. Members of pairs become images.
     """
     raw = _narrowed(load_recipe(method, [*CONDITION.get(method, ()), *overrides]).dump())
     if "masks" in raw:
@@ -111,6 +112,10 @@ def small(method: str, overrides: Sequence[str] = ()) -> Recipe:
         }
     else:
         raw["encoder"] = {"name": "convnet", "widths": [4, 6]}
+    if "name" not in raw["views"]:
+        each = {member: views.get("num_views", 1) for member, views in raw["views"].items()}
+        raw["views"] = {member: {"name": "augment", "num_views": num, "size": 8} for member, num in each.items()}
+        raw["encoder"], raw["data"]["decode"] = {"each": raw["encoder"]}, {}
     if "size" in raw.get("pairing", {}):
         raw["pairing"]["size"] = 40
     return parse(raw, method)

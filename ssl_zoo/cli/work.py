@@ -123,7 +123,7 @@ def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
 @click.command("eval")
 @click.argument("run")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME",
-              help="knn, linear, few_shot, label_free, attentive, retrieval, zero_shot.")  # fmt: skip
+              help="knn, linear, few_shot, label_free, attentive, retrieval, zero_shot, fine_tune.")  # fmt: skip
 @options.data
 @options.overrides
 @options.imports

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import View
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
+from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import NotOffered
-from ssl_zoo.evaluation.features import by_name, collect, mean_over, on_device
+from ssl_zoo.evaluation.features import by_name, collect, first_sample, mean_over, on_device
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Aligned:
 
     Attributes:
         z: `{member: (N, D)}`, its embedding.
-        p: `{(member, other): (N, D)}`, the prediction of the other's embedding from the member.
+        p: `{(member, other): (N, D)}`, the prediction of the other's embedding from the member, where there is one.
         y: int64 `(N,)` class indices, or None.
         class_names: the name of each class, or None.
         readers: the members that take strings.
@@ -79,6 +80,7 @@ def extract_aligned(
     device: torch.device | str,
     limit: int | None = None,
     half: bool = False,
+    log: Callable[[str], None] | None = None,
 ) -> Aligned:
     """Return the embeddings of the members of a split's samples, in main memory.
 
@@ -92,9 +94,10 @@ def extract_aligned(
         device: where the encoder runs.
         limit: largest number of samples.
         half: whether the encoder computes in bfloat16.
+        log: gets a sentence for each member that is not predicted from another one.
 
     Raises:
-        NotOffered: samples have no members.
+        NotOffered: samples have no members, or none is predicted.
     """
     module: Any = encoder
     embedding, align = module.embedding, module.align
@@ -103,23 +106,57 @@ def extract_aligned(
         raise NotOffered("samples have no members that could be compared")
 
     with on_device(encoder, device, half) as call:
+        directions = _directions(members, policy, split, partial(call, align), device, log)
 
         def embed(views: list[View]) -> dict[str, Tensor]:
             seen = by_name(views)
             found = {name: mean_over(seen[name], partial(call, embedding)) for name in members}
-            for one, other in permutations(members, 2):
+            for one, other in directions:
                 found[f"{one}/{other}"] = mean_over(seen[one], partial(call, align, towards=other))
             return found
 
         found, labels = collect(policy, split, embed, limit=limit, device=device)
     return Aligned(
         {name: found[name] for name in members},
-        {(one, other): found[f"{one}/{other}"] for one, other in permutations(members, 2)},
+        {(one, other): found[f"{one}/{other}"] for one, other in directions},
         labels,
         split.class_names,
         tuple(name for name in members if _member(modality, name).reads_text),
         _reader(encoder, embedding, policy, modality, device, half),
     )
+
+
+def _directions(
+    members: Sequence[str],
+    policy: ViewPolicy,
+    split: Split,
+    align: Callable[..., Tensor],
+    device: torch.device | str,
+    log: Callable[[str], None] | None,
+) -> list[tuple[str, str]]:
+    """Return (member, other) where the other is predicted from the member, found out on the first sample.
+
+    Raises:
+        NotOffered: there is none.
+    """
+    sample = first_sample(split)
+    if sample is None:
+        raise ValueError("an empty split has no features")
+    views = {view.modality: view.map(lambda x: x.to(device)) for view in policy.looks([sample])}
+    found, reason = [], ""
+    for one, other in permutations(members, 2):
+        try:
+            with torch.no_grad():
+                align(views[one], towards=other)
+        except UserError as error:
+            reason = str(error).removesuffix(".")
+            if log is not None:
+                log(f"{other} is not compared with what {one} predicts: {reason}")
+            continue
+        found.append((one, other))
+    if not found:
+        raise NotOffered(reason)
+    return found
 
 
 def _member(whole: Any, name: str) -> Any:

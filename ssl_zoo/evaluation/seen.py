@@ -76,7 +76,7 @@ class EvaluationData:
             encoder: None is the raw input.
             sees: the class of what they see, see `EvaluationProtocol.sees`.
             split: the samples.
-            log: gets a sentence where memory limits the samples.
+            log: gets a sentence on what is left out or limited.
 
         Raises:
             NotOffered: the encoder, or the raw input, does not have it.
@@ -94,7 +94,7 @@ class EvaluationData:
         elif sees is Tokens:
             found = extract_tokens(encoder, self.policy, split, **how, log=log)
         elif sees is Aligned:
-            aligned = extract_aligned(encoder, self.policy, self.modality, split, **how)
+            aligned = extract_aligned(encoder, self.policy, self.modality, split, **how, log=log)
             # Cosines are computed in double precision, which MPS does not have.
             return {"": aligned if torch.device(self.device).type == "mps" else aligned.to(self.device)}
         elif sees is Subject:

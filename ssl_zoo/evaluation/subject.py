@@ -42,6 +42,17 @@ class Subject:
         return None if self.split.labels is None else self.split.labels[self.index]
 
     @property
+    def labels(self) -> Tensor:
+        """The labels.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.y is None:
+            raise ValueError("these samples have no labels")
+        return self.y
+
+    @property
     def finite(self) -> Tensor:
         """True for each sample: nothing is computed yet."""
         return torch.ones(len(self), dtype=torch.bool)

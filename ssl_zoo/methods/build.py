@@ -62,9 +62,8 @@ def make_encoder(part: AnyPart, spec: InputSpec, seed: int = 0) -> nn.Module:
         return _one_encoder(part, spec.each[next(iter(spec.each))], derive(seed, "init", 0))
     made = {}
     for member, each in spec.each.items():
-        own = part.parts.get(member) or part.parts["each"]
         try:
-            made[member] = _one_encoder(own, each, derive(seed, f"init encoder.{member}"))
+            made[member] = _one_encoder(part.of(member), each, derive(seed, f"init encoder.{member}"))
         except registry.PartFailed as error:
             raise registry.PartFailed(_of_member(member, str(error))) from error
         except UserError as error:
@@ -223,4 +222,4 @@ def _names_of_members(recipe: Recipe, encoder: nn.Module) -> dict[str, str]:
     part = recipe.encoder
     if not isinstance(part, PerMember) or not isinstance(encoder, MemberEncoders):
         return {}
-    return {f"encoder.{member}": (part.parts.get(member) or part.parts["each"]).name for member in encoder}
+    return {f"encoder.{member}": part.of(member).name for member in encoder}

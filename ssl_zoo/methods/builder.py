@@ -110,7 +110,7 @@ class Builder:
                 place = f"{name}.{direction(source, target)}"
                 made[source, target] = self._head(place, place, each, widths[source])
             return DirectionHeads(made)
-        parts = {member: part.parts.get(member) or part.parts["each"] for member in self.members}
+        parts = {member: part.of(member) for member in self.members}
         return MemberHeads({m: self._head(f"{name}.{m}", f"{name}.{m}", parts[m], widths[m]) for m in self.members})
 
     def _one_width(self, name: str, part: Part, widths: Mapping[str, int]) -> int:

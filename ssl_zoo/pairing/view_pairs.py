@@ -79,6 +79,8 @@ class CrossModal(Pairing):
         reduce: `mean` over the pairs or their `sum`.
     """
 
+    needs_members = True
+
     def __init__(self, *, reduce: Reduce = "mean"):
         super().__init__()
         self.reduce: Reduce = reduce

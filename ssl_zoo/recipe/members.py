@@ -35,10 +35,20 @@ def check_members(views: AnyPart, encoder: AnyPart, options: Mapping[str, Any]) 
             )
     for key, part in {"encoder": encoder, **options}.items():
         if isinstance(part, PerMember):
-            _check_keys(key, part, members)
+            check_keys(key, part, members)
 
 
-def _check_keys(key: str, part: PerMember, members: tuple[str, ...]) -> None:
+def check_keys(key: str, part: PerMember, members: tuple[str, ...]) -> None:
+    """Make sure that a part which is given per member names exactly the members of the views.
+
+    Args:
+        key: where it is written, for messages.
+        part: from a recipe.
+        members: of the views; none where they are of one modality.
+
+    Raises:
+        ValueError: it does not.
+    """
     if not members:
         raise ValueError(
             f"{key}: is given per member ({', '.join(part.parts)}), but the views are of one modality; write views per "

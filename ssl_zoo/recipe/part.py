@@ -79,6 +79,10 @@ class PerMember(Frozen):
         """The members that it names; none where it has `each` or `per_direction`."""
         return tuple(key for key in self.parts if key not in FOR_ALL)
 
+    def of(self, member: str) -> Part:
+        """Return the part of a member: its own, or that of each."""
+        return self.parts[member] if member in self.parts else self.parts["each"]
+
     def plain(self) -> dict[str, Any]:
         """Return the YAML form, `{member: {name: ..., option: ...}}`."""
         return {member: part.plain() for member, part in self.parts.items()}

@@ -19,6 +19,7 @@ COLUMNS = {
     ("knn", "k"): "k",
     ("linear", "top1"): "linear",
     ("attentive", "top1"): "attentive",
+    ("fine_tune", "top1"): "fine-tuned",
     ("zero_shot", "top1"): "zero-shot",
     ("label_free", "std"): "std",
     ("label_free", "effective_rank"): "eff. rank",

@@ -25,8 +25,9 @@ from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.methods.build import build_views, make_product
 from ssl_zoo.methods.contract import without_memory
 from ssl_zoo.methods.members import PairedEncoder
+from ssl_zoo.recipe.members import check_keys
 from ssl_zoo.recipe.model import Recipe
-from ssl_zoo.recipe.part import resolve_members
+from ssl_zoo.recipe.part import PerMember, resolve_members
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported, used_modules
 from ssl_zoo.runs.weights import read_tensors, shapes_in
@@ -111,12 +112,17 @@ class Card(BaseModel):
         if not self.input.members:
             part = dict(self.encoder)
             return registry.build("encoder", part.pop("name"), part, spec=self.spec)
+        parts = {"encoder": self.encoder, "projector": self.projector, "predictor": self.predictor}
         try:
-            encoder = resolve_members("encoder", self.encoder)
-            projector, predictor = (resolve_members("head", part) for part in (self.projector, self.predictor))
+            made = {
+                key: resolve_members("encoder" if key == "encoder" else "head", part) for key, part in parts.items()
+            }
+            for key, part in made.items():
+                if isinstance(part, PerMember):
+                    check_keys(key, part, tuple(self.input.members))
         except ValueError as error:
-            raise UserError(f"encoder.json: {error}.") from None
-        return make_product(encoder, projector, predictor, self.spec)
+            raise UserError(f"encoder.json: {str(error).rstrip('.')}.") from None
+        return make_product(**made, spec=self.spec)
 
 
 def _parts(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:

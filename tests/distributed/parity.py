@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from ssl_zoo.batch import Batch, View
 from ssl_zoo.distributed import collectives
 from ssl_zoo.methods.build import build
+from ssl_zoo.methods.members import MemberEncoders
 from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.part import PerMember
 from tests.distributed.group import meet
 
 BATCH = 24
@@ -62,6 +66,8 @@ def smooth(module: nn.Module) -> None:
 
 def whole_batch(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
     """Return random views in the roles that the recipe's policy gives, of samples of very different colours."""
+    if recipe.members:
+        return _of_members(recipe, dtype, seed)
     g = torch.Generator().manual_seed(seed)
     options = recipe.views.options
     shapes = [("global", 8)] * min(3, options["num_views"]) + [("local", 6)] * min(2, options.get("num_local", 0))
@@ -80,6 +86,22 @@ def whole_batch(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
     return Batch(views, torch.randperm(1000, generator=g)[:BATCH])
 
 
+def _of_members(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
+    """Return the views of each member, as those of a recipe for it alone."""
+    assert isinstance(recipe.views, PerMember)
+    views: list[View] = []
+    for number, (member, part) in enumerate(recipe.views.parts.items()):
+        alone: Any = SimpleNamespace(views=part, members=())
+        own = whole_batch(alone, dtype, 100 * seed + number).views
+        views += [replace(view, modality=member) for view in own]
+    return Batch(views)
+
+
+def encoder_for(recipe: Recipe) -> nn.Module:
+    """Return an encoder without kinks, or one for each member."""
+    return MemberEncoders({name: SmoothEncoder() for name in recipe.members}) if recipe.members else SmoothEncoder()
+
+
 def shard(batch: Batch, rank: int, size: int) -> Batch:
     """Return one process's part of a batch."""
     rows = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
@@ -90,7 +112,8 @@ def shard(batch: Batch, rank: int, size: int) -> Batch:
 def train_a_little(recipe: Recipe, dtype: torch.dtype, rank: int, size: int) -> Found:
     """Return losses, terms, gradients and the last buffers of a few steps on one process's shard."""
     torch.manual_seed(0)
-    encoder = SmoothEncoder() if recipe.encoder.name == "convnet" else None  # transformers have no kinks
+    # transformers have no kinks
+    encoder = None if recipe.kind == "masked" else encoder_for(recipe)
     method = build(recipe, encoder).to(dtype).train()
     smooth(method)
     module = DistributedDataParallel(method, find_unused_parameters=True) if size > 1 else method

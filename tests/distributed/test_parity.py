@@ -15,10 +15,12 @@ from ssl_zoo.recipe.load import method_names
 from ssl_zoo.recipe.model import Recipe
 from tests.distributed.group import run_group
 from tests.distributed.parity import compare
+from tests.pairs import HEADS, cross
 from tests.tiny import small
 
 TERMS = [f"term/{name}" for name in registry.names("term")]
 METHODS = [f"method/{name}" for name in method_names()]
+PAIRS = [f"pairs/{name}" for name in HEADS]
 SIZES = (2, 3)
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 WRONG = [
@@ -34,8 +36,10 @@ WRONG = [
 
 
 def recipe_of(item: str) -> Recipe:
-    """Return the recipe of `method/NAME`, or one that holds the term of `term/NAME`."""
+    """Return the recipe of `method/NAME`, of `pairs/NAME` across two members, or one with the term of `term/NAME`."""
     kind, name = item.split("/")
+    if kind == "pairs":
+        return cross(name)
     if kind == "method":
         return small(name)
     heads = ["projector.dims=[1024, 1024]", "predictor={name: mlp, dims: [2048, 1024]}"]
@@ -44,14 +48,14 @@ def recipe_of(item: str) -> Recipe:
 
 @pytest.fixture(scope="module")
 def results() -> dict[int, Any]:
-    recipes = {item: recipe_of(item) for item in (*TERMS, *METHODS)}
+    recipes = {item: recipe_of(item) for item in (*TERMS, *METHODS, *PAIRS)}
     keys = [(item, dtype, "") for item in recipes for dtype in TOLERANCE]
     keys += [(item, "float64", wrong) for item, wrong, _ in WRONG]
     return {size: run_group(size, compare, recipes, keys)[0] for size in SIZES}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("item", [*TERMS, *METHODS])
+@pytest.mark.parametrize("item", [*TERMS, *METHODS, *PAIRS])
 @pytest.mark.parametrize("size", SIZES)
 def test_several_processes_equal_one(results: dict[int, Any], size: int, item: str, dtype: str) -> None:
     furthest, unequal = results[size][item, dtype, ""]
@@ -70,4 +74,4 @@ def test_a_wrong_reduction_is_seen(results: dict[int, Any], size: int, item: str
 def test_nothing_is_left_out(results: dict[int, Any]) -> None:
     assert len(TERMS) >= 20 and len(METHODS) >= 26
     for size in SIZES:
-        assert {item for item, _, wrong in results[size] if not wrong} == {*TERMS, *METHODS}
+        assert {item for item, _, wrong in results[size] if not wrong} == {*TERMS, *METHODS, *PAIRS}

@@ -13,11 +13,14 @@ from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation import features, tokens
 from ssl_zoo.evaluation.aligned import extract_aligned
+from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import collect, extract, extract_each, raw_each
 from ssl_zoo.evaluation.protocols.knn import KNN
 from ssl_zoo.evaluation.representations import compare_representations
 from ssl_zoo.evaluation.seen import EvaluationData
+from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.evaluation.tokens import extract_tokens
+from ssl_zoo.registry import register
 from ssl_zoo.report.expectations import holds
 from ssl_zoo.report.table import results_table
 from ssl_zoo.rng import generator
@@ -167,7 +170,7 @@ def test_members_are_retrieved_and_named_and_train_is_not_read_for_it() -> None:
     assert good["retrieval"]["sketch_to_words_r10"] > 0.9 > bad["retrieval"]["sketch_to_words_r10"]
     assert good["retrieval"]["sketch_to_words_r1_chance"] == pytest.approx(1 / 30)
     assert good["zero_shot"]["top1"] == 1.0 and good["zero_shot"]["top1_chance"] == pytest.approx(1 / 3)
-    assert (train.reads, test.reads) == (0, 60)
+    assert (train.reads, test.reads) == (0, 62)  # and the first one of each representation, to know what is predicted
     summary = {"metrics": good, "baselines": {"untrained": bad, "raw": {}}}
     assert holds("retrieval.sketch_to_words_r1 > untrained.retrieval.sketch_to_words_r1 + 0.1", summary)
 
@@ -179,6 +182,46 @@ def test_the_embedding_of_strings_is_that_of_the_samples() -> None:
     assert torch.equal(found.read("words", split.words), found.z["words"])
     torch.testing.assert_close(found.p["sketch", "words"], found.z["words"])
     assert torch.equal(found.take(torch.tensor([4, 2])).z["sketch"], found.z["sketch"][[4, 2]])
+
+
+def test_only_what_is_predicted_is_looked_for() -> None:
+    class OneWay(Product):
+        def align(self, view, towards):
+            if towards == "sketch":
+                raise UserError("there is no predictor from words to sketch.")
+            return super().align(view, towards)
+
+    told: list[str] = []
+    protocols = [("retrieval", {}), ("zero_shot", {"templates": ["{}"]})]
+    results = compare_representations(OneWay(), None, data(Samples(20)), protocols, told.append)["encoder"]
+    assert {name.partition("_r")[0] for name in results["retrieval"] if "_r1" in name} == {"sketch_to_words"}
+    assert results["zero_shot"]["top1"] == 1.0
+    assert told == ["sketch is not compared with what words predicts: there is no predictor from words to sketch"]
+
+
+def test_a_protocol_may_see_the_encoder_itself(own_parts) -> None:
+    @register("protocol", "norms")
+    class Norms(EvaluationProtocol):
+        """Mean length of the sketches of the first class, by the encoder."""
+
+        sees = Subject
+
+        def __call__(self, train, test):
+            one = test.take((test.y == 0).nonzero().flatten())
+
+            def embed(views):
+                assert not one.encoder.training
+                return {"norm": one.encoder.encode(views[0]).norm(dim=1)}
+
+            found, y = one.collect(embed)
+            assert one.encoder.training and y.tolist() == [0] * len(one)
+            return {"norm": found["norm"].mean().item(), "train": len(train)}
+
+    train, test = Samples(30), Samples(12, seed=1)
+    results = compare_representations(Product(), Product(), data(train, test), [("norms", {})])
+    sketches = torch.stack([test.read(i)["sketch"] for i in range(0, 12, 3)])
+    assert results["encoder"]["norms"] == {"norm": pytest.approx(sketches.norm(dim=1).mean().item()), "train": 30}
+    assert results["raw"] == {}
 
 
 def test_expectations_and_tables_name_the_member() -> None:

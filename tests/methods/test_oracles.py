@@ -19,6 +19,7 @@ from ssl_zoo.methods.build import build
 from ssl_zoo.methods.method import Method
 from ssl_zoo.recipe.load import method_names, recipe_path
 from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.recipe.part import AnyPart, Part, PerMember
 from ssl_zoo.rng import generator
 from tests.distributed.parity import whole_batch
 from tests.tiny import batch_of, narrow, small, tiny_encoder, tiny_views
@@ -50,7 +51,7 @@ def sizes(recipe: Recipe) -> dict[str, Any]:
     """What an oracle cannot know, because only the small version has it."""
     if recipe.kind == "masked":
         return sizes_of_transformers(recipe)
-    projector, predictor = recipe.projector.options, recipe.predictor.options
+    projector, predictor = (alone(head).options for head in (recipe.projector, recipe.predictor))
     found = {"dims": projector["dims"]}
     if "num" in projector:
         found["prototypes"] = projector["num"]
@@ -82,6 +83,11 @@ def hidden_places(ours: Any, batch: Batch) -> list[Any]:
 
     masks = ours.masks(batch.index, ours.encoder.grid(batch.views[0]))
     return [[(places(k), list(map(places, p))) for k, p in zip(*mask, strict=True)] for mask in masks]
+
+
+def alone(part: AnyPart) -> Part:
+    """A part, or that of the members, which are alike."""
+    return next(iter(part.parts.values())) if isinstance(part, PerMember) else part
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

@@ -1,10 +1,12 @@
-"""The pairing `to_mean`."""
+"""The pairings `to_mean` and `cross_modal`."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from ssl_zoo.pairing.view_pairs import ToMean
+from ssl_zoo.batch import View
+from ssl_zoo.errors import UserError
+from ssl_zoo.pairing.view_pairs import AllPairs, CrossModal, MeanOfOthers, ToMean
 from tests.tiny import paired
 
 
@@ -49,3 +51,32 @@ def test_normalise_takes_the_mean_of_directions() -> None:
 def test_no_target_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="a view that is a target"):
         paired(ToMean(), embeddings(1), [None])
+
+
+def test_views_of_other_members_are_predicted_and_no_others() -> None:
+    z = embeddings(3)
+    views = [View(x, member) for x, member in zip(z, ("image", "image", "text"), strict=True)]
+    pairs, scale = CrossModal()(z, z, views)
+    assert scale == 1 / 4
+    assert [(p is z[i], t is z[j]) for (p, t), (i, j) in zip(pairs, [(0, 2), (1, 2), (2, 0), (2, 1)], strict=True)] == [
+        (True, True)
+    ] * 4
+    (pair,) = CrossModal(reduce="sum")(z, [None, z[1], None], views).pairs
+    assert pair[0] is z[2] and pair[1] is z[1]
+    with pytest.raises(UserError, match="pairing cross_modal: all views are of image"):
+        CrossModal()(z[:2], z[:2], views[:2])
+
+
+def test_a_predictor_per_direction_is_asked_for_the_member_of_the_target() -> None:
+    z = embeddings(2)
+    views = [View(z[0], "image"), View(z[1], "text")]
+    p = [{"text": z[0] + 1, "sound": z[0] + 2}, {"image": z[1] + 3}]
+    assert [
+        pair[0] is expected
+        for pair, expected in zip(AllPairs()(p, z, views).pairs, (p[0]["text"], p[1]["image"]), strict=True)
+    ] == [True, True]
+    for pairing in (ToMean(), MeanOfOthers()):
+        with pytest.raises(UserError, match="a predictor per direction predicts one member"):
+            pairing(p, z, views)
+    with pytest.raises(UserError, match="for which a predictor per direction has no prediction"):
+        AllPairs()(p, z, [View(z[0], "image"), View(z[1], "image")])

@@ -37,7 +37,8 @@ def test_a_part_per_member_is_checked_and_complete_and_survives_a_round_trip() -
 def test_overrides_reach_the_part_of_a_member() -> None:
     recipe = pair(
         "encoder.image=resnet34", "encoder.depth.widths=[4, 6]", "views.depth.size=20",
-        "data.decode.image.max_pixels=99", "projector={each: {name: mlp, dims: [8]}}", "projector.each.bias=true", "encoder={image: {width: 8}}",
+        "data.decode.image.max_pixels=99",
+        "projector={each: {name: mlp, dims: [8]}}", "projector.each.bias=true", "encoder={image: {width: 8}}",
     )  # fmt: skip
     encoder, views, projector = recipe.encoder, recipe.views, recipe.options["projector"]
     assert encoder.parts["image"].name == "resnet34" and encoder.parts["image"].options["width"] == 8

@@ -62,6 +62,8 @@ class ZeroShot(EvaluationProtocol):
         for option, name, known in (("by", by, samples.readers), ("of", of, [each for each in names if each != by])):
             if name not in known:
                 raise NotOffered(f"option {option}: {name!r} is none of {', '.join(known) or 'the members'}.")
+        if (of, by) not in samples.p:
+            raise NotOffered(f"{by} is not predicted from {of}")
         return of, by
 
     def classes(self, samples: Aligned, by: str) -> Tensor:

@@ -47,10 +47,14 @@ def write_examples(folder: Path, num: int) -> None:
     names = list(CLASSES)
     for number in range(num):
         name, of_class = names[number % len(names)], number // len(names)
-        split = "test" if of_class % HELD_OUT == HELD_OUT - 1 else "train"
-        path = folder / split / name / f"{of_class:04d}.mp4"
+        path = folder / split_of(number) / name / f"{of_class:04d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, dots(number, CLASSES[name]))
+
+
+def split_of(number: int) -> str:
+    """Return the split of a clip, `train` or `test`."""
+    return "test" if number // len(CLASSES) % HELD_OUT == HELD_OUT - 1 else "train"
 
 
 def dots(number: int, step: tuple[int, int]) -> np.ndarray:

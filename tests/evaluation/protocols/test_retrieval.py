@@ -20,7 +20,7 @@ def noisy(num: int = 37, dim: int = 5, noise: float = 1.5) -> tuple[torch.Tensor
 
 
 def test_recalls_and_ranks_are_those_of_the_definition(monkeypatch) -> None:
-    monkeypatch.setattr(retrieval, "_BLOCK", 10)  # several blocks
+    monkeypatch.setattr(retrieval, "_BLOCK", 10 * 37)  # several blocks
     a, b = noisy()
     cosines = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
     ranks = [1 + sum(float(c) > float(row[i]) for c in row) for i, row in enumerate(cosines)]
