@@ -97,12 +97,12 @@ def test_i_jepas_context_is_a_large_block_without_the_four_targets() -> None:
 
 
 def test_v_jepas_masks_hide_most_of_a_clip_in_one_piece_for_each() -> None:
-    short, long = drawn(V_JEPA, (8, 14, 14), num=100)
+    short, long = drawn(V_JEPA, (4, 14, 14), num=40)
     for hidden in (short, long):
-        keep, target = as_mask(hidden.keep, 8 * 196), as_mask(hidden.places, 8 * 196)[:, 0]
+        keep, target = as_mask(hidden.keep, 4 * 196), as_mask(hidden.places, 4 * 196)[:, 0]
         assert hidden.places.shape[1] == 1 and torch.equal(keep, ~target)
         assert 0.6 < target.float().mean() < 0.97
-        assert (target.unflatten(1, (8, 196)) == target.unflatten(1, (8, 196))[:, :1]).float().mean() > 0.999
+        assert (target.unflatten(1, (4, 196)) == target.unflatten(1, (4, 196))[:, :1]).float().mean() > 0.999
 
 
 @pytest.mark.parametrize("grid", [(14, 14), (6, 6), (3, 5), (20,)])
@@ -154,8 +154,9 @@ def test_what_does_not_fit_is_said_when_the_recipe_is_checked() -> None:
     from ssl_zoo.methods.check import check_recipe
 
     def error(*overrides: str, method: str = "i_jepa") -> str:
+        sizes = ["encoder.width=24", "encoder.depth=2"] if overrides[0] != "encoder=convnet" else []
         with pytest.raises(UserError) as caught:
-            check_recipe(load_recipe(method, overrides))
+            check_recipe(load_recipe(method, [*sizes, *overrides]))
         return str(caught.value)
 
     assert "a block of 0.2 of a grid of 2 x 2 places is less than one place" in error("views.size=32")
@@ -164,8 +165,8 @@ def test_what_does_not_fit_is_said_when_the_recipe_is_checked() -> None:
     assert "the encoder ConvNet cannot hide places" in error("encoder=convnet")
     assert "scale: a range is [least, most], not [0.5, 0.1]" in error("masks.0.scale=[0.5, 0.1]")
     assert "cover" in error("masks.0.cover=1.5", method="data2vec")
-    assert "has 12 blocks, not 13" in error("target_blocks=13", method="data2vec")
-    assert "ends in 5 dimensions but must predict the encoder's 768" in error("predictor={name: linear, dim: 5}")
+    assert "has 2 blocks, not 3" in error("target_blocks=3", method="data2vec")
+    assert "ends in 5 dimensions but must predict the encoder's 24" in error("predictor={name: linear, dim: 5}")
     assert "objective.cross_correlation: compares the samples" in error("objective=cross_correlation")
     assert "has no use for local ones" in error("views={name: multi_crop}")
-    assert "7 do not divide the width of 768; use 6 or 8" in error("encoder.heads=7")
+    assert "7 do not divide the width of 24; use 6 or 8" in error("encoder.heads=7")
