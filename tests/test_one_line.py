@@ -43,6 +43,18 @@ def test_another_source(shared_data: Path, tmp_path: Path) -> None:
     assert summary["status"] == "done" and summary["data"]["train"] == 5000 and summary["data"]["test"] == 1000
 
 
+@pytest.mark.parametrize(
+    "line", ["target=stop_gradient", "predictor=linear", "objective=[mse, variance]", "masks.0.join=true"]
+)
+def test_another_part_of_a_masked_method(line: str, tmp_path: Path) -> None:
+    overrides = [*SHORT[:-1], "encoder.width=12", "encoder.depth=1", "predictor.width=8", line]
+    if line.startswith("predictor"):
+        overrides.remove("predictor.width=8")
+    raw = load_recipe("masked/i_jepa", overrides, data="digits", variant="digits")
+    summary = train(raw, out=tmp_path / "run", log=lambda line: None)
+    assert (summary["status"], summary["steps"]) == ("done", 2) and 0 <= summary["metrics"]["knn"]["top1"] <= 1
+
+
 @pytest.mark.parametrize("method", ["byol", "vicreg"])
 def test_another_method(method: str, tmp_path: Path) -> None:
     small = ["encoder={name: convnet, widths: [4, 8]}", "projector.dims=[8, 8]", "views.size=12"]

@@ -25,7 +25,7 @@ from tests.distributed.group import meet
 from tests.distributed.parity import smooth
 
 STEPS = 20
-FIRST_METHODS = {"simsiam": 1, "byol": 1, "barlow_twins": 2, "vicreg": 1}
+FIRST_METHODS = {"simsiam": 1, "byol": 1, "barlow_twins": 2, "vicreg": 1, "i_jepa": 2}
 """The methods of the 20 steps, and into how many micro-batches their batches are cut."""
 
 

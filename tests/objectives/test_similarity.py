@@ -8,7 +8,14 @@ from torch import Tensor
 
 from ssl_zoo.batch import View
 from ssl_zoo.objectives.objective import Objective
-from ssl_zoo.objectives.similarity import MSE, NegativeCosine, SoftmaxCrossEntropy, negative_cosine, squared_error
+from ssl_zoo.objectives.similarity import (
+    MSE,
+    NegativeCosine,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+    negative_cosine,
+    squared_error,
+)
 from ssl_zoo.pairing.view_pairs import AllPairs, MeanOfOthers, OneWay
 
 
@@ -82,3 +89,12 @@ def test_a_term_that_comes_twice_keeps_both() -> None:
     values = objective(OneWay()(p, t), p, [View(x) for x in p])
     assert list(values) == ["mse", "mse_2", "mse_3"]
     torch.testing.assert_close(values["mse_3"], 3 * values["mse"])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
+def test_smooth_l1_is_a_square_near_zero_and_a_line_from_there(beta: float) -> None:
+    p, t = embeddings()
+    expected = [d * d / (2 * beta) if d < beta else d - beta / 2 for d in (p - t).abs().flatten().tolist()]
+    assert SmoothL1(beta=beta)(p, t).item() == pytest.approx(sum(expected) / len(expected))
+    by_sample = [SmoothL1(beta=beta)(p[i : i + 1], t[i : i + 1]).item() for i in range(len(p))]
+    assert sum(by_sample) / len(p) == pytest.approx(SmoothL1(beta=beta)(p, t).item())

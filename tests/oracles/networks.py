@@ -95,7 +95,7 @@ class Block(nn.Module):
 
 
 def where(grid: Sequence[int], width: int) -> Tensor:
-    """Sines, then cosines, of a place's row, then of its column (a frame comes first), less their mean: `(N, width)`."""
+    """Sines, then cosines, of a place's row, then of its column (frames first), less their mean: `(N, width)`."""
     half, rows = width // (2 * len(grid)), []
     for place in itertools.product(*map(range, grid)):
         angles = [[at / 10000 ** (i / half) for i in range(half)] for at in place]

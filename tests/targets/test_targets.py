@@ -59,6 +59,11 @@ def test_cosine_rate_is_byols(progress: float) -> None:
     assert EMA(branch(), momentum=0.99).tau(1) == pytest.approx(1.0)
 
 
+def test_linear_rate_ends_at_one() -> None:
+    rates = [EMA(branch(), momentum=0.9, schedule="linear").tau(progress) for progress in (0.0, 0.5, 1.0)]
+    assert rates == pytest.approx([0.9, 0.95, 1.0])
+
+
 def test_momentum_of_one_never_moves_and_of_zero_copies() -> None:
     online = branch()
     fixed, copying = EMA(online, momentum=1.0, schedule="constant"), EMA(online, momentum=0.0, schedule="constant")
