@@ -1,4 +1,4 @@
-"""Views of uint16 and float32 images: those of uint8 on the same picture, torchvision's in float, floats in no range."""
+"""Views of uint16 and float32 images: those of uint8 on the same picture, and torchvision's in float."""
 
 import pytest
 import torch
