@@ -13,7 +13,7 @@ def images(num: int, channels: int) -> Tensor:
 
 
 SORT = Sort(
-    spec_of(channels=3, size=16),
+    spec_of(channels=2, size=16),
     images,
     {
         "augment": {"size": 12},
