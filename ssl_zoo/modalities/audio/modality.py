@@ -36,9 +36,6 @@ class AudioModality(Modality):
         channel: of files with several: `mean` of all, `left`, `right`, or a number from 1. A mono file is taken as it
             is, so that mono and stereo may be mixed.
         max_seconds: a longer recording is refused.
-
-    Raises:
-        UserError: views of more than one channel.
     """
 
     axes = "seconds at Hz"

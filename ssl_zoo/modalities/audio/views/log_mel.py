@@ -227,7 +227,8 @@ class LogMelViews(ViewPolicy):
             starts.append(start / size)
             extents.append(num / size)
         if self.padding == "repeat":  # what is before and after a short recording is the recording
-            place = torch.where(place[:, 1:] >= 1, place.new_tensor([0.0, 1.0]), place)
+            whole = torch.stack([torch.zeros_like(place[:, 0]), torch.ones_like(place[:, 1])], dim=1)
+            place = torch.where(place[:, 1:] >= 1, whole, place)
         time = place[:, 0] + starts[1] * place[:, 1], extents[1] * place[:, 1]
         sides = [crops.seen(starts[0], extents[0]), crops.seen(*time)]
         box = torch.stack([torch.stack([*side, torch.zeros_like(side[0])], dim=1) for side in sides], dim=2)
