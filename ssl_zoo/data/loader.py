@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +29,14 @@ from ssl_zoo.errors import UserError
 
 HOLD_BYTES = 8 * 2**20
 """Bytes of whole samples that are held before they are cut: small samples are cut together, which is faster."""
+
+
+def tensor_bytes(sample: Sample) -> int | None:
+    """Return the size in bytes of a sample that is a tensor, or a mapping of members that are; None of any other."""
+    if isinstance(sample, Mapping):
+        sizes = [tensor_bytes(each) for each in sample.values()]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+    return sample.nbytes if isinstance(sample, Tensor) else None
 
 
 class Cutter:
@@ -51,12 +59,12 @@ class Cutter:
         Raises:
             BadSample: a sample that is decoded as it is cut, such as a clip, and cannot be.
         """
-        whole = isinstance(sample, Tensor)
+        whole = tensor_bytes(sample) is not None
         if not whole and self._whole:
             self._cut_all()
         self._whole.append(sample)
         self._rows.append(row)
-        if not whole or sum(each.nbytes for each in self._whole) > HOLD_BYTES:
+        if not whole or sum(tensor_bytes(each) or 0 for each in self._whole) > HOLD_BYTES:
             self._cut_all()
 
     def _cut_all(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.loader import HOLD_BYTES, Cutter
+from ssl_zoo.data.loader import HOLD_BYTES, Cutter, tensor_bytes
 from ssl_zoo.data.memory import KeptSplit, LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import probes
@@ -139,7 +139,7 @@ def _measure(split: Split, policy: ViewPolicy) -> _Probe:
             started = time.perf_counter()
             try:
                 sample = split.read(i)
-                size = sample.nbytes if isinstance(sample, Tensor) else 0
+                size = tensor_bytes(sample) or 0
                 payload = _collated(sample, policy)
             except BadSample:
                 continue  # the loader counts it
