@@ -143,6 +143,6 @@ class Video(Footage):
         taken = []
         with readers.reading(self.name):
             for part in chunks(self.num_frames, *self.whole):
-                whole = reader.at(part)[0]
-                taken.append(self._kept(whole[(-part.start) % step :: step]))
-        return torch.cat([frames for frames in taken if len(frames)])
+                whole = reader.at(part)[0][-part.start % step :: step]
+                taken += [self._kept(whole)] if len(whole) else []
+        return torch.cat(taken)

@@ -74,7 +74,8 @@ class Footage(ABC):
         Raises:
             BadSample: one cannot be decoded.
         """
-        return self.decoded().frames[:: -(-self.num_frames // most)]
+        step = -(-self.num_frames // most)
+        return torch.cat([self.at(part)[-part.start % step :: step] for part in chunks(self.num_frames, *self.whole)])
 
 
 class Clip(Footage):

@@ -19,8 +19,8 @@ from ssl_zoo.registry import register
 MARGIN = 8 / 7
 """Short side of the frames that are kept, over the size of the views: 128 for views of 112 pixels, 256 for 224."""
 
-_SOME = 32
-"""Frames of a video whose values count for statistics."""
+_SOME, _VALUES = 32, 2**24
+"""Largest number of frames of a video whose values count for statistics, and about that of the values."""
 
 
 @register("modality", "video")
@@ -80,7 +80,8 @@ class VideoModality(Modality):
 
     def values(self, sample: Footage) -> Tensor:
         """Return the values of up to 32 frames `(C, n)`, 0 to 1; all frames are decoded, so that damage is found."""
-        return sample.some(_SOME).transpose(0, 1).flatten(1).double() / 255
+        fit = _VALUES // (self.spec.channels * sample.size[0] * sample.size[1])
+        return sample.some(min(_SOME, max(1, fit))).transpose(0, 1).flatten(1).double() / 255
 
     def describe(self, sample: Footage) -> str:
         """Return the number of frames and their size as they are stored, such as `50x240x320`."""

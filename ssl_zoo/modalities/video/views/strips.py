@@ -16,8 +16,9 @@ def strip(clip: Tensor, zoom: int) -> Tensor:
     """Return some frames of a clip, uint8 `(C, T, S, S)`, side by side: `(3, H, W)`."""
     length = clip.shape[1]
     chosen = [i * (length - 1) // max(1, min(SHOWN, length) - 1) for i in range(min(SHOWN, length))]
-    row = torch.cat(list(clip[:, chosen].unbind(dim=1)), dim=2).expand(3, -1, -1)
-    return row.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+    frames = clip[:, chosen].repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    spaced = pad(frames, (0, 1), value=255)  # a white line after each
+    return spaced.transpose(1, 2).flatten(2)[..., :-1].expand(3, -1, -1)
 
 
 def strips(columns: Sequence[Tensor], least: int = 48, gap: int = 2) -> Tensor:

@@ -228,11 +228,11 @@ def test_pictures_are_film_strips() -> None:
     samples = random_clips(2, 3)
     views = made(made.collate(samples, made.draw(generator(0, "views"), 2)))
     picture = made.picture(samples, views)
-    assert picture.shape == (3, 2 * (50 + 4), 3 * (4 * 50 + 4)) and picture.dtype == torch.uint8
+    assert picture.shape == (3, 2 * (50 + 4), 3 * (4 * 51 + 3)) and picture.dtype == torch.uint8
     grey = policy(size=10, channels=1, num_frames=2, saturation=0.0, hue=0.0, grey=0.0)
     samples = random_clips(1, 1)
     views = grey(grey.collate(samples, grey.draw(generator(0, "views"), 1)))
-    assert grey.picture(samples, views).shape == (3, 54, 3 * 104)
+    assert grey.picture(samples, views).shape == (3, 54, 3 * 105)
 
 
 def test_mistakes_are_one_sentence() -> None:
