@@ -120,9 +120,10 @@ def table_of_methods() -> str:
     ]
     for name in method_names():
         made = load_recipe(name)
-        parts = [made.projector, made.predictor, made.target, made.pairing]
+        given = (made.options.get(key) for key in ("projector", "predictor", "target", "pairing"))
+        parts = ["" if part is None else f"`{part.name}`" for part in given]
         objective = ", ".join(f"`{term.name}`" for term in made.objective)
-        rows.append("| " + " | ".join([f"[{name}](#{name})", *(f"`{part.name}`" for part in parts), objective]) + " |")
+        rows.append("| " + " | ".join([f"[{name}](#{name})", *parts, objective]) + " |")
     return "\n".join(rows)
 
 

@@ -86,7 +86,8 @@ class Masked(Method):
         target_blocks: see `TargetTokens`.
 
     Raises:
-        UserError: an encoder that cannot hide places, or a pair term that is no mean over samples.
+        UserError: an encoder that cannot hide places, a pair term that is no mean over samples, or a predictor with
+            BatchNorm.
     """
 
     def __init__(
@@ -106,6 +107,11 @@ class Masked(Method):
                     f"objective.{name}: compares the samples of a batch with each other, and samples have differing "
                     "numbers of hidden places; take a term such as smooth_l1, mse or negative_cosine."
                 )
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in predictor.modules()):
+            raise UserError(
+                "predictor: BatchNorm would mix the hidden places of all samples, of which each process has another "
+                "number; set its norm to layer or none."
+            )
         self.encoder, self.predictor, self.target = encoder, predictor, target
         self.objective, self.masks, self.target_blocks = objective, masks, target_blocks
         self.mask_token: nn.Parameter | None = None

@@ -167,6 +167,7 @@ def test_what_does_not_fit_is_said_when_the_recipe_is_checked() -> None:
     assert "cover" in error("masks.0.cover=1.5", method="data2vec")
     assert "has 2 blocks, not 3" in error("target_blocks=3", method="data2vec")
     assert "ends in 5 dimensions but must predict the encoder's 24" in error("predictor={name: linear, dim: 5}")
+    assert "predictor: BatchNorm would mix" in error("predictor={name: mlp, dims: [8, 24]}")
     assert "objective.cross_correlation: compares the samples" in error("objective=cross_correlation")
     assert "has no use for local ones" in error("views={name: multi_crop}")
     assert "7 do not divide the width of 24; use 6 or 8" in error("encoder.heads=7")

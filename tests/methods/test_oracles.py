@@ -230,7 +230,7 @@ def test_loss_gradients_and_state_are_the_papers(name: str) -> None:
 
 def test_every_recipe_has_an_oracle() -> None:
     files = sorted((Path(__file__).parents[1] / "oracles").glob("*.py"))
-    assert {path.stem for path in files} - {"networks"} == COVERED == set(method_names()) and len(COVERED) >= 28
+    assert {path.stem for path in files} - {"networks"} == COVERED == set(method_names()) and len(COVERED) >= 29
     assert not [path.name for path in files if "ssl_zoo" in path.read_text()], "an oracle knows nothing of the package"
 
 
@@ -253,6 +253,7 @@ def test_every_recipe_has_an_oracle() -> None:
         ("simsiam_variance", {"mu": 0.5}),
         ("swav", {"eps": 0.06}),
         ("tico", {"beta": 0.95}),
+        ("v_jepa", {"beta": 0.5}),
         ("vibcreg", {"groups": 32}),
         ("vicreg", {"nu": 2}),
         ("vicregl", {"alpha": 0.9}),
