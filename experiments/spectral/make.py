@@ -4,9 +4,9 @@ The spectra are made, not measured: RGB has three numbers a pixel, and what is w
 fixed mixture of red, green and blue by a bell over the visible range, bent by an exponent of its own and by the product
 of two neighbouring bands (so that bands are no linear map of RGB), then put into its own part of the 16-bit range by
 a gain and an offset, with noise of a sensor: a part that grows with the signal, and a part that does not. Each image
-has an exposure of its own, as scenes have under the sky: it changes all of its values, and says nothing about its class;
-the brightest may saturate. It shows that images of many channels and 16 bits go
-through the whole of the framework, and that training works there; it shows nothing about any instrument.
+has an exposure of its own, which changes all of its values and says nothing about its class; the brightest may
+saturate. It shows that images of many channels and 16 bits go through the whole of the framework, and that training
+works there; it shows nothing about any instrument.
 
 Everything is a function of the seed, of the file's name and of its pixels.
 
