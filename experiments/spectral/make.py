@@ -3,10 +3,10 @@
 The spectra are made, not measured: RGB has three numbers a pixel, and what is written here has no more. Each band is a
 fixed mixture of red, green and blue by a bell over the visible range, bent by an exponent of its own and by the product
 of two neighbouring bands (so that bands are no linear map of RGB), then put into its own part of the 16-bit range by
-a gain and an offset, with noise of a sensor: a part that grows with the signal, and a part that does not. Each image has
-an exposure of its own, and light of its own colour, as scenes have under the sky: both change all of its values, and say
-nothing about its class. It shows that images of many channels and 16 bits go through the whole of the framework, and
-that training works there; it shows nothing about any instrument.
+a gain and an offset, with noise of a sensor: a part that grows with the signal, and a part that does not. Each image
+has an exposure of its own, which changes all of its values and says nothing about its class; the brightest may
+saturate. It shows that images of many channels and 16 bits go through the whole of the framework, and that training
+works there; it shows nothing about any instrument.
 
 Everything is a function of the seed, of the file's name and of its pixels.
 
@@ -46,11 +46,9 @@ class Sensor:
         self.seed = seed
 
     def bands(self, rgb: np.ndarray, name: str) -> np.ndarray:
-        """Return an image uint8 `(H, W, 3)` as uint16 `(13, H, W)`; its name seeds its exposure, light and noise."""
+        """Return an image uint8 `(H, W, 3)` as uint16 `(13, H, W)`; its name seeds its exposure and its noise."""
         rng = np.random.default_rng([self.seed, crc32(name.encode())])
-        exposure, tilt = rng.uniform(0.4, 1.4), rng.uniform(-0.5, 0.5)
-        lamp = exposure * np.exp(tilt * np.linspace(-1, 1, BANDS))[:, None, None]
-        light = lamp * np.tensordot(self.mixture, rgb / 255, axes=(1, 2))
+        light = rng.uniform(0.4, 1.4) * np.tensordot(self.mixture, rgb / 255, axes=(1, 2))
         bent = light ** self.exponent[:, None, None]
         mixed = bent + self.product[:, None, None] * bent * np.roll(light, 1, axis=0)
         signal = self.offset[:, None, None] + self.gain[:, None, None] * mixed

@@ -4,7 +4,7 @@ What is a channel:
 - the values of a pixel, stored together or as planes (`axes` S of tifffile), and an axis that the file itself calls
   channel (C, in files of ImageJ and OME);
 - pages of one value per pixel, where there are as many as channels are asked for.
-Of other pages (stacks, time series) the first is taken. Each of the two decisions is a remark.
+Of other pages (depth, time) the first is taken. Each of the two decisions is a remark.
 """
 
 from __future__ import annotations
