@@ -42,7 +42,7 @@ class Sensor:
         self.exponent = rng.uniform(0.5, 2.0, BANDS)
         self.product = rng.uniform(0.0, 0.5, BANDS)
         self.gain = rng.uniform(4000, 22000, BANDS)
-        self.offset = rng.uniform(500, 8000, BANDS)
+        self.offset = rng.uniform(200, 1200, BANDS)
         self.seed = seed
 
     def bands(self, rgb: np.ndarray, name: str) -> np.ndarray:
