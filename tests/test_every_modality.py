@@ -44,6 +44,9 @@ PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 SIZED = {"image": "height x width", "audio": "seconds", "text": "words", "video": "frames"}
 """What `data check` counts of each."""
 
+OF_VIEWS = {"audio"}
+"""Modalities whose values depend on the views: spectrograms are made for them."""
+
 WITHOUT_STATISTICS = {"text"}
 """Modalities whose values have no mean."""
 
@@ -90,6 +93,12 @@ def recipe_of(name: str, data: Path, *overrides: str) -> Recipe:
     return load_recipe("simsiam", [*own, *overrides], data=str(data))
 
 
+def recipe_file(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(recipe_of(name, folder).to_yaml())
+    return path
+
+
 @pytest.fixture(scope="module")
 def trained(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folder of a run on each."""
@@ -103,11 +112,12 @@ every = pytest.mark.parametrize("name", PARTS)
 
 
 @every
-def test_data_are_checked_and_measured(name: str, data: dict[str, Path]) -> None:
+def test_data_are_checked_and_measured(name: str, data: dict[str, Path], tmp_path: Path) -> None:
     result = run("data", "check", data[name])  # the modality is found out
     assert result.exit_code == 0 and "0 bad" in result.output, result.output
     assert f"sizes, {SIZED[name]}" in result.output
-    result = run("data", "stats", data[name])
+    views = ("--recipe", recipe_file(name, tmp_path)) if name in OF_VIEWS else ()
+    result = run("data", "stats", data[name], *views)
     if name in WITHOUT_STATISTICS:
         assert result.exit_code == 2 and "no statistics" in result.output, result.output
     else:

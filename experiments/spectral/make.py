@@ -3,14 +3,13 @@
 The spectra are made, not measured: RGB has three numbers a pixel, and what is written here has no more. Each band is a
 fixed mixture of red, green and blue by a bell over the visible range, bent by an exponent of its own and by the product
 of two neighbouring bands (so that bands are no linear map of RGB), then put into its own part of the 16-bit range by
-a gain and an offset, with noise of a sensor: a part that grows with the signal, and a part that does not. Each image
-has an exposure of its own, which changes all of its values and says nothing about its class; the brightest may
-saturate. It shows that images of many channels and 16 bits go through the whole of the framework, and that training
-works there; it shows nothing about any instrument.
+a gain and an offset, with noise of a sensor: a part that grows with the signal, and a part that does not. What it shows
+is that data of many channels and 16 bits go through the whole of the framework unclipped, and that training works
+there; it shows nothing about any instrument.
 
 Everything is a function of the seed, of the file's name and of its pixels.
 
-    python experiments/spectral/make.py ../shared/data/cifar10-small.zip spectral
+    python experiments/spectral/make.py CIFAR10_ZIP spectral
 """
 
 from __future__ import annotations
@@ -41,18 +40,17 @@ class Sensor:
         self.mixture = weights / weights.sum(axis=1, keepdims=True)  # (13, 3)
         self.exponent = rng.uniform(0.5, 2.0, BANDS)
         self.product = rng.uniform(0.0, 0.5, BANDS)
-        self.gain = rng.uniform(4000, 22000, BANDS)
-        self.offset = rng.uniform(200, 1200, BANDS)
+        self.gain = rng.uniform(4000, 45000, BANDS)
+        self.offset = rng.uniform(500, 8000, BANDS)
         self.seed = seed
 
     def bands(self, rgb: np.ndarray, name: str) -> np.ndarray:
-        """Return an image uint8 `(H, W, 3)` as uint16 `(13, H, W)`; its name seeds its exposure and its noise."""
-        rng = np.random.default_rng([self.seed, crc32(name.encode())])
-        light = rng.uniform(0.4, 1.4) * np.tensordot(self.mixture, rgb / 255, axes=(1, 2))
+        """Return an image uint8 `(H, W, 3)` as uint16 `(13, H, W)`; its name seeds the noise."""
+        light = np.tensordot(self.mixture, rgb / 255, axes=(1, 2))
         bent = light ** self.exponent[:, None, None]
         mixed = bent + self.product[:, None, None] * bent * np.roll(light, 1, axis=0)
         signal = self.offset[:, None, None] + self.gain[:, None, None] * mixed
-        noise = rng.standard_normal((2, *signal.shape))
+        noise = np.random.default_rng([self.seed, crc32(name.encode())]).standard_normal((2, *signal.shape))
         noisy = signal + 4 * np.sqrt(signal) * noise[0] + 60 * noise[1]
         return np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)
 

@@ -60,23 +60,29 @@ def check(source: str, channels: int | None, modality: str | None, overrides: tu
 
 
 @data.command("stats")
+@click.option("--recipe", help="Recipe whose views the statistics are for; -s then sets any of its keys.")
 @source_options
-def stats(source: str, channels: int | None, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def stats(
+    source: str,
+    channels: int | None,
+    modality: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    recipe: str | None,
+) -> None:
     """Read every sample to train on of SRC, and print the lines that normalise its views, to be pasted into a recipe.
 
     They are the mean and the standard deviation of each channel. Exit code 1 if a sample cannot be read.
     """
     from ssl_zoo.evaluation.data_report import data_stats
 
-    report = data_stats(source, overrides, channels=channels, modality=modality)
+    report = data_stats(source, overrides, channels=channels, modality=modality, recipe=recipe)
     if as_json:
         options.print_json(report)
     else:
         click.echo("views:")
-        click.echo(f"  channels: {report['channels']}")
-        click.echo(f"  mean: {_numbers(report['mean'])}")
-        # A channel that is the same everywhere: what it is divided by does not matter, but for 0.
-        click.echo(f"  std: {_numbers([value or 1.0 for value in report['std']])}")
+        for name, value in report["views"].items():
+            click.echo(f"  {name}: {_numbers(value) if isinstance(value, list) else _number(value)}")
         constant = [str(number) for number, value in enumerate(report["std"], start=1) if not value]
         if constant:
             options.log(f"note: the same value everywhere, so that std is given as 1: channel {', '.join(constant)}")
@@ -87,10 +93,16 @@ def stats(source: str, channels: int | None, modality: str | None, overrides: tu
 
 
 def _numbers(values: Sequence[float]) -> str:
-    """Return values as YAML, to six digits; a number with an exponent would be text there."""
+    return f"[{', '.join(map(_number, values))}]"
+
+
+def _number(value: float) -> str:
+    """Return a value as YAML, to six digits; a number with an exponent would be text there."""
     import numpy as np
 
-    return f"[{', '.join(np.format_float_positional(float(f'{value:.6g}'), trim='0') for value in values)}]"
+    if isinstance(value, int):
+        return str(value)
+    return str(np.format_float_positional(float(f"{value:.6g}"), trim="0"))
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:

@@ -85,6 +85,9 @@ def modality_of(views: str) -> str:
 TRIES = 20
 """Samples that are tried to find their channels."""
 
+MANY_MORE = 10
+"""A modality with so many times the samples of any other is the one that is meant: images beside a `README.txt`."""
+
 CHANNELS = 3
 """Channels that samples are read with, where nobody states them and they are converted: RGB."""
 
@@ -178,20 +181,23 @@ def _only_modality(text: str) -> str:
         if stated is not None:
             return stated
     reads = [name for name in registry.names("modality") if modality_class(name).extensions]
-    able = [name for name in reads if _can_read(text, name)] if len(reads) > 1 else []
-    if len(able) == 1 or (not able and len(reads) == 1):
-        return (able or reads)[0]
+    if len(reads) == 1:
+        return reads[0]
+    able = {name: num for name in reads if (num := _num_samples(text, name))}
+    most = max(able, key=lambda name: able[name], default="")
+    if most and all(MANY_MORE * num <= able[most] for name, num in able.items() if name != most):
+        return most
     if not able:
         resolve(text, reads[0])  # where there is no such path, it says so
         raise UserError(f"no modality reads {text}; those that read files are {', '.join(reads)}.")
     raise UserError(f"several modalities read {text} ({', '.join(able)}); give --modality.")
 
 
-def _can_read(text: str, name: str) -> bool:
-    """Return whether there is data of a modality in what a text means; its files are listed, and not read."""
+def _num_samples(text: str, name: str) -> int:
+    """Return how many samples of a modality there are in what a text means; files are listed, and not read."""
     try:
-        source = {**resolve(text, name)}
-        build_source(source.pop("name"), source, _Encoded(_modality(name, {}, CHANNELS)))
+        part = {**resolve(text, name)}
+        source = build_source(part.pop("name"), part, _Encoded(_modality(name, {}, CHANNELS)))
+        return sum(len(source.split(each)) for each in source.splits)
     except UserError:
-        return False
-    return True
+        return 0

@@ -111,7 +111,7 @@ def test_samples_without_channels_have_no_statistics(cli, tmp_path, own_parts):
 
     (tmp_path / "a.word").write_text("one")
     result = cli("data", "stats", tmp_path, "--modality", "words")
-    assert result.exit_code == 2 and "samples of the modality 'words' have no channels" in result.stderr
+    assert result.exit_code == 2 and "there are no statistics of samples of the modality 'words'" in result.stderr
 
 
 def test_without_tifffile_photographs_are_read_and_other_channels_name_the_package(cli, bands, tmp_path, monkeypatch):
