@@ -27,7 +27,7 @@ from ssl_zoo.batch import Batch
 from ssl_zoo.bench.timing import Result, Side, alternate
 from ssl_zoo.bench.views import pictures
 from ssl_zoo.data import MemorySplit
-from ssl_zoo.data.loader import Cutter
+from ssl_zoo.data.cutter import Cutter
 from ssl_zoo.data.memory import load
 from ssl_zoo.data.open import build_source
 from ssl_zoo.data.source import Modality, Split, ViewPolicy

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.loader import HOLD_BYTES, Cutter, tensor_bytes
+from ssl_zoo.data.cutter import HOLD_BYTES, Cutter, tensor_bytes
 from ssl_zoo.data.memory import KeptSplit, LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import probes

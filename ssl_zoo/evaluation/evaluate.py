@@ -33,7 +33,8 @@ from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.recipe.part import Part
-from ssl_zoo.runs.encoder import load_encoder, read_card
+from ssl_zoo.runs.card import read_card
+from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported
 

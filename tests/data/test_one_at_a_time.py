@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo import registry, rng
-from ssl_zoo.data import Loader, MemorySplit, check_source, choose_workers, load, loader
+from ssl_zoo.data import Loader, MemorySplit, check_source, choose_workers, cutter, load
 from ssl_zoo.data import memory as module
 from ssl_zoo.data.memory import LargeSplit
 from ssl_zoo.data.preview import picture_of_views
@@ -78,14 +78,14 @@ PLACES: dict[str, Callable[[Photos], object]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_one_whole_image_is_held_at_a_time(monkeypatch, place):
-    monkeypatch.setattr(loader, "HOLD_BYTES", 100)
+    monkeypatch.setattr(cutter, "HOLD_BYTES", 100)
     photos = Photos()
     PLACES[place](photos)
     assert photos.most == 1 and photos.alive == 0
 
 
 def test_small_images_are_held_up_to_a_limit_to_be_cut_together(monkeypatch):
-    monkeypatch.setattr(loader, "HOLD_BYTES", 3 * 6000)
+    monkeypatch.setattr(cutter, "HOLD_BYTES", 3 * 6000)
     photos = Photos(one_size=True)
     _train(photos)
     assert photos.most == 4 and photos.alive == 0
@@ -100,7 +100,7 @@ def test_reading_into_memory_holds_one_beside_it():
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("hold", [100, 12_000], ids=["one by one", "a few"])
 def test_cutting_one_by_one_gives_what_cutting_a_batch_gives(monkeypatch, name, interpolation, hold):
-    monkeypatch.setattr(loader, "HOLD_BYTES", hold)
+    monkeypatch.setattr(cutter, "HOLD_BYTES", hold)
     made = policy(name, interpolation=interpolation)
     photos = Photos()
     [[batch]] = Loader(photos, made, batch_size=8, seed=3).iterate(1, 2)
