@@ -140,7 +140,8 @@ class Masked(Method):
         p, t_rows = torch.cat(predicted), torch.cat(asked)
         terms = self.objective(Pairs([(p, t_rows)], _share(p)), z, views)
         loss = torch.stack(list(terms.values())).sum()
-        return StepOutput(loss, terms, [x.detach() for x in z], [x.detach() for x in t if x is not None])
+        tokens = [x.detach() for x in t if x is not None]
+        return StepOutput(loss, terms, [x.detach() for x in z], tokens=tokens)
 
     def _predict(self, view: View, hidden: Hidden, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return predictions `(rows, D)` of the hidden places of all samples, in order, and z `(B, D)`."""
