@@ -123,7 +123,8 @@ def open_source(
     source = options["source"]
     known = source.pop("name")
     kind = _modality(name, options["decode"], CHANNELS if channels is None else channels)
-    if channels is None and "path" in source:
+    converts = type(kind).stored_channels is Modality.stored_channels
+    if channels is None and "path" in source and not converts:
         found = _stored_channels(known, source, kind)
         kind = kind if found is None else _modality(name, options["decode"], found)
     return build_source(known, source, kind), kind

@@ -57,7 +57,7 @@ def test_unknown_recipe(refused, command):
 def test_unknown_part(refused, tiny):
     tiny.write_text(tiny.read_text().replace("convnet", "convnext"))
     assert refused("train", tiny, "--out", "run").startswith(
-        f"{tiny}: encoder: unknown encoder 'convnext'; did you mean 'convnet'? Known: convnet, "
+        f"{tiny}: encoder: unknown encoder 'convnext'; did you mean 'convnet'? Known: "
     )
     words = refused("train", "simsiam", "-s", "encoder=timm/resnet_18", "--data", "digits", "--out", "run")
     assert words == "encoder 'timm/resnet_18': timm has no such model; did you mean 'resnet18'? See timm.list_models()."

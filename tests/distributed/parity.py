@@ -94,7 +94,7 @@ def _of_members(recipe: Recipe, dtype: torch.dtype, seed: int) -> Batch:
         alone: Any = SimpleNamespace(views=part, members=())
         own = whole_batch(alone, dtype, 100 * seed + number).views
         views += [replace(view, modality=member) for view in own]
-    return Batch(views)
+    return Batch(views, torch.arange(BATCH))
 
 
 def encoder_for(recipe: Recipe) -> nn.Module:

@@ -10,6 +10,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.objectives.centred import CentredCrossEntropy
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.pairing.view_pairs import AllPairs
+from tests.tiny import paired
 
 
 def outputs(num: int = 4, batch: int = 6, dim: int = 5, seed: int = 0) -> list[Tensor]:
@@ -36,7 +37,7 @@ def test_three_steps_are_the_papers() -> None:
     for step in range(3):
         p = [x.requires_grad_() for x in outputs(4, seed=step)]
         t = outputs(2, seed=100 + step)
-        value = objective(AllPairs()(p, [*t, None, None]), p, [View(x) for x in p])["loss"]
+        value = objective(paired(AllPairs(), p, [*t, None, None]), p, [View(x) for x in p])["loss"]
         losses = []
         for j, teacher in enumerate(t):
             target = torch.softmax((teacher - c) / 0.04, dim=1)
@@ -89,7 +90,7 @@ def test_agrees_with_lightly() -> None:
     term = CentredCrossEntropy(5)
     objective = Objective([("loss", 1.0, term)])
     for _ in range(2):  # the second time with a centre
-        value = objective(AllPairs()(p, t), p, [View(x) for x in p])["loss"]
+        value = objective(paired(AllPairs(), p, t), p, [View(x) for x in p])["loss"]
         torch.testing.assert_close(value, theirs(t, p, teacher_temp=0.04), rtol=1e-5, atol=0)
         term.after_step(0.5)
     torch.testing.assert_close(term.centre.value, theirs.center.flatten(), rtol=1e-5, atol=1e-8)

@@ -10,6 +10,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.objectives.coding_rate import CodingRate, coding_rate
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.pairing.view_pairs import OneWay
+from tests.tiny import paired
 
 
 def embeddings(num: int = 2, batch: int = 9, dim: int = 4) -> list[Tensor]:
@@ -73,7 +74,7 @@ def test_globals_only_where_it_is_asked_for() -> None:
     ]
     for option, seen in (("all", z), ("globals", z[:2])):
         objective = Objective([("rate", 2.0, CodingRate(views=option))])
-        value = objective(OneWay()(z, z), z, views)["rate"]
+        value = objective(paired(OneWay(), z, z), z, views)["rate"]
         torch.testing.assert_close(value, 2 * CodingRate()(seen), rtol=1e-12, atol=0)
 
 

@@ -17,6 +17,7 @@ from ssl_zoo.objectives.similarity import (
     squared_error,
 )
 from ssl_zoo.pairing.view_pairs import AllPairs, MeanOfOthers, OneWay
+from tests.tiny import paired
 
 
 def embeddings(num: int = 2, batch: int = 5, dim: int = 4) -> list[Tensor]:
@@ -59,13 +60,13 @@ def test_symmetrisation_simsiam_halves_and_byol_sums() -> None:
     both = NegativeCosine()(p[0], t[1]) + NegativeCosine()(p[1], t[0])
     for reduce, scale in (("mean", 0.5), ("sum", 1.0)):
         objective = Objective([("negative_cosine", 1.0, NegativeCosine())])
-        value = objective(AllPairs(reduce=reduce)(p, t), p, [View(x) for x in p])["negative_cosine"]
+        value = objective(paired(AllPairs(reduce=reduce), p, t), p, [View(x) for x in p])["negative_cosine"]
         torch.testing.assert_close(value, scale * both, rtol=1e-12, atol=0)
 
 
 def test_all_pairs_of_four_views_with_two_targets() -> None:
     p, t = embeddings(4), embeddings(4)
-    pairs = AllPairs(reduce="mean")(p, [t[0], t[1], None, None])
+    pairs = paired(AllPairs(reduce="mean"), p, [t[0], t[1], None, None])
     expected = [(0, 1), (1, 0), (2, 0), (2, 1), (3, 0), (3, 1)]
     assert pairs.scale == 1 / 6
     assert all(any(x is p[i] and y is t[j] for x, y in pairs.pairs) for i, j in expected) and len(pairs.pairs) == 6
@@ -73,20 +74,20 @@ def test_all_pairs_of_four_views_with_two_targets() -> None:
 
 def test_mean_of_others_is_fastsiams_target() -> None:
     p, t = embeddings(3), embeddings(3)
-    (_, first), *_ = MeanOfOthers()(p, t).pairs
+    (_, first), *_ = paired(MeanOfOthers(), p, t).pairs
     torch.testing.assert_close(first, (t[1] + t[2]) / 2)
 
 
 def test_one_way_is_one_pair() -> None:
     p, t = embeddings(3), embeddings(3)
-    pairs, scale = OneWay()(p, t)
+    pairs, scale = paired(OneWay(), p, t)
     assert len(pairs) == 1 and pairs[0][0] is p[0] and pairs[0][1] is t[1] and scale == 1
 
 
 def test_a_term_that_comes_twice_keeps_both() -> None:
     p, t = embeddings(2), embeddings(2)
     objective = Objective([("mse", 1.0, MSE()), ("mse", 2.0, MSE()), ("mse", 3.0, MSE())])
-    values = objective(OneWay()(p, t), p, [View(x) for x in p])
+    values = objective(paired(OneWay(), p, t), p, [View(x) for x in p])
     assert list(values) == ["mse", "mse_2", "mse_3"]
     torch.testing.assert_close(values["mse_3"], 3 * values["mse"])
 

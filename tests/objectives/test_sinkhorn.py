@@ -10,6 +10,7 @@ from ssl_zoo.batch import View
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.objectives.sinkhorn import SinkhornCrossEntropy, sinkhorn
 from ssl_zoo.pairing.view_pairs import AllPairs
+from tests.tiny import paired
 
 
 def scores(num: int = 2, batch: int = 8, prototypes: int = 5) -> list[Tensor]:
@@ -50,7 +51,7 @@ def test_golden_number() -> None:
 def test_value_and_gradient_of_two_views_are_swavs() -> None:
     z = [x.requires_grad_() for x in scores()]
     objective = Objective([("loss", 1.0, SinkhornCrossEntropy())])
-    value = objective(AllPairs()(z, [x.detach() for x in z]), z, [View(x) for x in z])["loss"]
+    value = objective(paired(AllPairs(), z, [x.detach() for x in z]), z, [View(x) for x in z])["loss"]
     codes = [plain_codes(x.detach(), 0.05, 3) for x in z]
     swapped = [-(codes[1 - i] * torch.log_softmax(z[i] / 0.1, dim=1)).sum(dim=1).mean() for i in range(2)]
     expected = (swapped[0] + swapped[1]) / 2
@@ -64,7 +65,7 @@ def test_agrees_with_lightly_with_local_views() -> None:
 
     z = [x.float() for x in scores(4)]
     objective = Objective([("loss", 1.0, SinkhornCrossEntropy())])
-    value = objective(AllPairs()(z, [*z[:2], None, None]), z, [View(x) for x in z])["loss"]
+    value = objective(paired(AllPairs(), z, [*z[:2], None, None]), z, [View(x) for x in z])["loss"]
     torch.testing.assert_close(value, SwaVLoss()(z[:2], z[2:]).squeeze(), rtol=1e-5, atol=0)
 
 

@@ -30,7 +30,8 @@ def brightness(image: Tensor, factor: float) -> Tensor:
 
 
 def contrast(image: Tensor, factor: float) -> Tensor:
-    return torch.lerp(image.mean(), image, factor).clamp(0, 1)
+    """About the mean of each channel: bands of other quantities have no common grey."""
+    return torch.lerp(image.mean(dim=(1, 2), keepdim=True), image, factor).clamp(0, 1)
 
 
 ADJUST = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)

@@ -8,7 +8,7 @@ method that trains on clips learns what is in a picture; they show nothing about
 Each clip is a folder of PNGs, which lose nothing, for the source `frames`. Everything is a function of the seed, of the
 photograph's path `SPLIT/CLASS/NAME.png` and of its pixels.
 
-    python experiments/masked/make_clips.py CIFAR10_ZIP camera_clips
+    python examples/make_camera_clips.py CIFAR10_ZIP camera_clips
 """
 
 from __future__ import annotations

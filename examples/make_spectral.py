@@ -9,7 +9,7 @@ there; it shows nothing about any instrument.
 
 Everything is a function of the seed, of the file's name and of its pixels.
 
-    python experiments/spectral/make.py CIFAR10_ZIP spectral
+    python examples/make_spectral.py CIFAR10_ZIP spectral
 """
 
 from __future__ import annotations
