@@ -89,6 +89,6 @@ def _draw_accuracies(axis: Any, groups: Sequence[Group], protocols: Mapping[str,
             axis.bar(place, value, width * 0.92, color=colour, yerr=spread)
             axis.text(place, value + (spread or 0) + 1, f"{value:.0f}", ha="center", fontsize=8)
     axis.set_xticks(range(len(protocols)), [text(label) for label in protocols.values()])
-    axis.set_ylim(0, 130)  # room for the legend
+    axis.set_ylim(0, max(130, 108 + 8 * -(-len(bars) // 2)))  # room for the legend
     axis.set_yticks(range(0, 101, 20))
     axis.legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0, 0.99))
