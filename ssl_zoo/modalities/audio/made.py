@@ -13,6 +13,13 @@ from ssl_zoo.rng import generator
 
 CLASSES = ("chirp", "noise", "tone")
 
+PARTS = {
+    "views": {"name": "log_mel", "sample_rate": 8000, "seconds": 0.6, "n_fft": 512, "hop": 160, "num_mels": 32,
+              "f_max": 4000},
+    "encoder": {"name": "audio_convnet", "widths": [16, 32, 64], "out_dim": 256},
+}  # fmt: skip
+"""What `ssl-zoo bench data` measures on them."""
+
 
 def write_examples(folder: Path, num: int, *, seconds: float = 0.6, rate: int = 8000, seed: int = 0) -> None:
     """Write recordings of made sounds as `folder/{train,test}/{chirp,noise,tone}/NUMBER.wav`, 16 bits, mono.
