@@ -89,9 +89,11 @@ def test_a_transformer_is_torchs_own_with_the_same_weights() -> None:
     encoder = build("text_transformer", width=8, depth=1, heads=2)
     nn.init.normal_(encoder.blocks[0].qkv.bias)
     block = encoder.blocks[0]
-    other = nn.TransformerEncoderLayer(8, 2, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+    other = nn.TransformerEncoderLayer(
+        8, 2, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True, layer_norm_eps=1e-6
+    )
     names = {"self_attn.in_proj_weight": block.qkv.weight, "self_attn.in_proj_bias": block.qkv.bias}
-    for mine, theirs in {"projection": "self_attn.out_proj", "mlp.0": "linear1", "mlp.2": "linear2"}.items():
+    for mine, theirs in {"out": "self_attn.out_proj", "mlp.0": "linear1", "mlp.2": "linear2"}.items():
         part = block.get_submodule(mine)
         names |= {f"{theirs}.weight": part.weight, f"{theirs}.bias": part.bias}
     names |= {
@@ -115,7 +117,7 @@ def test_views_that_are_no_token_ids_are_refused() -> None:
     for name in (*OWN, "huggingface/nowhere"):
         with pytest.raises(UserError, match=f"encoder '{name}': takes token ids, and the views .*'image'.* use"):
             build(name, images())
-    with pytest.raises(UserError, match=r"encoder\.heads: 3 does not divide encoder\.width, 8"):
+    with pytest.raises(UserError, match="encoder text_transformer: heads: 3 do not divide the width of 8; use 2 or 4"):
         build("text_transformer", heads=3)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.text.encoders.pooling import mean_over_tokens, shares, vocabulary_of
+from ssl_zoo.modalities.transformer import Block, divide
 from ssl_zoo.registry import register
 
 Count = Annotated[int, Field(ge=1)]
@@ -25,8 +25,6 @@ class TextTransformer(nn.Module):
         width: of the features; a multiple of `heads`.
         depth: number of blocks.
         heads: of the attention.
-        ratio: width of the hidden layer of a block, as a multiple of `width`.
-        dropout: probability that a value of a block's output is dropped.
 
     Shapes: `(B, L)` int64 -> `(B, width)`, for texts of up to the views' length. A text of padding alone gives zeros.
 
@@ -41,16 +39,14 @@ class TextTransformer(nn.Module):
         width: Count = 128,
         depth: Count = 4,
         heads: Count = 4,
-        ratio: Annotated[float, Field(gt=0)] = 4.0,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
         if width % heads:
-            raise UserError(f"encoder.heads: {heads} does not divide encoder.width, {width}.")
+            raise UserError(f"encoder text_transformer: heads: {divide(width, heads)}.")
         vocabulary, length = vocabulary_of(spec, "text_transformer"), max(view.shape[0] for view in spec.views)
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
-        self.blocks = nn.ModuleList(Block(width, heads, int(width * ratio), dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.out_dim = width
         self.apply(_start)
@@ -59,10 +55,10 @@ class TextTransformer(nn.Module):
         """Return the features of each place `(B, L, width)` of ids `(B, L)`, those of padding among them."""
         real = x != 0
         # A text of padding alone must see something: a softmax over nothing is not a number.
-        seen = (real | (~real.any(dim=1, keepdim=True)))[:, None, None, :]
+        seen = real | (~real.any(dim=1, keepdim=True))
         h = self.embedding(x) + self.positions.weight[: x.shape[1]]
         for block in self.blocks:
-            h = block(h, seen)
+            h, _ = block(h, seen)
         return self.norm(h)
 
     def tokens(self, view: View) -> tuple[Tensor, tuple[int, ...]]:
@@ -77,34 +73,6 @@ class TextTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the features `(B, width)` of token ids `(B, L)`."""
         return mean_over_tokens(x, self._contextual(x))
-
-
-class Block(nn.Module):
-    """Attention and a hidden layer, each added to what it is given, after a LayerNorm.
-
-    Args:
-        width: of the features.
-        heads: of the attention.
-        hidden: width of the hidden layer.
-        dropout: of the output of both.
-    """
-
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Return the features `(B, L, width)` of the next block; `seen` `(B, 1, 1, L)` is what attention may see."""
-        batch, length, width = x.shape
-        parts = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, width // self.heads)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).reshape(x.shape)
-        x = x + self.dropout(self.projection(mixed))
-        return x + self.dropout(self.mlp(self.norm2(x)))
 
 
 def _start(module: nn.Module) -> None:
