@@ -18,7 +18,7 @@ from ssl_zoo.recipe.model import Recipe
 
 _SECTIONS = ("evaluation", "data", "views", "seed")
 _KEYS = ("training.precision",)
-_UNUSED = ("data.num_workers",)
+_UNUSED = ("data.num_workers", "evaluation.every", "evaluation.online", "evaluation.data")
 
 
 def _section(recipe: Recipe, name: str) -> object:
@@ -45,7 +45,8 @@ def check_sections(run: str | Path, own: Recipe, changed: Recipe, overrides: Seq
     for override in overrides:
         key = override.partition("=")[0]
         name = key.partition(".")[0]
-        if (name in _SECTIONS and key not in _UNUSED) or _section(own, name) == _section(changed, name):
+        unused = any(f"{key}.".startswith(f"{each}.") for each in _UNUSED)
+        if (name in _SECTIONS and not unused) or _section(own, name) == _section(changed, name):
             continue
         if name == "encoder":
             raise UserError(

@@ -19,6 +19,8 @@ def recipe_schema() -> dict[str, Any]:
             definitions[f"part_{kind}"] = _part_schema(kind)
     definitions |= {f"per_member_{kind}": _per_member_schema(kind) for kind in PER_MEMBER}
     definitions["Data"]["properties"]["source"]["anyOf"].append(_SOURCE)
+    sets = definitions["Evaluation"]["properties"]["data"]
+    sets["additionalProperties"] = {"anyOf": [sets["additionalProperties"], _SOURCE]}
     return {"title": "Recipe", "type": "object", "anyOf": alternatives, "$defs": definitions}
 
 

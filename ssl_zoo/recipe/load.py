@@ -6,7 +6,7 @@ no chains. On top come the dotted overrides of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -198,17 +198,47 @@ def _put_together(reference: str, variant: str | None) -> dict[str, Any]:
 
 
 def _find_source(raw: dict[str, Any]) -> None:
-    """Let `data: PATH` and `data.source: PATH` stand for the source that reads this path."""
+    """Let `data: PATH`, `data.source: PATH` and the paths of other data sets stand for the source that reads them."""
     if isinstance(raw.get("data"), str):
         raw["data"] = {"source": raw["data"]}
-    data = raw.get("data")
-    if isinstance(data, dict) and isinstance(data.get("source"), str):
-        views = raw.get("views")
-        names = {member: _name(part) for member, part in views.items()} if isinstance(views, dict) else {}
+    views = raw.get("views")
+    names = {member: _name(part) for member, part in views.items()} if isinstance(views, dict) else {}
+    for section, key, where in _sources(raw):
+        text = section[key]
         if isinstance(_name(views), str):
-            data["source"] = resolve(data["source"], modality_of(_name(views)))
+            section[key] = _resolved(text, modality_of(_name(views)), where)
         elif names and all(isinstance(name, str) for name in names.values()):  # else the validation says what is wrong
-            data["source"] = resolve(data["source"], {member: modality_of(name) for member, name in names.items()})
+            section[key] = _resolved(text, {member: modality_of(name) for member, name in names.items()}, where)
+
+
+def _sources(raw: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Yield (mapping, key, the dotted key in messages) of each source that a recipe gives as a text.
+
+    They are `data.source`, and whatever `evaluation.data` and the option `data` of protocols name.
+    """
+    data, evaluation = raw.get("data"), raw.get("evaluation")
+    if isinstance(data, dict) and isinstance(data.get("source"), str):
+        yield data, "source", ""
+    if not isinstance(evaluation, dict):
+        return
+    listed = [evaluation.get(key) for key in ("protocols", "online")]
+    protocols = [part for each in listed for part in (each if isinstance(each, list) else [each])]
+    for part in (evaluation, *protocols):
+        sets: Any = part.get("data") if isinstance(part, dict) else None
+        where = "evaluation.data" if part is evaluation else f"evaluation: protocol {_name(part)}: data"
+        for name, value in sets.items() if isinstance(sets, dict) else ():
+            if isinstance(value, str):
+                yield sets, name, f"{where}.{name}"
+
+
+def _resolved(text: str, modality: str | Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the source that a text means; messages name where it is written, in place of `--data`."""
+    try:
+        return resolve(text, modality)
+    except UserError as error:
+        if not where:
+            raise
+        raise UserError(f"{where}: {str(error).removeprefix('--data ')}") from None
 
 
 def _name(part: Any) -> Any:

@@ -66,8 +66,13 @@ def check_keys(key: str, part: PerMember, members: tuple[str, ...]) -> None:
             raise ValueError(f"{key}: has no part for the member {name!r} of the views; add {name}: NAME.")
 
 
-def check_source(name: str, members: tuple[str, ...]) -> None:
+def check_source(name: str, members: tuple[str, ...], key: str = "data.source") -> None:
     """Make sure that a source gives samples that are mappings where the views are given per member, and only there.
+
+    Args:
+        name: of the source.
+        members: of the views.
+        key: where the source is written, for messages.
 
     Raises:
         ValueError: it does not.
@@ -77,12 +82,12 @@ def check_source(name: str, members: tuple[str, ...]) -> None:
     pairs = gives_members(registry.find("source", name)[0].factory)
     if members and not pairs:
         raise ValueError(
-            f"data.source: {name!r} gives samples of one modality, but the views ask for the members "
+            f"{key}: {name!r} gives samples of one modality, but the views ask for the members "
             f"{', '.join(members)}; sources of such samples are {theirs}."
         )
     if pairs and not members:
         raise ValueError(
-            f"data.source: {name!r} gives samples of several members, but the views are of one modality; write views "
+            f"{key}: {name!r} gives samples of several members, but the views are of one modality; write views "
             "per member, {MEMBER: NAME, MEMBER: NAME}, or name another source."
         )
 

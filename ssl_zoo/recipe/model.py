@@ -27,6 +27,7 @@ from ssl_zoo.recipe.part import (
     Source,
     Strategy,
     Views,
+    check_data_name,
     default_part,
 )
 from ssl_zoo.recipe.resolve import modalities_of, modality_of
@@ -100,13 +101,29 @@ class Training(Frozen):
 
 
 class Evaluation(Frozen):
-    """What is measured on the frozen encoder at the end of a run, and on how many samples at most."""
+    """What is measured on the frozen encoder, at the end of a run and in training, and on how many samples at most.
+
+    `protocols` and `baselines` are of the end. With `every`, the protocols `online` are run after each so many
+    optimizer steps and after the last one, on each data set of `data`, `{NAME: SOURCE}`; with none, on that of the run,
+    which is then called `own`. The training is the same with and without it.
+    """
 
     protocols: Protocols = Field(
         default_factory=lambda: tuple(default_part("protocol", name) for name in DEFAULT_PROTOCOLS)
     )
     baselines: bool = True
     limit: Annotated[int, Field(ge=2)] | None = None
+    every: Annotated[int, Field(ge=1)] | None = None
+    online: Protocols = Field(default_factory=lambda: (default_part("protocol", "knn"),))
+    data: dict[str, Source] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> Evaluation:
+        for name in self.data:
+            check_data_name(name)
+        if self.every is not None and not self.online:
+            raise ValueError("online: names no protocol to run in training; name one, or leave every out.")
+        return self
 
 
 class Guard(Frozen):
@@ -149,6 +166,8 @@ class Recipe(Frozen):
         check_members(self.views, self.encoder, self.options)
         if self.data.source is not None:
             check_source(self.data.source.name, self.members)
+        for name, source in self.evaluation.data.items():
+            check_source(source.name, self.members, f"evaluation.data.{name}")
         return self
 
     @model_validator(mode="after")

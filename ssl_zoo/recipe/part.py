@@ -173,6 +173,16 @@ def check_member(name: Any) -> None:
         raise ValueError(f"{name!r} cannot be the name of a member: it means something else; take another word")
 
 
+def check_data_name(name: str) -> None:
+    """Make sure that a word can be the name of a data set beside the run's own, such as in `cifar/knn`.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "name":
+        raise ValueError(f"data: {short(name)} is no name of a data set: use letters, digits, - and _")
+
+
 def default_part(kind: str, name: str) -> Any:
     """Return a part at its defaults, for a field's `default_factory`."""
     return resolve_part(kind, Part, name)

@@ -208,11 +208,24 @@ class RunFolder:
             file.write(to_json(record) + "\n")
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the records of `metrics.jsonl`; a last line that a kill cut short is left out.
+        """Yield the records of the training in `metrics.jsonl`; a last line that a kill cut short is left out.
 
         Raises:
             UserError: a line is not a record of a run.
         """
+        return (record for record in self._records() if "evaluation" not in record)
+
+    def read_evaluations(self) -> Iterator[dict[str, Any]]:
+        """Yield the records of evaluations during the training, in the order of their steps.
+
+        Each has `step`, `epoch`, `evaluation`, `{"DATA_SET/PROTOCOL": {metric: value}}`, and `evaluation_s`.
+
+        Raises:
+            UserError: a line of `metrics.jsonl` is not a record of a run.
+        """
+        return (record for record in self._records() if "evaluation" in record)
+
+    def _records(self) -> Iterator[dict[str, Any]]:
         if not self.metrics.is_file():
             return
         try:
@@ -238,7 +251,7 @@ class RunFolder:
             CannotWrite: it cannot be written.
         """
         if self.metrics.is_file():
-            kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["step"] <= step]
+            kept = [json.dumps(record) + "\n" for record in self._records() if record["step"] <= step]
             write_atomically(self.metrics, "".join(kept))
 
     def write_bad_files(self, bad: Mapping[str, str]) -> None:
@@ -271,7 +284,14 @@ class RunFolder:
 
 def _is_record(record: Any) -> bool:
     """Return whether a line of `metrics.jsonl` has the keys that its readers use."""
-    if not isinstance(record, dict) or type(record.get("step")) is not int or "loss" not in record:
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
+        return False
+    if "evaluation" in record:
+        found = record["evaluation"]
+        return isinstance(found, dict) and all(
+            isinstance(each, dict) and all(map(_is_number, each.values())) for each in found.values()
+        )
+    if "loss" not in record:
         return False
     embedding = record.get("embedding", {})
     return isinstance(embedding, dict) and all(map(_is_number, (record["loss"], *embedding.values())))

@@ -19,6 +19,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.commands import resume
 from ssl_zoo.training.monitor import Monitor
+from ssl_zoo.training.online import OnlineEvaluation
 from ssl_zoo.training.setup import Run
 from ssl_zoo.training.stop import StopRequest
 
@@ -35,6 +36,7 @@ class ActiveRun:
     Attributes:
         run: its pieces.
         monitor: what the user sees of it.
+        online: its evaluation during the training.
         stop: whether it is asked to stop.
         log: prints a line for the user.
         data: the identity of its data, see `ssl_zoo.data.identity`.
@@ -45,6 +47,7 @@ class ActiveRun:
 
     run: Run
     monitor: Monitor
+    online: OnlineEvaluation
     stop: StopRequest
     log: Log
     data: dict[str, Any]
@@ -76,6 +79,7 @@ class ActiveRun:
         state = {
             **state,
             "monitor": self.monitor.state(),
+            "online": self.online.state(),
             "wall_s": self.wall_s,
             "data": self.data,
             "recipe": self.run.recipe.dump(),

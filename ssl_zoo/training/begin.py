@@ -10,6 +10,7 @@ from torch import Tensor
 from ssl_zoo.data.identity import check_identity, identity
 from ssl_zoo.errors import CannotWrite, UserError
 from ssl_zoo.evaluation.evaluate import notes
+from ssl_zoo.evaluation.online import notes_online
 from ssl_zoo.methods.first_weights import report
 from ssl_zoo.methods.members import width_of
 from ssl_zoo.recipe.display_name import called
@@ -17,6 +18,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
 from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.monitor import Monitor
+from ssl_zoo.training.online import OnlineEvaluation
 from ssl_zoo.training.setup import Run, batch_norm_samples
 from ssl_zoo.training.stop import StopRequest
 
@@ -69,10 +71,12 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
             log(line)
     monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, run.method.shrinks, log)
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
-    active = ActiveRun(run, monitor, stop, log, data, before_s, step, ended)
+    active = ActiveRun(run, monitor, OnlineEvaluation(run, monitor, stop), stop, log, data, before_s, step, ended)
     try:
         if state is not None and step:
             _load(state["monitor"], monitor, folder.checkpoint)
+            if "online" in state:  # runs of earlier versions have none
+                _load(state["online"], active.online, folder.checkpoint)
         if run.processes.is_main:
             folder.write_summary(active.summary("interrupted"))  # what a kill leaves behind
             if not step:
@@ -121,6 +125,8 @@ def _banner(run: Run, log: Log) -> None:
         log(f"left out {name}: {reason}")
     for line in notes(run.recipe, run.data):
         log(f"evaluation: {line}")
+    for line in notes_online(run.recipe, run.sets):
+        log(f"evaluation in training: {line}")
 
 
 def _add_views(run: Run, monitor: Monitor) -> None:

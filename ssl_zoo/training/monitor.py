@@ -125,6 +125,26 @@ class Monitor:
             self._write_events(lambda: self._add_scalars(record))
             self._show(record)
 
+    def evaluated(self, found: dict[str, Any]) -> None:
+        """Log an evaluation during the training.
+
+        Args:
+            found: `evaluation`, `{"DATA_SET/PROTOCOL": {metric: value}}`, and `evaluation_s`, its seconds.
+        """
+        if not self.is_main:
+            return
+        step = self.trainer.step
+        self.folder.append_metrics({"step": step, "epoch": step / self.steps_per_epoch, **found})
+        values = {
+            f"evaluation/{key}/{metric}": value
+            for key, metrics in found["evaluation"].items()
+            for metric, value in metrics.items()
+        }
+        self._write_events(lambda: self._events.add_scalars(values, step) if self._events is not None else None)
+        self.bar.clear()
+        top1 = [f"{key} {100 * each['top1']:.1f} %" for key, each in found["evaluation"].items() if "top1" in each]
+        self.log(f"step {step}: {', '.join(top1) or ', '.join(found['evaluation'])} ({found['evaluation_s']:.1f} s)")
+
     def samples_per_s(self) -> float:
         """Return samples per second of the whole run so far; each is seen in all its views."""
         seconds = self.trainer.clock.train

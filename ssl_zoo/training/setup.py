@@ -20,6 +20,7 @@ from ssl_zoo.distributed.launch import Processes
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.online import open_sets
 from ssl_zoo.hardware import Hardware, check_compiler, keep_memory, use_memory_format
 from ssl_zoo.methods.build import build, build_views, open_recipe_data
 from ssl_zoo.methods.contract import SAMPLES, check_views
@@ -33,7 +34,7 @@ from ssl_zoo.training.trainer import Trainer
 
 @dataclass
 class Run:
-    """The pieces of one training, put together."""
+    """The pieces of one training, put together; `sets` are the data that the first process measures during it."""
 
     recipe: Recipe
     folder: RunFolder
@@ -45,6 +46,7 @@ class Run:
     loader: Loader
     method: Method
     trainer: Trainer
+    sets: Mapping[str, OpenData]
 
     @property
     def finished(self) -> bool:
@@ -81,6 +83,7 @@ def assemble(
     data = open_recipe_data(recipe, policy.spec)
     if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
+    sets = open_sets(recipe, policy, data) if processes.is_main else {}
     settings, device = recipe.training, processes.device
     share = settings.batch_size // settings.accumulate // processes.size
     workers = choose_workers(data.train, policy, recipe.data.num_workers, share)
@@ -99,7 +102,7 @@ def assemble(
         num_ranks=processes.size,
     )
     trainer = _trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, processes, data, workers, policy, loader, method, trainer)
+    return Run(recipe, folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
 
 
 def batch_norm_samples(recipe: Recipe, spec: InputSpec, num_processes: int) -> int:

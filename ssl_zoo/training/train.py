@@ -180,8 +180,12 @@ def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
 def _fit(active: ActiveRun, stop_at: int | None) -> str:
     """Train until the end, a collapse or a request to stop; save; return the status."""
     run = active.run
-    if active.ended is not None or run.finished:  # it was stopped after its last step
-        return active.ended or "done"
+    if active.ended is not None:
+        return active.ended
+    if active.online.due and active.online.interrupted():  # the stop came before or in the evaluation
+        return "interrupted"
+    if run.finished:  # it was stopped after its last step
+        return "done"
     status, saved = "done", time.monotonic()
 
     def anywhere(step: int, flag: bool) -> bool:
@@ -197,6 +201,8 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
         nonlocal status, saved
         if active.monitor.after_step(step):
             status = active.ended = "collapsed"
+        elif active.online.due and active.online.interrupted():
+            status = "interrupted"
         elif (anywhere(step.number, active.stop.reason is not None) or step.number == stop_at) and not run.finished:
             status = "interrupted"
         elif anywhere(step.number, save_is_due()):

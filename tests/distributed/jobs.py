@@ -112,6 +112,8 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     lazy = recipe.data.model_copy(
         update={"cache": "none", "on_error": "skip", "num_workers": 0, "source": _lazy(recipe)}
     )
+    watched = {"every": 4, "online": recipe.evaluation.protocols}
+    recipe = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=watched)})
     lines: list[str] = []
     if size == 1:
         return {

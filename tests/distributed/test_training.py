@@ -82,6 +82,17 @@ def test_evaluation_sees_all_samples_whatever_the_number_of_processes(runs: tupl
     assert alone["evaluated"]["encoder"] == first["whole"]["metrics"]
 
 
+def test_evaluation_in_training_sees_all_samples_too(runs: tuple[Path, list[Any], Any]) -> None:
+    out, _, alone = runs
+    *_, last = RunFolder(out / "several").read_evaluations()
+    assert last["step"] == 6 and last["evaluation"]
+    assert last["evaluation"] == {f"own/{key}": found for key, found in alone["evaluated"]["encoder"].items()}
+    steps = [
+        [each["step"] for each in RunFolder(out / name).read_evaluations()] for name in ("one", "several", "mixed")
+    ]
+    assert steps == [[4, 6]] * 3
+
+
 def test_a_run_goes_on_with_another_number_of_processes(runs: tuple[Path, list[Any], Any]) -> None:
     out, (first, second), alone = runs
     assert first["stopped"] == second["stopped"]
