@@ -21,6 +21,7 @@ from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.source import Modality, Samples, Split, ViewPolicy
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.evaluation.aligned import Aligned
+from ssl_zoo.evaluation.augmented import AugmentedViews
 from ssl_zoo.evaluation.features import Features, Tokens
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.methods.branch import Branch
@@ -335,6 +336,8 @@ def _judged(sees: type[Any], x: Tensor, y: Tensor | None) -> Any:
         return Aligned(both, p, y, ["a", "b", "c"], ("second",), lambda member, strings: torch.eye(6)[: len(strings)])
     if sees is Tokens:
         return Tokens(torch.stack([x, torch.zeros_like(x), x], dim=1), y)
+    if sees is AugmentedViews:
+        return AugmentedViews(None, Vectors(), Modality(Vectors.spec), Rows(x, y), torch.arange(len(x)), "vector")
     if sees is Subject:
         torch.manual_seed(0)
         encoder = nn.Linear(6, 6)

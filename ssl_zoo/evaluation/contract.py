@@ -27,9 +27,10 @@ class EvaluationProtocol(ABC):
         needs_labels: whether it gets labelled samples only, and is left out where there are none.
         needs_train: whether it uses the samples of train; else they are not encoded for it where there is a test split.
         sees: what it gets of the samples: `Features`, one vector of each (those of samples that are mappings are judged
-            member by member, with keys MEMBER/PROTOCOL); `Tokens`, the features of places, of encoders that have them;
-            `Aligned`, the members of samples that are mappings, of encoders that compare them; or `Subject`, the
-            encoder itself. The raw input has features only.
+            member by member, with keys MEMBER/PROTOCOL); `AugmentedViews`, features of several views of each, made as
+            in training; `Tokens`, the features of places, of encoders that have them; `Aligned`, the members of samples
+            that are mappings, of encoders that compare them; or `Subject`, the encoder itself. The raw input has
+            features and views only.
     """
 
     needs_labels: bool = True

@@ -14,8 +14,8 @@ from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
+from ssl_zoo.evaluation.augmented import AugmentedViews
 from ssl_zoo.evaluation.contract import protocol_class
-from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.evaluation.overrides import check_sections, check_views
@@ -26,7 +26,7 @@ from ssl_zoo.evaluation.representations import (
     protocol_notes,
     usable,
 )
-from ssl_zoo.evaluation.seen import EvaluationData, lacking
+from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, lacking
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data
 from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
@@ -107,7 +107,7 @@ def left_out(recipe: Recipe, data: OpenData) -> list[str]:
 def not_offered(recipe: Recipe) -> dict[str, str]:
     """Return `{protocol: why}` of the recipe's protocols for which its encoder does not have what they see."""
     sees = {name: protocol_class(name).sees for name, _ in _protocols(recipe)}
-    if all(kind is Features for kind in sees.values()):
+    if all(kind in OF_ANYTHING for kind in sees.values()):
         return {}
     encoder = without_memory(lambda: build_encoder(recipe))
     return {name: reason for name, kind in sees.items() if (reason := lacking(encoder, kind))}
@@ -161,7 +161,8 @@ def evaluate(
     _check_views(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     device = choose(for_training=False).device
     opened = open_recipe_data(recipe, policy.spec)
-    check_views(str(folder.recipe), overrides, policy, opened.train)
+    if all(protocol_class(name).sees is not AugmentedViews for name, _ in _protocols(recipe)):
+        check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
     return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)

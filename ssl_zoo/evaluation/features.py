@@ -153,7 +153,7 @@ def mean_over(views: Sequence[View], embed: Callable[[View], Tensor]) -> Tensor:
     return each[0] if len(each) == 1 else torch.stack(each).mean(dim=0)
 
 
-def _at_a_time(spec: InputSpec, most: int) -> int:
+def at_a_time(spec: InputSpec, most: int) -> int:
     """Return how many samples are looked at together: `most`, or as many as `BATCH_BYTES` allow."""
     plain = [each.views[0] for each in spec.each.values() if each.views]
     size = sum(math.prod(view.shape) * view.dtype.itemsize for view in plain)
@@ -190,7 +190,7 @@ def collect(
     num = 0
     index = chosen(len(split), limit) if index is None else index
     with torch.no_grad():
-        for part in index.split(_at_a_time(policy.spec, batch_size)):
+        for part in index.split(at_a_time(policy.spec, batch_size)):
             views, kept = looks(policy, split, part, device, budget)
             if not views:
                 continue

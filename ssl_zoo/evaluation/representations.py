@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import NotOffered, build_protocol, protocol_class
-from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels, divide
-from ssl_zoo.evaluation.seen import EvaluationData, Judged
+from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, Judged
 
 Results = dict[str, dict[str, float]]
 """{protocol: {metric: value}}; of a member of samples that are mappings, the protocol is called MEMBER/PROTOCOL."""
@@ -211,7 +210,7 @@ def _results(
     """Return the results of one representation, without what `log` got the reason of."""
     results: Results = {}
     for sees, group in _by_input(protocols).items():
-        if encoder is None and sees is not Features:
+        if encoder is None and sees not in OF_ANYTHING:
             continue
         test_split = data.test if _is_used(data.test, group) else None
         needed = {"train": data.train if _uses_train(test_split, group) else None, "test": test_split}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.aligned import Aligned, extract_aligned
+from ssl_zoo.evaluation.augmented import AugmentedViews
 from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import Features, Tokens, chosen, extract_each, raw_each
 from ssl_zoo.evaluation.subject import Subject
@@ -19,9 +20,12 @@ from ssl_zoo.registry import PartFailed
 
 Log = Callable[[str], None]
 
+OF_ANYTHING: tuple[type[Any], ...] = (Features, AugmentedViews)
+"""What any encoder has, and the raw input too."""
+
 
 class Judged(Protocol):
-    """What protocols get of some samples: `Features`, `Tokens`, `Aligned` or a `Subject`."""
+    """What protocols get of some samples: `Features`, `Tokens`, `Aligned`, `AugmentedViews` or a `Subject`."""
 
     @property
     def y(self) -> Tensor | None:
@@ -85,9 +89,11 @@ class EvaluationData:
         found: Mapping[str, Any]
         if encoder is not None and (reason := lacking(encoder, sees)):
             raise NotOffered(reason)
+        if encoder is None and sees not in OF_ANYTHING:
+            raise NotOffered("the raw input has features only")
+        if sees is AugmentedViews:
+            return self._augmented(encoder, split)
         if encoder is None:
-            if sees is not Features:
-                raise NotOffered("the raw input has features only")
             found = raw_each(self.modality, self.policy, split, self.limit)
         elif sees is Features:
             found = extract_each(encoder, self.policy, split, **how)
@@ -101,6 +107,20 @@ class EvaluationData:
             index = chosen(len(split), self.limit)
             return {"": Subject(encoder, self.policy, split, index, self.device, self.half)}
         else:
-            raise PartFailed(f"a protocol sees {sees!r}, which is none of Features, Tokens, Aligned and Subject.")
+            raise PartFailed(
+                f"a protocol sees {sees!r}, which is none of Features, Tokens, Aligned, AugmentedViews and Subject."
+            )
         several = bool(self.policy.spec.members)
         return {name if several else "": each.to(self.device) for name, each in found.items()}
+
+    def _augmented(self, encoder: nn.Module | None, split: Split) -> dict[str, Judged]:
+        """Return the views of a split, for each member."""
+        index = chosen(len(split), self.limit)
+        made: dict[Any, dict[str, Tensor]] = {}
+        several = bool(self.policy.spec.members)
+        return {
+            name if several else "": AugmentedViews(
+                encoder, self.policy, self.modality, split, index, name, self.device, self.half, made
+            )
+            for name in self.policy.spec.each
+        }

@@ -35,7 +35,7 @@ from ssl_zoo.recipe.resolve import modalities_of, modality_of
 DEFAULT_KIND = "joint_embedding"
 """The kind of method of a recipe that names none."""
 
-DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free")
+DEFAULT_PROTOCOLS = ("knn", "linear", "few_shot", "label_free", "view_retrieval")
 
 
 def _off(value: Any) -> Any:

@@ -23,6 +23,9 @@ RETRIEVAL_NOTE = (
     "`A to B R@k` is the share of samples whose B is among the k nearest to what their A predicts, among those of all "
     "test samples; `median rank` is its median rank."
 )
+VIEW_NOTE = (
+    "`view R@1` is the share of samples whose other augmented view is the nearest among those of many test samples."
+)
 CHANCE_NOTE = "The row `chance` is what mere chance would give."
 
 
@@ -31,8 +34,14 @@ def notes(groups: Sequence[Group]) -> list[str]:
     found = [group.results(name) for group in groups for name in ("encoder", "untrained", "raw")]
     metrics = {metric for each in found for results in each for values in results.values() for metric in values}
     chance = any(metric.endswith(CHANCE) for metric in metrics)
-    ranks = any(metric.endswith("median_rank") for metric in metrics)
-    return [NOTE, *([RETRIEVAL_NOTE] if ranks else []), *([CHANCE_NOTE] if chance else [])]
+    ranks = any(metric.endswith("_median_rank") for metric in metrics)
+    views = any("view_retrieval" in protocol for each in found for results in each for protocol in results)
+    return [
+        NOTE,
+        *([VIEW_NOTE] if views else []),
+        *([RETRIEVAL_NOTE] if ranks else []),
+        *([CHANCE_NOTE] if chance else []),
+    ]
 
 
 def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> list[str]:

@@ -23,12 +23,17 @@ COLUMNS = {
     ("zero_shot", "top1"): "zero-shot",
     ("label_free", "std"): "std",
     ("label_free", "effective_rank"): "eff. rank",
+    ("view_retrieval", "r1"): "view R@1",
 }
 """Short names of metrics, in the order of the columns; others follow as `protocol metric`."""
+
+SUMMED_UP = ("label_free", "view_retrieval")
+"""Protocols with more metrics than there is room for beside others: only those in `COLUMNS` are shown there."""
 
 CHANCE = "_chance"
 """The end of the name of what mere chance would give: a row of its own, no column."""
 
+_RECALL = re.compile(r"r\d+")
 _DIRECTION = re.compile(r"(?P<one>.+)_to_(?P<other>.+?)_(?P<what>r\d+|median_rank|same_class_1)")
 _RETRIEVED = {"median_rank": "median rank", "same_class_1": "same class"}
 
@@ -102,7 +107,7 @@ def cell(metric: str, value: float | None, spread: float | None = None) -> str:
     """Return the cell for a number: accuracies in percent, others as they are; with `spread`, +- it."""
     if value is None or not math.isfinite(value):
         return "-"
-    if metric == "k":
+    if metric in ("k", "num"):
         return str(int(value))
     scale, digits = (100, 1) if is_share(metric) else (1, 2 if abs(value) < 10 else 1)
     shown = f"{scale * value:.{digits}f}"
@@ -112,7 +117,8 @@ def cell(metric: str, value: float | None, spread: float | None = None) -> str:
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share of the samples, which is shown in percent: an accuracy or a recall."""
     found = _DIRECTION.fullmatch(metric)
-    return metric == "top1" or (found is not None and found["what"] != "median_rank")
+    recall = _RECALL.fullmatch(metric) is not None
+    return metric == "top1" or recall or (found is not None and found["what"] != "median_rank")
 
 
 def of_member(protocol: str) -> tuple[str, str]:
@@ -126,8 +132,14 @@ def columns(results: Sequence[Results]) -> list[tuple[str, str]]:
     found = {(protocol, metric) for each in results for protocol, values in each.items() for metric in values}
     found -= {pair for pair in found if pair[1] == "std" and (pair[0], "top1") in found}
     found -= {pair for pair in found if pair[1].endswith(CHANCE)}
+    if len({of_member(protocol)[1] for protocol, _ in found}) > 1:
+        found = {pair for pair in found if _has_room(of_member(pair[0])[1], pair[1])}
     members = dict.fromkeys(of_member(protocol)[0] for each in results for protocol in each)
     return [pair for member in sorted(members, key=bool) for pair in _ordered(found, member)]
+
+
+def _has_room(protocol: str, metric: str) -> bool:
+    return protocol not in SUMMED_UP or (protocol, metric) in COLUMNS
 
 
 def _ordered(found: Collection[tuple[str, str]], member: str) -> list[tuple[str, str]]:

@@ -140,11 +140,12 @@ def test_without_labels_everything_works_and_says_what_it_can(cli, tiny, tmp_pat
     (tmp_path / "images").mkdir()
     for i in range(20):
         Image.new("L", (14, 14), 12 * i).save(tmp_path / "images" / f"{i}.png")
-    everything = ("-s", "evaluation.protocols=[knn, linear, few_shot, label_free]")
+    everything = ("-s", "evaluation.protocols=[knn, linear, few_shot, label_free, view_retrieval]")
     assert cli("train", tiny, "--data", "images", *everything, "--out", "run").exit_code == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert all(set(found) == {"label_free"} for found in (summary["metrics"], *summary["baselines"].values()))
-    assert set(json.loads(cli("eval", "run", "--json").stdout)["encoder"]) == {"label_free"}
+    free = {"label_free", "view_retrieval"}
+    assert all(set(found) == free for found in (summary["metrics"], *summary["baselines"].values()))
+    assert set(json.loads(cli("eval", "run", "--json").stdout)["encoder"]) == free
 
 
 def test_a_run_folder_may_be_called_like_a_method(cli, tiny, trained):

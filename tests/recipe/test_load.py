@@ -88,7 +88,13 @@ def test_a_option_of_a_part_that_the_file_does_not_name_is_turned_on_its_default
         ["training.schedule.final=0.5", "evaluation.protocols.knn.k=7", "evaluation.protocols.3.name=label_free"],
     )
     assert recipe.training.schedule.plain() == {"name": "cosine", "warmup_epochs": 0.0, "final": 0.5, "start": 0.0}
-    assert [part.name for part in recipe.evaluation.protocols] == ["knn", "linear", "few_shot", "label_free"]
+    assert [part.name for part in recipe.evaluation.protocols] == [
+        "knn",
+        "linear",
+        "few_shot",
+        "label_free",
+        "view_retrieval",
+    ]
     assert recipe.evaluation.protocols[0].options["k"] == 7
 
 

@@ -32,7 +32,13 @@ def test_parts_are_completed_with_their_defaults():
     assert recipe.objective[1].plain() == {"name": "variance", "weight": 2.0, "std": 1.0, "eps": 1e-4, "views": "mean"}
     assert recipe.objective[0].weight == 1.0
     assert recipe.predictor.plain() == {"name": "identity"} and recipe.target.name == "shared"
-    assert [part.name for part in recipe.evaluation.protocols] == ["knn", "linear", "few_shot", "label_free"]
+    assert [part.name for part in recipe.evaluation.protocols] == [
+        "knn",
+        "linear",
+        "few_shot",
+        "label_free",
+        "view_retrieval",
+    ]
     assert recipe.data.source is None
 
 
