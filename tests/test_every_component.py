@@ -17,7 +17,7 @@ MODALITIES: dict[str, contract.Sort] = {
     name: importlib.import_module(f"tests.modalities.{name}.sort").SORT for name in registry.names("modality")
 }
 LEAST = {"encoder": 10, "views": 6, "source": 7, "head": 7, "target": 3, "pairing": 6, "term": 21, "optimizer": 4,
-         "schedule": 3, "protocol": 9, "method": 3, "modality": 3, "strategy": 3}  # fmt: skip
+         "schedule": 3, "protocol": 12, "method": 3, "modality": 3, "strategy": 3}  # fmt: skip
 """How many parts of each kind there are at least: a walk that finds nothing tests nothing."""
 
 CONSTANT_PART = {"sliced_wasserstein"}
@@ -110,6 +110,8 @@ def test_schedule(name: str) -> None:
 
 @of("protocol")
 def test_protocol(name: str) -> None:
+    if name == "cka":
+        pytest.skip("it needs another run: tests/evaluation/protocols/test_cka.py")
     contract.check_protocol(name)
 
 

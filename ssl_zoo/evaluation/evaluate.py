@@ -158,7 +158,7 @@ def evaluate(
     recipe = _recipe_of(folder, protocols, data, overrides)
     encoder = load_encoder(run)
     policy = build_views(recipe)
-    _check_views(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
+    check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     device = choose(for_training=False).device
     opened = open_recipe_data(recipe, policy.spec)
     if all(protocol_class(name).sees is not AugmentedViews for name, _ in _protocols(recipe)):
@@ -168,7 +168,7 @@ def evaluate(
     return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)
 
 
-def _check_views(built_for: InputSpec, spec: InputSpec, encoder: nn.Module, name: str) -> None:
+def check_input(built_for: InputSpec, spec: InputSpec, encoder: nn.Module, name: str) -> None:
     """Make sure that an encoder takes the plain samples of views.
 
     Args:
