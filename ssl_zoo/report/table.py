@@ -33,7 +33,7 @@ SUMMED_UP = ("label_free", "view_retrieval")
 CHANCE = "_chance"
 """The end of the name of what mere chance would give: a row of its own, no column."""
 
-_RECALL = re.compile(r"r\d+")
+_RECALLS = ("r1", "r5")
 _DIRECTION = re.compile(r"(?P<one>.+)_to_(?P<other>.+?)_(?P<what>r\d+|median_rank|same_class_1)")
 _RETRIEVED = {"median_rank": "median rank", "same_class_1": "same class"}
 
@@ -117,7 +117,7 @@ def cell(metric: str, value: float | None, spread: float | None = None) -> str:
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share of the samples, which is shown in percent: an accuracy or a recall."""
     found = _DIRECTION.fullmatch(metric)
-    recall = _RECALL.fullmatch(metric) is not None
+    recall = metric in _RECALLS
     return metric == "top1" or recall or (found is not None and found["what"] != "median_rank")
 
 
