@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssl_zoo.registry import names as names
     from ssl_zoo.registry import register as register
     from ssl_zoo.runs.encoder import load_encoder as load_encoder
-    from ssl_zoo.studies.run import compare as compare
+    from ssl_zoo.studies.compare import compare as compare
     from ssl_zoo.training.train import train as train
 
 _HOMES = {
@@ -27,7 +27,7 @@ _HOMES = {
     "UserError": "ssl_zoo.errors",
     "View": "ssl_zoo.batch",
     "build": "ssl_zoo.methods.build",
-    "compare": "ssl_zoo.studies.run",
+    "compare": "ssl_zoo.studies.compare",
     "evaluate": "ssl_zoo.evaluation.evaluate",
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",

@@ -59,6 +59,9 @@ overrides = click.option(
 data = click.option("--data", metavar="SRC", help="A folder, zip or parquet, or a registered source.")
 seed = click.option("--seed", type=click.IntRange(min=0), help="Seed of the run.")
 variant = click.option("--variant", metavar="NAME", help="One of the experiment's named variants.")
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Print what will run, what of it is done, and about how long it takes; run nothing."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -67,6 +70,19 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (variant, seed, data, overrides, imports):
         command = option(command)
     return command
+
+
+def parallel(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options on runs that go on at the same time."""
+    several = click.option(
+        "--parallel", type=click.IntRange(min=1), metavar="N",
+        help="Runs at the same time; default one per CUDA device, and one on a CPU.",
+    )  # fmt: skip
+    threads = click.option(
+        "--threads", type=click.IntRange(min=1), metavar="T",
+        help="CPU threads of each run; default all, divided among those that run at the same time.",
+    )  # fmt: skip
+    return several(threads(command))
 
 
 def print_json(value: Any) -> None:

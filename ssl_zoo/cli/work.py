@@ -1,4 +1,4 @@
-"""Commands that train, evaluate and report: `demo`, `train`, `eval`, `run`, `compare`, `report`."""
+"""Commands that train, evaluate and report: `demo`, `train`, `eval`, `run`, `report`."""
 
 from __future__ import annotations
 
@@ -147,6 +147,9 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 @options.imports
 @click.option("--out", default="runs", show_default=True, type=click.Path(file_okay=False), help="Where the runs go.")
 @click.option("--results", type=click.Path(dir_okay=False), help="File of the tables; default OUT/STUDY/RESULTS.md.")
+@options.parallel
+@options.dry_run
+@options.as_json
 @options.interruptible(RESUME)
 def run(
     experiment: str,
@@ -157,51 +160,31 @@ def run(
     overrides: tuple[str, ...],
     out: str,
     results: str | None,
-) -> None:
-    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping finished runs; write RESULTS.md."""
-    from ssl_zoo.studies.run import run_study
-
-    summaries = run_study(
-        experiment, variants=variants or None, seeds=seeds or None, data=data, overrides=overrides,
-        only=only or None, out=out, results=results, log=options.log,
-    )  # fmt: skip
-    if any(summary["status"] == "interrupted" for summary in summaries):
-        _leave("interrupted")
-
-
-@click.command()
-@click.argument("recipes", nargs=-1, required=True)
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=(0,), show_default=True,
-              help="Seed of each recipe's runs; give several for a spread.")  # fmt: skip
-@options.data
-@options.overrides
-@options.imports
-@click.option("--out", default="runs/compare", show_default=True, type=click.Path(file_okay=False))
-@options.as_json
-@options.interruptible(RESUME)
-def compare(
-    recipes: tuple[str, ...],
-    seeds: tuple[int, ...],
-    data: str | None,
-    overrides: tuple[str, ...],
-    out: str,
+    parallel: int | None,
+    threads: int | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Train several RECIPES on the same data with the same seeds; table, RESULTS.md and report.html in --out.
+    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping finished runs; write RESULTS.md.
 
-    Example: ssl-zoo compare digits/simsiam digits/barlow_twins --seed 0 --seed 1
+    A run that fails leaves the others alone; the exit code is then 1.
     """
-    from ssl_zoo.report.aggregate import comparison_table
-    from ssl_zoo.studies.run import compare as run_comparison
-    from ssl_zoo.studies.run import interrupted
+    from ssl_zoo.studies.run import dry_study, run_study
 
-    groups = run_comparison(recipes, data=data, seeds=seeds, overrides=overrides, out=out, log=options.log)
+    given: dict[str, Any] = {
+        "variants": variants or None, "seeds": seeds or None, "data": data, "overrides": overrides,
+        "only": only or None, "out": out, "parallel": parallel, "threads": threads, "log": options.log,
+    }  # fmt: skip
+    if dry_run:
+        found = dry_study(experiment, **given)
+        options.print_json(found.plain()) if as_json else click.echo(found.text())
+        return
+    summaries = run_study(experiment, results=results, **given)
     if as_json:
-        options.print_json({group.name: list(group.summaries) for group in groups})
-    if interrupted(groups):
-        _leave("interrupted")
-    if not as_json:
-        click.echo(f"{comparison_table(groups)}\n\nreport: {shown_name(str(Path(out) / 'report.html'))}")
+        options.print_json(summaries)
+    for status in ("interrupted", "failed"):
+        if any(summary["status"] == status for summary in summaries):
+            _leave(status)
 
 
 @click.command()

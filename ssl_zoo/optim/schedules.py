@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from ssl_zoo.registry import register
 
-Epochs = Annotated[float, Field(ge=0)]
+
+@dataclass(frozen=True)
+class Unit:
+    """What an option counts; one in `epochs` is stretched with a run that is made longer or shorter."""
+
+    unit: str
+
+
+Epochs = Annotated[float, Field(ge=0), Unit("epochs")]
 Factor = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -74,15 +74,21 @@ def comparison_table(groups: Sequence[Group]) -> str:
 
 
 def settings(groups: Sequence[Group]) -> Table:
-    """Return a table of costs: steps, epochs, seconds of training, samples per second."""
+    """Return a table of costs: steps, epochs, seconds of training, samples per second, peak memory in MB (10^6)."""
 
-    def average(group: Group, key: str, digits: int) -> str:
-        found = [value for summary in group.summaries if (value := summary.get(key)) is not None]
+    def average(group: Group, key: str, digits: int, unit: float = 1) -> str:
+        found = [value / unit for summary in group.summaries if (value := summary.get(key)) is not None]
         return f"{statistics.fmean(found):.{digits}f}" if found else "-"
 
-    keys = {"steps": 0, "epochs": 1, "train_s": 0, "samples_per_s": 0}
-    rows = [[group.name, *(average(group, key, digits) for key, digits in keys.items())] for group in groups]
-    return Table(["runs", "steps", "epochs", "training s", "samples/s"], rows)
+    keys = {
+        "steps": (0, 1),
+        "epochs": (1, 1),
+        "train_s": (0, 1),
+        "samples_per_s": (0, 1),
+        "peak_memory_bytes": (0, 1e6),
+    }
+    rows = [[group.name, *(average(group, key, *how) for key, how in keys.items())] for group in groups]
+    return Table(["runs", "steps", "epochs", "training s", "samples/s", "peak MB"], rows)
 
 
 def settings_table(groups: Sequence[Group]) -> str:

@@ -12,7 +12,8 @@ from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview
 from ssl_zoo.report.results import expectation_lines, options, write_results
 from ssl_zoo.runs.atomic import check_place
-from ssl_zoo.studies.run import BASE, experiments_of, interrupted, run_settings, settings_of
+from ssl_zoo.studies.execute import interrupted, run_settings
+from ssl_zoo.studies.run import BASE, experiments_of, settings_of
 
 EXPERIMENT = "digits/simsiam"
 NAMES = {"simsiam": "SimSiam", "no_stop_gradient": "SimSiam without stop-gradient"}

@@ -1,10 +1,9 @@
-"""Studies: every experiment, variant and seed, skipping finished runs; and comparisons of recipes on one data set."""
+"""Studies: every experiment, variant and seed, skipping finished runs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,12 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.report import expectations
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.runs.atomic import check_place
-from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.studies.dry_run import DryRun, dry_run
+from ssl_zoo.studies.execute import Log, Setting, interrupted, run_settings
+from ssl_zoo.studies.parallel import places, threads_of_each
 
 BASE = "base"
 """The name of the experiment without a variant."""
-
-RESUME = "interrupted; run the same command again to resume"
-
-Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of a study: a recipe without its seed.
-
-    Attributes:
-        name: of the row in tables.
-        folder: the start of its run folders' names.
-        load: seed -> recipe.
-        seeds: of its runs.
-        expect: conditions on each of its runs, see `ssl_zoo.report.expectations`.
-    """
-
-    name: str
-    folder: str
-    load: Callable[[int], Recipe]
-    seeds: tuple[int, ...]
-    expect: tuple[str, ...] = ()
 
 
 def experiments_of(reference: str, only: Sequence[str] | None = None) -> dict[str, Experiment]:
@@ -132,53 +110,10 @@ def grids_of(experiments: Mapping[str, Experiment]) -> Iterator[dict[str, list[s
             yield {axis: list(values) for axis, values in experiment.grid.items()}
 
 
-def run_setting(setting: Setting, out: Path, log: Log) -> Group:
-    """Train the missing runs of a setting and return all of them.
-
-    A run that is done or collapsed is taken as it is, and so is one that failed because its numbers were not finite: it
-    would fail again. One that was interrupted, or failed for another reason, is resumed.
-
-    Raises:
-        UserError: a folder holds a run of another recipe.
-        TrainingFailed: a run broke off.
-    """
-    from ssl_zoo.training.train import train
-
-    folders, summaries = [], []
-    for seed in setting.seeds:
-        recipe, folder = setting.load(seed), RunFolder(out / f"{setting.folder}-seed{seed}")
-        resume = folder.recipe.is_file()
-        if resume:
-            folder.check_same(recipe)
-        summary = folder.read_summary() if folder.summary.is_file() else {"status": "interrupted"}
-        if summary["status"] == "interrupted" or (summary["status"] == "failed" and summary.get("resumable")):
-            log(f"--- {setting.name}, seed {seed}")
-            summary = train(recipe, out=folder.path, resume=resume and folder.checkpoint.is_file(), log=log)
-        folders.append(folder.path)
-        summaries.append(summary)
-        if summary["status"] == "interrupted":
-            break
-    return Group(setting.name, tuple(folders), tuple(summaries))
-
-
-def run_settings(settings: Sequence[Setting], out: Path, log: Log) -> list[Group]:
-    """Run settings one after the other, until one is interrupted.
-
-    Raises:
-        UserError, TrainingFailed: as `run_setting`.
-    """
-    groups: list[Group] = []
-    for setting in settings:
-        groups.append(run_setting(setting, out, log))
-        if interrupted(groups):
-            log(RESUME)
-            break
-    return groups
-
-
-def interrupted(groups: Sequence[Group]) -> bool:
-    """Return whether one of the runs was stopped before its end."""
-    return any(summary["status"] == "interrupted" for group in groups for summary in group.summaries)
+def study_folder(reference: str, out: str | Path) -> Path:
+    """Return the folder of a study's runs, OUT/STUDY."""
+    parts = reference.removesuffix(".yaml").split("/")
+    return Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
 
 
 def run_study(
@@ -191,6 +126,8 @@ def run_study(
     only: Sequence[str] | None = None,
     out: str | Path = "runs",
     results: str | Path | None = None,
+    parallel: int | None = None,
+    threads: int | None = None,
     log: Log = print,
 ) -> list[dict[str, Any]]:
     """Run a study and write its RESULTS.md, and heatmap.png for a grid of three axes.
@@ -204,29 +141,55 @@ def run_study(
         only: the names of the study's experiments to take; None takes all.
         out: the runs are written into OUT/STUDY.
         results: the file to write; default OUT/STUDY/RESULTS.md.
+        parallel: runs at the same time; None is one per CUDA device, and one on a CPU.
+        threads: of the CPU, for each run; None divides torch's number among the runs that go on at the same time.
         log: prints a line for the user.
 
     Returns:
-        The summaries of all runs; no results are written where one of them was interrupted.
+        The summaries of all runs, of those that failed too: they leave the others alone. No results are written where
+        one of them was interrupted.
 
     Raises:
-        UserError, TrainingFailed: as `run_setting`.
+        UserError: a mistake in a recipe, a folder that holds a run of another one, or nothing can be run.
     """
     experiments = experiments_of(reference, only)
     settings = settings_of(experiments, variants, seeds, data, overrides)
     for setting in settings:
         setting.load(setting.seeds[0])  # report a mistake in the last recipe before the first is trained
-    parts = reference.removesuffix(".yaml").split("/")
-    folder = Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
+    folder = study_folder(reference, out)
     path = Path(results) if results is not None else folder / "RESULTS.md"
     check_place(folder, "--out", folder=True)
     check_place(path, "--results" if results is not None else "--out")
-    groups = run_settings(settings, folder, log)
+    num = places(parallel)
+    groups = run_settings(settings, folder, log, parallel=num, threads=threads_of_each(threads, num), keep_going=True)
     if not interrupted(groups):
         _write(path, reference, settings, groups, overrides, data, log)
         for axes in grids_of(experiments):
             _draw_grid(path.with_name("heatmap.png"), folder.name, axes, groups, log)
     return [dict(summary) for group in groups for summary in group.summaries]
+
+
+def dry_study(
+    reference: str,
+    *,
+    variants: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    out: str | Path = "runs",
+    parallel: int | None = None,
+    threads: int | None = None,
+    log: Log = print,
+) -> DryRun:
+    """Return what `run_study` would run, what is done, and how long it would take; the arguments are the same.
+
+    Raises:
+        UserError: as `run_study`.
+    """
+    settings = settings_of(experiments_of(reference, only), variants, seeds, data, overrides)
+    num = places(parallel)
+    return dry_run(settings, study_folder(reference, out), num, threads_of_each(threads, num), log)
 
 
 def _write(
@@ -250,46 +213,3 @@ def _draw_grid(path: Path, study: str, axes: dict[str, list[str]], groups: Seque
 
     write_heatmap(path, axes, groups, f"{study}: quality and collapse of every combination")
     log(f"picture: {path}")
-
-
-def compare(
-    recipes: Sequence[str],
-    *,
-    data: str | None = None,
-    seeds: Sequence[int] = (0,),
-    overrides: Sequence[str] = (),
-    out: str | Path = "runs/compare",
-    log: Log = print,
-) -> list[Group]:
-    """Train several recipes on the same data with the same seeds and write a table and a report.
-
-    Args:
-        recipes: methods, experiments or files, as `load_recipe` takes them.
-        data: for all of them; None leaves each its own.
-        seeds: the runs of each recipe.
-        overrides: dotted keys on all recipes.
-        out: folder of the runs, of `RESULTS.md` and of `report.html`.
-        log: prints a line for the user.
-
-    Returns:
-        One group per recipe; no table is written where one of the runs was interrupted.
-
-    Raises:
-        UserError, TrainingFailed: as `run_setting`.
-    """
-    from ssl_zoo.report.html import write_report
-    from ssl_zoo.report.results import options, write_results
-
-    settings = []
-    for reference in recipes:
-        load = _loader(reference, BASE, data, overrides)
-        load(seeds[0])  # report a mistake in the last recipe before the first is trained
-        stem = Path(reference).stem if Path(reference).is_file() else reference.replace("/", "-")
-        settings.append(Setting(reference, stem, load, tuple(seeds)))
-    check_place(out, "--out", folder=True)
-    groups = run_settings(settings, Path(out), log)
-    if interrupted(groups):
-        return groups
-    write_results(Path(out) / "RESULTS.md", "comparison", groups, {}, options(overrides, data))
-    write_report(groups, Path(out) / "report.html", "Comparison of " + ", ".join(recipes))
-    return groups

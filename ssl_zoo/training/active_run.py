@@ -18,6 +18,7 @@ from ssl_zoo.hardware import Hardware, environment
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.commands import resume
+from ssl_zoo.runs.memory import peak_memory
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
 from ssl_zoo.training.setup import Run
@@ -102,7 +103,7 @@ class ActiveRun:
             "collapse": self.monitor.guard.status,
             "data": {**_source(run.recipe), "train": len(run.data.train),
                      "test": len(run.data.test) if run.data.test is not None else 0},
-            "peak_memory_bytes": torch.cuda.max_memory_allocated() if run.hardware.accelerator == "cuda" else None,
+            "peak_memory_bytes": peak_memory(run.hardware.accelerator),
             "problems": list(self.monitor.problems),
             **more,
         }  # fmt: skip

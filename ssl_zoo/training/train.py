@@ -19,6 +19,7 @@ from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.memory import reset_peak_memory
 from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
@@ -78,6 +79,7 @@ def train(
         if resume and (summary := _finished(folder, recipe, log)) is not None:
             return summary
         state = _checkpoint(folder, recipe, resume)
+        reset_peak_memory()
         start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state)
         return _run(start, stop, stop_at, log)
 

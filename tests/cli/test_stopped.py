@@ -113,6 +113,6 @@ def test_a_study(cli, tmp_path, monkeypatch, command, where):
 
 
 def test_between_two_runs_of_a_study(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("ssl_zoo.studies.run.load_recipe", signalled(api.load_recipe, signal.SIGTERM))
+    monkeypatch.setattr("ssl_zoo.studies.entries.load_recipe", signalled(api.load_recipe, signal.SIGTERM))
     stopped = cli("compare", "digits/simsiam", "--out", "runs")
     assert stopped.exit_code == 75 and stopped.stderr == "interrupted; run the same command again to resume\n"
