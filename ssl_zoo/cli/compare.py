@@ -59,7 +59,7 @@ def compare(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Train several RECIPES on the same data with the same seeds and the same budget; tables, RESULTS.md and report.html.
+    """Train several RECIPES on the same data with the same seeds and budget; tables, RESULTS.md and report.html.
 
     A recipe may be named, NAME=RECIPE, so that it can come twice with other options:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -75,7 +76,7 @@ def held_out_score(run: str | Path, log: Callable[[str], None] = _silent) -> flo
     return None if None in scores else statistics.fmean(score for score in scores if score is not None)
 
 
-def _accuracy(bank: Features, queries: Features) -> float | None:
+def _accuracy(bank: Any, queries: Any) -> float | None:
     if not bool(torch.cat([bank.finite, queries.finite]).all()):
         return None
     return KNN()(bank, queries)["top1"]

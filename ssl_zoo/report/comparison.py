@@ -14,18 +14,18 @@ from ssl_zoo.report.results import notes
 from ssl_zoo.report.table import Table, code, escaped
 
 PAIRED_NOTE = (
-    "Against {first}, seed by seed: mean of the differences and, in brackets, Student's interval at 95 % (n - 1 degrees "
-    "of freedom; n is the number of seeds; one seed has none). Shares in points of percent. The intervals are not "
-    "corrected for the number of comparisons, and are of the seeds alone: all runs share their test samples."
+    "Against {first}, seed by seed: mean of the differences and, in brackets, Student's interval at 95 % (n - 1 "
+    "degrees of freedom; n is the number of seeds; one seed has none). Shares in points of percent. The intervals are "
+    "not corrected for the number of comparisons, and are of the seeds alone: all runs share their test samples."
 )
 PROGRESS_NOTE = (
-    "Best and last evaluation during the training. The best is chosen on what the protocol tests on and is so too good; "
+    "Best and last evaluation during the training. The best is chosen on what the protocol tests on and so too good; "
     "all other tables are of the last step."
 )
 LABEL_FREE_NOTE = (
     "Without labels nothing here says which recipe is better. Spread and rank show a collapse; between methods they do "
-    "not rank the encoders (rank metrics hold within one method only, arXiv 2510.17299), and cluster-based scores track "
-    "accuracy for SimCLR and MoCo and not for SimSiam (arXiv 2409.06612). Give labels for some samples to compare."
+    "not rank the encoders (rank metrics hold within one method only, arXiv 2510.17299), and cluster-based scores "
+    "track accuracy for SimCLR and MoCo and not for SimSiam (arXiv 2409.06612). Label some samples to compare."
 )
 COST_NOTE = (
     "Means over the seeds: time of training without the evaluation; peak memory of the device, or, on a CPU, of the "

@@ -48,8 +48,8 @@ class Budget:
         """What the budget is, for tables."""
         if self.kind == "max_time":
             return (
-                f"at most {self.amount:g} s of training per run, without the evaluation; the steps were set before from "
-                f"a measured speed, for {SHARE_OF_TIME:.0%} of the time, so that the schedule ends within it"
+                f"at most {self.amount:g} s of training per run, without the evaluation; the steps were set before "
+                f"from a measured speed, for {SHARE_OF_TIME:.0%} of the time, so that the schedule ends within it"
             )
         unit = {"epochs": "epochs", "samples": "samples seen", "max_steps": "optimizer steps"}[self.kind]
         return f"{self.amount:g} {unit} per run" if self.amount < 1e6 else f"{self.amount:,.0f} {unit} per run"

@@ -185,9 +185,7 @@ def _choose(plan: Plan, groups: Sequence[Group], out: Path, log: Log) -> tuple[l
         for number, (trial, group) in enumerate(zip(plan.trials, groups, strict=True))
     ]
     if None in best.values():
-        reason = (
-            "No setting was chosen: the data have no labels to choose by, or runs failed. All settings are compared."
-        )
+        reason = "No setting was chosen: there are no labels to choose by, or runs failed. All settings are compared."
         return list(groups), tried, reason
     chosen = []
     for trial, each in zip(plan.trials, tried, strict=True):

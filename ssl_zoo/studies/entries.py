@@ -102,13 +102,11 @@ def read_entries(
                 f"{' '.join(f'{letter}={same}' for letter in 'abcdefgh'[:num])}."
             )
     for text in overrides:
-        name, rest = split_entry(text, entries, "-s")
-        entries = [
-            replace(entry, own=(*entry.own, rest))
-            if entry.name == name
-            else (entry if name else replace(entry, shared=(*entry.shared, rest)))
-            for entry in entries
-        ]
+        only, rest = split_entry(text, entries, "-s")
+        if only is None:
+            entries = [replace(entry, shared=(*entry.shared, rest)) for entry in entries]
+        else:
+            entries = [replace(entry, own=(*entry.own, rest)) if entry.name == only else entry for entry in entries]
     for text in variants:
         entries = _with_variant(entries, text)
     for entry in entries:

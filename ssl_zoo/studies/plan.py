@@ -80,8 +80,8 @@ def make_plan(
         _check_same(out, kept["asked"], asked)
         if threads not in (None, kept["threads"]):
             raise UserError(
-                f"--out {out}: holds a comparison with --threads {kept['threads']}, and now it is {threads}; repeat its "
-                "command, or name another folder."
+                f"--out {out}: holds a comparison with --threads {kept['threads']}, and now it is {threads}; repeat "
+                "its command, or name another folder."
             )
         return Plan(trials, tuple(seeds), budget, kept["threads"], kept["lengths"])
     threads = threads or share

@@ -110,13 +110,13 @@ def _check(trials: Mapping[str, Sequence[Trial]]) -> None:
     Raises:
         UserError: they do not.
     """
-    folders = {}
+    seen: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for trial in (trial for each in trials.values() for trial in each):
         recipe = trial.entry.load(0, trial.overrides).dump()
-        for other, its in folders.get(trial.entry.name, []):
+        for other, its in seen.get(trial.entry.name, []):
             if its == recipe:
                 raise UserError(f"--sweep: {trial.name} and {other} are the same setting.")
-        folders.setdefault(trial.entry.name, []).append((trial.name, recipe))
+        seen.setdefault(trial.entry.name, []).append((trial.name, recipe))
 
 
 def unique_folders(trials: Sequence[Trial]) -> list[str]:

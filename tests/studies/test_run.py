@@ -12,7 +12,8 @@ from ssl_zoo.cli import main
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.load import experiment_names, read_experiment
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.studies.run import compare, experiments_of, run_study, settings_of
+from ssl_zoo.studies.compare import compare
+from ssl_zoo.studies.run import experiments_of, run_study, settings_of
 
 EXPERIMENT = {
     "method": "simsiam",
@@ -157,4 +158,4 @@ def test_the_commands_print_a_table_and_write_the_report(experiment: Path, tmp_p
     result = CliRunner().invoke(main, ["report", str(tmp_path / "none"), "--out", str(tmp_path / "x.html")])
     assert result.exit_code == 2 and "no finished run" in result.stderr and not (tmp_path / "x.html").exists()
     result = CliRunner().invoke(main, ["compare", str(experiment), "--json", "--out", str(tmp_path / "c")])
-    assert result.exit_code == 0 and list(json.loads(result.stdout)) == [str(experiment)]
+    assert result.exit_code == 0 and list(json.loads(result.stdout)["recipes"]) == ["tiny"]
