@@ -73,7 +73,8 @@ class Cells(HTMLParser):
 def test_what_is_shown_equals_the_run_files(tiny: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options: dict[str, Any] = {
-        "seeds": (0, 1), "overrides": ["b:target=ema"], "max_steps": 4, "sweep": ["training.base_lr=0.01,0.5"], "out": out,
+        "seeds": (0, 1), "overrides": ["b:target=ema"], "max_steps": 4, "sweep": ["training.base_lr=0.01,0.5"],
+        "out": out,
     }  # fmt: skip
     dry = dry_comparison([f"a={tiny}", f"b={tiny}"], log=silent, **options)
     assert [(row.runs, row.done, row.steps, row.samples) for row in dry.rows] == [(2, 0, 4, 64)] * 4
