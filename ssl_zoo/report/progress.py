@@ -20,11 +20,11 @@ def trajectory(run: Path) -> dict[str, list[Point]]:
     """Return the shares that were measured while a run trained, `{"DATA_SET/PROTOCOL METRIC": [point]}`, in order."""
     found: dict[str, list[Point]] = {}
     try:
-        records = list(RunFolder(run).read_metrics())
+        records = list(RunFolder(run).read_evaluations())
     except UserError:
         return {}
     for record in records:
-        for protocol, values in (record.get("evaluation") or {}).items():
+        for protocol, values in record["evaluation"].items():
             for metric, value in values.items():
                 if is_share(metric) and value is not None and math.isfinite(value):
                     point = {"step": record["step"], "epoch": record.get("epoch"), "value": value}

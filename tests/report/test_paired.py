@@ -47,7 +47,7 @@ def test_a_seed_that_one_lacks_is_left_out_and_one_seed_has_no_interval() -> Non
 
 def test_best_and_last_are_those_of_the_evaluations_in_training(tmp_path: Path) -> None:
     records = [
-        {"step": step, "epoch": step / 10, "loss": 1.0, "evaluation": {"own/knn": {"top1": value, "k": 5}}}
+        {"step": step, "epoch": step / 10, "evaluation": {"own/knn": {"top1": value, "k": 5}}}
         for step, value in ((10, 0.3), (20, 0.6), (30, 0.6), (40, 0.5))
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
