@@ -58,6 +58,12 @@ class Entry:
         """The first line of the docstring."""
         return (inspect.getdoc(self.factory) or "").partition("\n")[0]
 
+    @property
+    def version(self) -> int | None:
+        """The version of what it computes, of kinds that have one: the class attribute `version`."""
+        found = getattr(self.factory, "version", None)
+        return found if type(found) is int else None
+
 
 class PartFailed(UserError):
     """A part that cannot be built, or that does not keep its contract."""

@@ -22,6 +22,7 @@ from ssl_zoo.data.source import Modality, Samples, Split, ViewPolicy
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.evaluation.aligned import Aligned
 from ssl_zoo.evaluation.augmented import AugmentedViews
+from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import Features, Tokens
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.methods.branch import Branch
@@ -313,17 +314,31 @@ def check_schedule(name: str) -> None:
     assert factors[:8] == sorted(factors[:8]) and factors[0] < factors[7]
 
 
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "semi_supervised": {"fractions": [0.1], "draws": 2, "steps": 30, "lrs": [0.1]},
+    "linear_augmented": {"epochs": 5},
+}
+"""Options that make protocols short."""
+
+ASKING = ("transfer",)
+"""Protocols that need an option, and say so."""
+
+
 def check_protocol(name: str) -> None:
     """Numbers, good ones on separated classes, and a clear error where labels are missing."""
-    protocol = registry.build("protocol", name, {})
+    protocol = registry.build("protocol", name, PROTOCOLS.get(name, {}))
     labels = torch.arange(60) % 3
     x = rows(60) + 5 * nn.functional.one_hot(labels, 6)
     train, test = (_judged(protocol.sees, x[:num], labels[:num] if protocol.needs_labels else None) for num in (60, 30))
+    if name in ASKING:
+        with pytest.raises(NotOffered, match="option"):
+            protocol(train, test)
+        return
     metrics = protocol(train, test)
-    assert metrics and all(isinstance(value, (int, float)) for value in metrics.values())
+    assert protocol.version >= 1 and metrics and all(isinstance(value, (int, float)) for value in metrics.values())
     assert all(value.removesuffix("_chance") in metrics for value in metrics)
     if protocol.needs_labels:
-        assert metrics["top1"] > 0.9
+        assert next(iter(metrics.values())) > 0.9
         with pytest.raises(ValueError, match="no labels"):
             protocol(_judged(protocol.sees, x, None), _judged(protocol.sees, x, None))
 

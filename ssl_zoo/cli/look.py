@@ -47,7 +47,8 @@ def show(
         options.print_json(found)
     else:
         for part in found:
-            click.echo(f"{part['kind']} {part['name']}\n\n{part['doc']}\n")
+            version = "" if part["version"] is None else f" v{part['version']}"
+            click.echo(f"{part['kind']} {part['name']}{version}\n\n{part['doc']}\n")
             for option, default in part["options"].items():
                 click.echo(f"  {option} = {default}")
 

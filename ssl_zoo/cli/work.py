@@ -123,7 +123,7 @@ def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
 @click.command("eval")
 @click.argument("run")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME",
-              help="knn, linear, few_shot, label_free, attentive, retrieval, zero_shot, fine_tune.")  # fmt: skip
+              help="Such as knn or linear, see ssl-zoo list protocol; default those of the recipe.")  # fmt: skip
 @options.data
 @options.overrides
 @options.imports

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +24,8 @@ class EvaluationProtocol(ABC):
     Attributes of the class, since they are needed before the protocol is built:
 
     Attributes:
+        version: of what it computes; it is one more after every change that gives other numbers on the same features,
+            and stands beside them, since numbers of different versions do not compare.
         needs_labels: whether it gets labelled samples only, and is left out where there are none.
         needs_train: whether it uses the samples of train; else they are not encoded for it where there is a test split.
         sees: what it gets of the samples: `Features`, one vector of each (those of samples that are mappings are judged
@@ -33,6 +35,7 @@ class EvaluationProtocol(ABC):
             features and views only.
     """
 
+    version: int = 1
     needs_labels: bool = True
     needs_train: bool = True
     sees: type[Any] = Features
@@ -69,6 +72,11 @@ def protocol_class(name: str) -> type[EvaluationProtocol]:
             f"protocol {name!r}: must be a subclass of ssl_zoo.evaluation.contract.EvaluationProtocol."
         )
     return factory
+
+
+def versions(names: Iterable[str]) -> dict[str, int]:
+    """Return `{protocol: version}` of registered protocols, each once."""
+    return {name: protocol_class(name).version for name in names}
 
 
 def build_protocol(name: str, options: Mapping[str, Any]) -> EvaluationProtocol:

@@ -105,7 +105,8 @@ class EvaluationData:
             return {"": aligned if torch.device(self.device).type == "mps" else aligned.to(self.device)}
         elif sees is Subject:
             index = chosen(len(split), self.limit)
-            return {"": Subject(encoder, self.policy, split, index, self.device, self.half)}
+            more = (self.device, self.half, self.modality, self.limit)
+            return {"": Subject(encoder, self.policy, split, index, *more)}
         else:
             raise PartFailed(
                 f"a protocol sees {sees!r}, which is none of Features, Tokens, Aligned, AugmentedViews and Subject."

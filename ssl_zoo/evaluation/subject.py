@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View
-from ssl_zoo.data.source import Split, ViewPolicy
+from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.evaluation.features import collect, on_device
 
 
@@ -24,6 +24,8 @@ class Subject:
         index: `(N,)` positions of the samples.
         device: where the encoder runs.
         half: whether it computes in bfloat16.
+        modality: of the samples, where it is known.
+        limit: largest number of samples of a split, for those of other data sets.
     """
 
     encoder: nn.Module
@@ -32,6 +34,8 @@ class Subject:
     index: Tensor
     device: torch.device | str = "cpu"
     half: bool = False
+    modality: Modality | None = None
+    limit: int | None = None
 
     def __len__(self) -> int:
         return len(self.index)

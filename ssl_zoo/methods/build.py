@@ -129,11 +129,16 @@ def build_views(recipe: Recipe) -> ViewPolicy:
         PartFailed: it lacks what training and evaluation call.
     """
     if isinstance(recipe.views, PerMember):
-        return PairedViews({member: _policy(part) for member, part in recipe.views.parts.items()})
-    return _policy(recipe.views)
+        return PairedViews({member: build_policy(part) for member, part in recipe.views.parts.items()})
+    return build_policy(recipe.views)
 
 
-def _policy(part: Part) -> ViewPolicy:
+def build_policy(part: Part) -> ViewPolicy:
+    """Return a view policy.
+
+    Raises:
+        PartFailed: it lacks what training and evaluation call.
+    """
     policy = registry.build("views", part.name, part.options)
     name = part.name
     if not isinstance(policy, ViewPolicy):

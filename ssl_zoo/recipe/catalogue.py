@@ -48,7 +48,11 @@ def catalogue(section: str | None = None, pattern: str = "*") -> dict[str, dict[
 def _described(section: str, pattern: str = "*") -> dict[str, str]:
     if section in _RECIPES:
         return {name: _headline(name) for name in _RECIPES[section]() if fnmatchcase(name, pattern)}
-    return {entry.name: entry.summary for entry in registry.entries(section, pattern)}
+    return {entry.name: _line(entry) for entry in registry.entries(section, pattern)}
+
+
+def _line(entry: Entry) -> str:
+    return entry.summary if entry.version is None else f"v{entry.version}: {entry.summary}"
 
 
 def _headline(reference: str) -> str:
@@ -75,7 +79,8 @@ def show(
         variant: of an experiment.
 
     Returns:
-        A recipe; or for each part `{"kind", "name", "doc", "options": {option: default as text}}`.
+        A recipe; or for each part `{"kind", "name", "version", "doc", "options": {option: default as text}}`, where the
+        version is None of kinds that have none.
 
     Raises:
         UserError: there is neither, or as `load_recipe`.
@@ -88,7 +93,16 @@ def show(
             known = {entry.name for entry in every} | set(recipes)
             raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known)}")
         return load_recipe(name, overrides, data=data, seed=seed, variant=variant)
-    return [{"kind": e.kind, "name": e.name, "doc": registry.options(e).__doc__, "options": _options(e)} for e in parts]
+    return [
+        {
+            "kind": e.kind,
+            "name": e.name,
+            "version": e.version,
+            "doc": registry.options(e).__doc__,
+            "options": _options(e),
+        }
+        for e in parts
+    ]
 
 
 def _in_family(name: str, entry: Entry) -> bool:

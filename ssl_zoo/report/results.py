@@ -41,7 +41,22 @@ def notes(groups: Sequence[Group]) -> list[str]:
         *([VIEW_NOTE] if views else []),
         *([RETRIEVAL_NOTE] if ranks else []),
         *([CHANCE_NOTE] if chance else []),
+        *version_notes(groups),
     ]
+
+
+def version_notes(groups: Sequence[Group]) -> list[str]:
+    """Return a sentence with the protocols and their versions, where the runs have them."""
+    found: dict[str, set[int]] = {}
+    for group in groups:
+        for summary in group.summaries:
+            for name, version in (summary.get("protocol_versions") or {}).items():
+                found.setdefault(name, set()).add(version)
+    if not found:
+        return []
+    each = [f"{escaped(name)} {' and '.join(f'v{v}' for v in sorted(of))}" for name, of in found.items()]
+    mixed = any(len(of) > 1 for of in found.values())
+    return [f"Protocols: {', '.join(each)}." + (" Numbers of different versions do not compare." if mixed else "")]
 
 
 def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> list[str]:

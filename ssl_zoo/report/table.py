@@ -20,6 +20,8 @@ COLUMNS = {
     ("linear", "top1"): "linear",
     ("attentive", "top1"): "attentive",
     ("fine_tune", "top1"): "fine-tuned",
+    ("linear_augmented", "top1"): "linear, augmented",
+    ("label_retrieval", "map"): "mAP",
     ("zero_shot", "top1"): "zero-shot",
     ("label_free", "std"): "std",
     ("label_free", "effective_rank"): "eff. rank",
@@ -35,6 +37,8 @@ CHANCE = "_chance"
 
 _RECALLS = ("r1", "r5")
 _DIRECTION = re.compile(r"(?P<one>.+)_to_(?P<other>.+?)_(?P<what>r\d+|median_rank|same_class_1)")
+_TOP1 = re.compile(r"^(top1|std)_\d|_top1$")
+"""Accuracies with some labels, `top1_5` and `top1_10pct`, their spreads, and those of other data, `birds_knn_top1`."""
 _RETRIEVED = {"median_rank": "median rank", "same_class_1": "same class"}
 
 NAMES = {"raw": "raw input", "untrained": "untrained encoder", "encoder": "trained encoder"}
@@ -117,8 +121,9 @@ def cell(metric: str, value: float | None, spread: float | None = None) -> str:
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share of the samples, which is shown in percent: an accuracy or a recall."""
     found = _DIRECTION.fullmatch(metric)
-    recall = metric in _RECALLS
-    return metric == "top1" or recall or (found is not None and found["what"] != "median_rank")
+    if metric in ("top1", "map", *_RECALLS) or _TOP1.search(metric):
+        return True
+    return found is not None and found["what"] != "median_rank"
 
 
 def of_member(protocol: str) -> tuple[str, str]:

@@ -45,6 +45,7 @@ class _Summary(_Part):
     collapse: _Collapse
     metrics: dict[str, dict[str, Number | None]]
     baselines: dict[str, dict[str, dict[str, Number | None]]]
+    protocol_versions: dict[str, Annotated[int, Field(strict=True)]] = {}
     environment: _Environment
 
 

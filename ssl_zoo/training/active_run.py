@@ -14,6 +14,7 @@ import torch
 
 from ssl_zoo.data.bad_samples import BadData
 from ssl_zoo.errors import CannotWrite, NotFinite, TrainingFailed, UserError
+from ssl_zoo.evaluation.contract import versions
 from ssl_zoo.hardware import Hardware, environment
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs import checkpoint
@@ -204,6 +205,7 @@ def _foreseen(error: Exception, num_workers: int) -> TrainingFailed | None:
 
 def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[str, Any]:
     """Return the summary of a run that has not begun."""
+    watched = recipe.evaluation.online if recipe.evaluation.every is not None else ()
     return {
         "status": "interrupted",
         "method": recipe.method,
@@ -218,6 +220,7 @@ def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[st
                      "metrics": {}},
         "metrics": {},
         "baselines": {},
+        "protocol_versions": versions(part.name for part in (*recipe.evaluation.protocols, *watched)),
         "data": {**_source(recipe), "train": 0, "test": 0},
         "peak_memory_bytes": None,
         "environment": {**environment(hardware), "processes": processes},

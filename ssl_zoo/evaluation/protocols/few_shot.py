@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels
-from ssl_zoo.evaluation.protocols.knn import classify
+from ssl_zoo.evaluation.protocols.knn import Count, classify
 from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
@@ -40,7 +40,8 @@ class FewShot(EvaluationProtocol):
     neighbours help trained features more than raw ones (CIFAR-10).
 
     Args:
-        labels: labelled samples per class.
+        labels: labelled samples per class; of several counts, `top1` and `std` are of the largest, and the others are
+            called `top1_1`, `std_1` and so on.
         draws: the number of draws.
         neighbours: the number of labelled neighbours that vote; several vote with exp(cosine / 0.1), as in `knn`.
         seed: of the draws.
@@ -51,34 +52,43 @@ class FewShot(EvaluationProtocol):
     def __init__(
         self,
         *,
-        labels: Annotated[int, Field(ge=1)] = 10,
+        labels: Count | Annotated[list[Count], Field(min_length=1)] = 10,
         draws: Annotated[int, Field(ge=2)] = 50,
         neighbours: Annotated[int, Field(ge=1)] = 1,
         seed: Annotated[int, Field(ge=0)] = 0,
     ):
-        self.labels, self.draws, self.neighbours, self.seed = labels, draws, neighbours, seed
+        self.labels = sorted(set(labels)) if isinstance(labels, list) else [labels]
+        self.draws, self.neighbours, self.seed = draws, neighbours, seed
 
     def notes(self, train: Tensor, labels: Labels) -> list[str]:
         """Return notes for the user before it runs, given the labels `(N,)` of the train features."""
         classes, counts = train.unique(return_counts=True)
-        rare = classes[counts < self.labels]
+        rare = classes[counts < self.labels[-1]]
         if not len(rare):
             return []
         fewest = int(counts.min())
         return [
-            f"few_shot: {len(rare)} of {len(classes)} classes have fewer than {self.labels} labelled samples "
+            f"few_shot: {len(rare)} of {len(classes)} classes have fewer than {self.labels[-1]} labelled samples "
             f"({labels.listed(rare)}; the fewest {fewest}): all of them are used"
         ]
 
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
-        """Return {"top1", "std"}, fractions: mean and spread over the draws."""
+        """Return {"top1", "std"}, fractions: mean and spread over the draws; and those of fewer labels."""
+        metrics: dict[str, float] = {}
+        most = self.labels[-1]
+        for num in (most, *self.labels[:-1]):
+            top1, key = self.scores(train, test, num), "" if num == most else f"_{num}"
+            metrics |= {f"top1{key}": top1.mean().item(), f"std{key}": top1.std().item()}
+        return metrics
+
+    def scores(self, train: Features, test: Features, num: int) -> Tensor:
+        """Return the top-1 `(draws,)` of each draw of `num` labels per class."""
         bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
         classes, labels = train.labels.unique(return_inverse=True)
         scores = []
         for number in range(self.draws):
-            index = draw(train.labels, self.labels, self.seed, number).to(bank.device)
+            index = draw(train.labels, num, self.seed, number).to(bank.device)
             k = min(self.neighbours, len(index))
             guesses = classes[classify(queries, bank[index], labels[index], k, _TEMPERATURE, len(classes))]
             scores.append((guesses == test.labels).float().mean())
-        top1 = torch.stack(scores)
-        return {"top1": top1.mean().item(), "std": top1.std().item()}
+        return torch.stack(scores)

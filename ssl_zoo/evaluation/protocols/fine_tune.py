@@ -1,7 +1,6 @@
 """Protocol `fine_tune`: the whole encoder trained with labels; of the untrained encoder, its supervised twin."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View, encode
-from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.evaluation.batches import labelled_batches
 from ssl_zoo.evaluation.contract import EvaluationProtocol, NotOffered
 from ssl_zoo.evaluation.features import mean_over
 from ssl_zoo.evaluation.holdout import holdout
@@ -19,7 +18,7 @@ from ssl_zoo.evaluation.protocols.linear import HELD_OUT, Rate
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.optim.schedules import half_cosine
 from ssl_zoo.registry import register
-from ssl_zoo.rng import derive, generator
+from ssl_zoo.rng import derive
 
 
 class Classifier(nn.Module):
@@ -74,27 +73,6 @@ class FineTune(EvaluationProtocol):
         self.steps, self.lrs, self.batch_size = steps, sorted(lrs), batch_size
         self.weight_decay, self.seed = weight_decay, seed
 
-    def _batches(self, train: Subject, labels: Tensor) -> Iterator[tuple[View, Tensor]]:
-        """Yield the first view of some samples and their labels, once for each step."""
-        size = min(self.batch_size, len(train))
-        order, used = torch.randperm(len(train), generator=generator(self.seed, "fine_tune", 0)), 0
-        for step in range(self.steps):
-            if used + size > len(order):
-                order, used = torch.randperm(len(train), generator=generator(self.seed, "fine_tune", step)), 0
-            rows, used = order[used : used + size], used + size
-            kept, samples = [], []
-            for row in rows.tolist():
-                try:
-                    samples.append(train.split.read(int(train.index[row])))
-                except BadSample:
-                    continue  # the training of the run has named it
-                kept.append(row)
-            params = train.policy.draw(generator(self.seed, "fine_tune views", step), len(kept))
-            batch = torch.stack(samples) if train.split.stacked else samples
-            payload = train.policy.collate(batch, params)
-            views = train.policy({name: value.to(train.device) for name, value in payload.items()})
-            yield views[0], labels[kept].to(train.device)
-
     def train(self, train: Subject, labels: Tensor, num_classes: int, lr: float) -> Classifier:
         """Return a copy of the encoder with a classifier, trained on samples with labels `(N,)` from 0 to K - 1."""
         device = torch.device(train.device)
@@ -104,7 +82,10 @@ class FineTune(EvaluationProtocol):
             model = Classifier(copy.deepcopy(train.encoder), num_classes).to(device).train()
             model.requires_grad_()
             optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=self.weight_decay)
-            for step, (view, y) in enumerate(self._batches(train, labels)):
+            batches = labelled_batches(
+                train, labels, steps=self.steps, batch_size=self.batch_size, seed=self.seed, stream="fine_tune"
+            )
+            for step, (view, y) in enumerate(batches):
                 optimizer.param_groups[0]["lr"] = lr * half_cosine(step / self.steps)
                 with torch.autocast(device.type, torch.bfloat16, enabled=train.half):
                     scores = model.encode(view)

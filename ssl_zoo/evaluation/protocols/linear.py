@@ -17,16 +17,23 @@ from ssl_zoo.registry import register
 from ssl_zoo.rng import generator
 
 Rate = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0)]
 HELD_OUT = 0.2
 """The fraction of the train samples of each class that the learning rate is chosen on."""
 
 
 def train_classifiers(
-    data: Features, num_classes: int, lrs: Sequence[float], steps: int, batch_size: int, seed: int
+    data: Features,
+    num_classes: int,
+    lrs: Sequence[float],
+    steps: int,
+    batch_size: int,
+    seed: int,
+    weight_decays: Sequence[float] = (),
 ) -> Tensor:
     """Train one softmax classifier per learning rate, all at once on the same batches.
 
-    Adam without weight decay, from zero weights, cosine decay to 0. Adam works number by number, so the classifiers do
+    AdamW, from zero weights, cosine decay to 0. Adam works number by number, so the classifiers do
     not influence each other.
 
     Args:
@@ -36,6 +43,7 @@ def train_classifiers(
         steps: number of optimizer steps.
         batch_size: samples per step; smaller data is used whole.
         seed: of the order of the samples.
+        weight_decays: of each classifier, decoupled (arXiv 1711.05101), not of its bias; none are zeros.
 
     Returns:
         Weights `(len(lrs), D + 1, K)`; the last row is the bias.
@@ -44,6 +52,7 @@ def train_classifiers(
     weights = data.x.new_zeros(dim + 1, len(lrs) * num_classes)
     gradient, mean, square = (torch.zeros_like(weights) for _ in range(3))
     rates = data.x.new_tensor(lrs).repeat_interleave(num_classes)  # of each column
+    decays = data.x.new_tensor(weight_decays or [0.0] * len(lrs)).repeat_interleave(num_classes)
     source, size = generator(seed, "linear"), min(batch_size, num)
     order, used = torch.randperm(num, generator=source).to(data.x.device), 0
     for step in range(steps):
@@ -57,6 +66,8 @@ def train_classifiers(
         error = (scores - F.one_hot(y, num_classes)[:, None]).flatten(1).div_(size)
         torch.mm(x.T, error, out=gradient[:-1])
         torch.sum(error, dim=0, out=gradient[-1])
+        if any(weight_decays):
+            weights[:-1].mul_(1 - rates * half_cosine(step / steps) * decays)
         _adam_step(weights, gradient, mean, square, rates * half_cosine(step / steps), step + 1)
     return weights.view(dim + 1, len(lrs), num_classes).transpose(0, 1).contiguous()
 
@@ -82,7 +93,7 @@ class Linear(EvaluationProtocol):
     Features are computed once, without augmentation, and the encoder is not touched. All learning rates are trained at
     once on a part of the train samples (`1 - HELD_OUT` of each class), the best on the rest is chosen (the smallest of
     equals), and a classifier with it is trained on all train samples and tested once: test labels have no part in any
-    choice. AdamW, no weight decay, zero initial weights, cosine decay to 0.
+    choice. AdamW, zero initial weights, cosine decay to 0; weight decay is none, or chosen with the rate.
 
     Args:
         lrs: the learning rates to choose from.
@@ -90,6 +101,7 @@ class Linear(EvaluationProtocol):
         max_steps: at most so many optimizer steps, which bounds the time on large data.
         batch_size: samples per step.
         seed: of the held-out part and of the order of samples.
+        weight_decays: those to choose from, with each learning rate.
     """
 
     needs_labels = True
@@ -102,22 +114,25 @@ class Linear(EvaluationProtocol):
         max_steps: Annotated[int, Field(ge=1)] = 3000,
         batch_size: Annotated[int, Field(ge=1)] = 256,
         seed: Annotated[int, Field(ge=0)] = 0,
+        weight_decays: Annotated[list[Decay], Field(min_length=1)] = [0.0],  # noqa: B006
     ):
-        self.lrs, self.epochs, self.max_steps = sorted(lrs), epochs, max_steps
+        self.grid = [(lr, decay) for lr in sorted(lrs) for decay in sorted(weight_decays)]
+        self.epochs, self.max_steps = epochs, max_steps
         self.batch_size, self.seed = batch_size, seed
 
-    def _train(self, data: Features, num_classes: int, lrs: Sequence[float]) -> Tensor:
+    def _train(self, data: Features, num_classes: int, grid: Sequence[tuple[float, float]]) -> Tensor:
         steps = min(self.max_steps, self.epochs * math.ceil(len(data) / self.batch_size))
-        return train_classifiers(data, num_classes, lrs, steps, self.batch_size, self.seed)
+        lrs, decays = zip(*grid, strict=True)
+        return train_classifiers(data, num_classes, lrs, steps, self.batch_size, self.seed, decays)
 
-    def choose_lr(self, train: Features, num_classes: int) -> float:
-        """Return the learning rate that is best on the held-out part of standardised train features."""
+    def choose(self, train: Features, num_classes: int) -> tuple[float, float]:
+        """Return the learning rate and weight decay that are best on the held-out part of train features."""
         kept, held = holdout(train.labels, HELD_OUT, self.seed, "linear_holdout")
-        if len(self.lrs) == 1 or not len(held):
-            return self.lrs[0]
+        if len(self.grid) == 1 or not len(held):
+            return self.grid[0]
         part, rest = train.take(kept), train.take(held)
-        hits = predict(self._train(part, num_classes, self.lrs), rest.x) == rest.labels
-        return self.lrs[int(hits.float().mean(dim=1).argmax())]
+        hits = predict(self._train(part, num_classes, self.grid), rest.x) == rest.labels
+        return self.grid[int(hits.float().mean(dim=1).argmax())]
 
     def __call__(self, train: Features, test: Features) -> dict[str, float]:
         """Return {"top1"}, a fraction."""
@@ -125,6 +140,6 @@ class Linear(EvaluationProtocol):
         scale = 1 / std.clamp_min(1e-6)
         classes, labels = train.labels.unique(return_inverse=True)
         learnt = Features((train.x - mean) * scale, labels)
-        lr = self.choose_lr(learnt, len(classes))
-        guesses = predict(self._train(learnt, len(classes), [lr]), (test.x - mean) * scale)[0]
+        best = self.choose(learnt, len(classes))
+        guesses = predict(self._train(learnt, len(classes), [best]), (test.x - mean) * scale)[0]
         return {"top1": (classes[guesses] == test.labels).float().mean().item()}

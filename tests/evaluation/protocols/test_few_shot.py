@@ -36,6 +36,15 @@ def test_equals_brute_force_over_the_same_draws(digits):
     assert result["std"] == pytest.approx(np.std(scores, ddof=1), abs=1e-6)
 
 
+def test_several_counts_are_each_measured_and_the_largest_has_the_plain_names(digits):
+    train, test = digits
+    one, two, three = (FewShot(labels=num, draws=3)(train, test) for num in (1, 5, 10))
+    found = FewShot(labels=[10, 1, 5], draws=3)(train, test)
+    assert found == {
+        **three, "top1_1": one["top1"], "std_1": one["std"], "top1_5": two["top1"], "std_5": two["std"]
+    }  # fmt: skip
+
+
 def test_draws_do_not_depend_on_the_features(digits):
     """Features under a rotation have the same cosines, so on the same draws the same result."""
     train, test = digits

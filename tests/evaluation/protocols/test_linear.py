@@ -6,6 +6,7 @@ import torch
 from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.protocols import linear
 from ssl_zoo.evaluation.protocols.linear import Linear, train_classifiers
+from ssl_zoo.optim.schedules import half_cosine
 
 
 def standardised(train, test):
@@ -35,6 +36,24 @@ def test_classifiers_trained_together_are_those_trained_alone(digits):
     torch.testing.assert_close(together[1], alone[0], atol=1e-5, rtol=1e-4)
 
 
+def test_weight_decay_is_that_of_torch_and_is_chosen_with_the_rate(digits):
+    train, _ = standardised(*digits)
+    part = train.take(torch.arange(60))
+    ours = train_classifiers(part, 10, [1e-2, 1e-2], steps=5, batch_size=60, seed=0, weight_decays=[0.0, 0.5])
+    weight, bias = torch.zeros(64, 10, requires_grad=True), torch.zeros(10, requires_grad=True)
+    groups = [{"params": [weight], "weight_decay": 0.5}, {"params": [bias], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2)
+    for step in range(5):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * half_cosine(step / 5)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(part.x @ weight + bias, part.labels).backward()
+        optimizer.step()
+    torch.testing.assert_close(ours[1], torch.cat([weight, bias[None]]).detach(), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(ours[0], ours[1])
+    assert Linear(lrs=[1e-2], weight_decays=[0.0, 1e4], epochs=3).choose(train, 10) == (1e-2, 0.0)
+
+
 def test_same_seed_same_number(digits):
     assert Linear(epochs=5, seed=3)(*digits) == Linear(epochs=5, seed=3)(*digits)
 
@@ -58,15 +77,15 @@ def test_test_labels_have_no_part_in_any_choice(digits, monkeypatch):
         runs.append(list(seen))
         final = seen[-1][1][0]
         assert top1 == pytest.approx((final == data.y).float().mean().item())
-    assert [n for n, _ in runs[0]] == [len(probe.lrs), 1], "the sweep on held-out train samples, then one test"
+    assert [n for n, _ in runs[0]] == [len(probe.grid), 1], "the sweep on held-out train samples, then one test"
     for first, second in zip(*runs, strict=True):
         assert torch.equal(first[1], second[1])
 
 
 def test_the_best_rate_on_held_out_samples_is_chosen(digits):
     train, _ = standardised(*digits)
-    assert Linear(lrs=[1e-9, 1e-2], epochs=10).choose_lr(train, 10) == 1e-2
-    assert Linear(lrs=[0.5], epochs=10).choose_lr(train, 10) == 0.5
+    assert Linear(lrs=[1e-9, 1e-2], epochs=10).choose(train, 10) == (1e-2, 0.0)
+    assert Linear(lrs=[0.5], epochs=10).choose(train, 10) == (0.5, 0.0)
 
 
 def test_constant_features_give_chance_not_nan():
