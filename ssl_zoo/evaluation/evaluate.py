@@ -27,6 +27,7 @@ from ssl_zoo.evaluation.representations import (
     usable,
 )
 from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, lacking
+from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data
 from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
@@ -161,7 +162,7 @@ def evaluate(
     check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     device = choose(for_training=False).device
     opened = open_recipe_data(recipe, policy.spec)
-    if all(protocol_class(name).sees is not AugmentedViews for name, _ in _protocols(recipe)):
+    if all(protocol_class(name).sees not in (AugmentedViews, Subject) for name, _ in _protocols(recipe)):
         check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error

@@ -20,6 +20,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "semi_supervised": {"fractions": [0.1], "draws": 2, "steps": 10, "lrs": [0.02]},
     "linear_augmented": {"epochs": 3},
     "attentive": {"epochs": 3},
+    "label_free_tokens": {"local_clusters": 2, "global_clusters": 3, "together": 30},
 }
 
 PINNED: dict[str, tuple[int, dict[str, float]]] = {
@@ -28,11 +29,14 @@ PINNED: dict[str, tuple[int, dict[str, float]]] = {
     "fine_tune": (1, {"top1": 0.65}),
     "knn": (1, {"top1": 0.7333, "k": 10}),
     "label_free": (1, {"std": 0.9476, "effective_rank": 5.8575}),
+    "label_free_tokens": (1, {"dse": 1.3556}),
+    "label_free_views": (1, {"lidar": 5.4709, "alignment": 0.8423}),
     "label_retrieval": (1, {"map": 0.5465, "map_chance": 0.3649}),
     "linear": (1, {"top1": 0.75}),
     "linear_augmented": (1, {"top1": 0.7167}),
     "retrieval": (1, {"first_to_second_r1": 1.0, "first_to_second_r1_chance": 0.0167}),
     "semi_supervised": (1, {"top1_10pct": 0.55, "std_10pct": 0.0236}),
+    "view_retrieval": (1, {"r1": 0.1917, "r5": 0.4917, "median_rank": 5.75, "num": 60}),
     "zero_shot": (1, {"top1": 0.7667, "top1_chance": 0.3333}),
 }
 
