@@ -317,6 +317,7 @@ def check_schedule(name: str) -> None:
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "semi_supervised": {"fractions": [0.1], "draws": 2, "steps": 30, "lrs": [0.1]},
     "linear_augmented": {"epochs": 5},
+    "label_free_tokens": {"local_clusters": 2, "global_clusters": 3},
 }
 """Options that make protocols short."""
 
