@@ -155,6 +155,7 @@ class StepOutput:
         members: of samples that are mappings, the member that each of the embeddings is of; else empty.
         tokens: of methods that compare places, the embeddings of the places of every view, `(B, N, D)`, detached, for
             the collapse guard too.
+        features: h of every view, `(B, D_h)`, detached, for the collapse guard; empty where z is the encoder's output.
     """
 
     loss: Tensor
@@ -162,6 +163,7 @@ class StepOutput:
     embeddings: list[Tensor]
     members: list[str] = field(default_factory=list)
     tokens: list[Tensor] | None = None
+    features: list[Tensor] = field(default_factory=list)
 
 
 class Encoder(Protocol):

@@ -91,11 +91,14 @@ class Term(Part):
             same.
         shrinks: a pair term that is a distance in the units of z, so that embeddings which shrink to one point solve
             it. Where all pair terms do, the collapse guard judges the scale of z too.
+        cluster_temperature: where p are scores of clusters, the temperature of their softmax; else None. The collapse
+            guard then judges how many clusters are in use.
     """
 
     inputs: Inputs
     per_sample: bool = False
     shrinks: bool = False
+    cluster_temperature: float | None = None
 
 
 class State(nn.Module):

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.collapse.guard import Alarm, CollapseGuard
-from ssl_zoo.collapse.metrics import embedding_metrics, positive_similarity, random_similarity
+from ssl_zoo.collapse.metrics import agreement, embedding_metrics, positive_similarity, random_similarity
 
 _LARGE_IS_BAD = ("random_similarity",)
+OF_THE_RUN = ("weight_norm", "weight_change")
+"""Metrics that are not of a member."""
+
 _WORST_FIRST = ("collapsed", "warned", "not judged", "ok", "off")
 
 
@@ -24,28 +27,37 @@ def metrics_of_members(z: Sequence[Tensor], members: Sequence[str]) -> dict[str,
     """Return the label-free metrics of one batch for each member, and the worst of each.
 
     Args:
-        z: embeddings `(B, D)` of each view of the batch, in the same order of samples.
+        z: embeddings `(B, D)` of each view of the batch, in the same order of samples, or `(n, B, D)` of n steps.
         members: what each is of.
 
     Returns:
         `embedding_metrics` of each member's views, as `std.image`; under the plain name, `std`, the value of the member
         where it is worst. `positive_similarity` is that of two views of a member, or, where it has only one, of its
         view with those of the other members; `similarity_gap` is what it exceeds that of different samples by, and is
-        added to the member's own `random_similarity`. Empty for a batch of one sample.
+        added to the member's own `random_similarity`. `across` is the largest `agreement` of a member with another one,
+        where they are of the same width. Empty for a batch of one sample.
     """
     own = {member: [x for x, of in zip(z, members, strict=True) if of == member] for member in dict.fromkeys(members)}
     each = {member: embedding_metrics(mine) for member, mine in own.items()}
     for member, mine in own.items():
-        if len(mine) == 1 and "std" in each[member]:
-            others = [x for other, views in own.items() if other != member for x in views]
-            gap = sum(positive_similarity(mine[0], x) - random_similarity(mine[0], x) for x in others) / len(others)
+        others = [x for other, views in own.items() if other != member for x in views if x.shape == mine[0].shape]
+        if "std" not in each[member] or not others:
+            continue
+        if len(mine) == 1:
+            gap = sum(_gap(mine[0], x) for x in others) / len(others)
             each[member]["positive_similarity"] = each[member]["random_similarity"] + gap
             each[member]["similarity_gap"] = gap
+        if all(x.isfinite().all() for x in others):
+            each[member]["across"] = max(agreement(mine[0], x) for x in others)
     worst = {}
     for name in dict.fromkeys(name for values in each.values() for name in values):
         found = [values[name] for values in each.values() if name in values]
         worst[name] = max(found) if name in _LARGE_IS_BAD else min(found)
     return worst | {f"{name}.{member}": value for member, values in each.items() for name, value in values.items()}
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    return positive_similarity(a, b) - random_similarity(a, b)
 
 
 def guard_of(members: Sequence[str], **settings: Any) -> CollapseGuard | MemberGuards:
@@ -72,7 +84,14 @@ class MemberGuards:
         self._metrics: dict[str, float] = {}
 
     def update(
-        self, step: int, metrics: Mapping[str, float], dim: int, batch: int, *, last: bool = False
+        self,
+        step: int,
+        metrics: Mapping[str, float],
+        dim: int,
+        batch: int,
+        *,
+        last: bool = False,
+        progress: float | None = None,
     ) -> Alarm | None:
         """Add one measurement; return an alarm if it shows a collapse, for the first time only.
 
@@ -82,15 +101,23 @@ class MemberGuards:
             dim: width of z.
             batch: samples that the metrics were computed from.
             last: whether the run ends here.
+            progress: part of the run that is done, in [0, 1]; None skips the rules that depend on it.
         """
         found, self._metrics = None, dict(metrics)
+        of_all = {name: value for name, value in metrics.items() if name in OF_THE_RUN}
         for member, guard in self._guards.items():
             own = {name.removesuffix(f".{member}"): v for name, v in metrics.items() if name.endswith(f".{member}")}
-            alarm = guard.update(step, own, dim, batch, last=last)
+            own |= of_all if own else {}
+            alarm = guard.update(step, own, dim, batch, last=last, progress=progress)
             if alarm is not None and found is None and not self._said:
                 found = replace(alarm, message=_of(member, alarm.message))
         self._said = self._said or found is not None
         return found
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last check has shown no sign of a collapse in any member."""
+        return all(guard.healthy for guard in self._guards.values())
 
     @property
     def status(self) -> dict[str, Any]:

@@ -15,25 +15,45 @@ from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.members import MemberHeads, apply, width_of
 from ssl_zoo.recipe.part import AnyPart, Part, WeightedPart
 
+Embedded = tuple[list[Tensor], list[Tensor]]
+"""h `(B, D_h)` and z `(B, D_z)` of each view."""
+
 
 def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
-    """Return z `(B, D_z)` of each view: one pass per view, or neighbouring views of one layout stacked in one pass.
+    """Return z `(B, D_z)` of each view; see `embed_both`."""
+    return embed_both(encoder, projector, views, stack)[1]
+
+
+def embed_both(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> Embedded:
+    """Return h and z of each view: one pass per view, or neighbouring views of one layout stacked in one pass.
 
     The projector then sees the views of all layouts in one pass, as in the code of SwAV and DINO; where it is one per
     member, that of a member sees its own.
     """
     if not stack:
-        return [apply(projector, encode(encoder, view), view) for view in views]
+        return _unzipped([_one(encoder, projector, view) for view in views])
     if isinstance(projector, MemberHeads):
         members = [list(group) for _, group in groupby(views, key=lambda view: view.modality)]
-        return [z for group in members for z in _stacked(encoder, projector.of(group[0]), group)]
+        each = [_stacked(encoder, projector.of(group[0]), group) for group in members]
+        return [x for h, _ in each for x in h], [x for _, z in each for x in z]
     return _stacked(encoder, projector, views)
 
 
-def _stacked(encoder: nn.Module, projector: nn.Module, views: Sequence[View]) -> list[Tensor]:
-    """Return z of each view, the projector seeing all of them in one pass."""
+def _one(encoder: nn.Module, projector: nn.Module, view: View) -> tuple[Tensor, Tensor]:
+    h = encode(encoder, view)
+    return h, apply(projector, h, view)
+
+
+def _unzipped(pairs: Sequence[tuple[Tensor, Tensor]]) -> Embedded:
+    return [h for h, _ in pairs], [z for _, z in pairs]
+
+
+def _stacked(encoder: nn.Module, projector: nn.Module, views: Sequence[View]) -> Embedded:
+    """Return h and z of each view, the projector seeing all of them in one pass."""
     alike = [list(group) for _, group in groupby(views, key=lambda view: view.layout)]
-    return list(projector(torch.cat([encode(encoder, stack_alike(group)) for group in alike])).chunk(len(views)))
+    encoded = [encode(encoder, stack_alike(group)) for group in alike]
+    z = projector(torch.cat(encoded)).chunk(len(views))
+    return [x for h, group in zip(encoded, alike, strict=True) for x in h.chunk(len(group))], list(z)
 
 
 class Branch(nn.Module):

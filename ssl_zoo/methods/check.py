@@ -7,6 +7,7 @@ from typing import Any
 from ssl_zoo.methods.build import build
 from ssl_zoo.methods.contract import without_memory
 from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.model import Recipe
 
 
@@ -22,6 +23,8 @@ def check_recipe(recipe: Recipe) -> dict[str, Any]:
     Raises:
         UserError: parts that do not join or do not keep their contract, or a parameter group that names nothing.
     """
+    if recipe.guard.policy == "rollback":
+        changed(recipe)
     method = without_memory(lambda: build(recipe))
     parameter_groups(method, recipe.training.groups)
     parts = {name: sum(p.numel() for p in module.parameters()) for name, module in method.named_children()}

@@ -12,7 +12,7 @@ from torch import nn
 
 from ssl_zoo import parts
 from ssl_zoo.batch import Batch, StepOutput
-from ssl_zoo.methods.branch import embed, joint_parts
+from ssl_zoo.methods.branch import embed_both, joint_parts
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.contract import Trial
 from ssl_zoo.methods.members import PairedEncoder, apply
@@ -65,14 +65,20 @@ class JointEmbedding(Method):
         """Whether embeddings that shrink to one point lower the loss."""
         return self.objective.shrinks
 
+    @property
+    def cluster_temperature(self) -> float | None:
+        """The temperature of the softmax that embeddings are scores of, or None."""
+        return self.objective.cluster_temperature
+
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
-        z = embed(self.encoder, self.projector, batch.views, self.stack_views)
+        h, z = embed_both(self.encoder, self.projector, batch.views, self.stack_views)
         p = [apply(self.predictor, x, view) for x, view in zip(z, batch.views, strict=True)]
         t = self.target(batch.views, z)
         terms = self.objective(self.pairing(p, t, batch.views), z, batch.views)
         members = [view.modality for view in batch.views] if self.members else []
-        return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z], members=members)
+        loss = torch.stack(list(terms.values())).sum()
+        return StepOutput(loss, terms, [x.detach() for x in z], members, features=[x.detach() for x in h])
 
     def after_step(self, progress: float) -> None:
         """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""

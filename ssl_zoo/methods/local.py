@@ -69,15 +69,22 @@ class Local(Method):
         """Whether embeddings that shrink to one point lower the loss."""
         return self.objective.shrinks
 
+    @property
+    def cluster_temperature(self) -> float | None:
+        """The temperature of the softmax that embeddings are scores of, or None."""
+        return self.objective.cluster_temperature
+
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
         tokens = [tokens_of(self.encoder, view) for view in batch.views]
-        z = [self.projector(x.mean(dim=1)) for x, _ in tokens]
+        h = [x.mean(dim=1) for x, _ in tokens]
+        z = [self.projector(x) for x in h]
         p = [self.predictor(x) for x in z]
         t = self.target(batch.views, z)
         terms = self.objective(self.pairing(p, t, batch.views), z, batch.views)
         terms |= self._local_terms(tokens, batch.views)
-        return StepOutput(torch.stack(list(terms.values())).sum(), terms, [x.detach() for x in z])
+        loss = torch.stack(list(terms.values())).sum()
+        return StepOutput(loss, terms, [x.detach() for x in z], features=[x.detach() for x in h])
 
     def _local_terms(self, tokens: Sequence[Tokens], views: Sequence[View]) -> dict[str, Tensor]:
         chosen = [i for i, view in enumerate(views) if view.is_target][:2]

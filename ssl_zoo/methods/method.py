@@ -27,6 +27,14 @@ class Method(nn.Module):
         """Whether embeddings that shrink to one point lower the loss; the collapse guard then judges their scale."""
         return False
 
+    @property
+    def cluster_temperature(self) -> float | None:
+        """The temperature of the softmax that embeddings are scores of; None where they are no scores of clusters.
+
+        The collapse guard then judges how many clusters are in use.
+        """
+        return None
+
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
         raise NotImplementedError

@@ -49,6 +49,12 @@ class Objective(nn.Module):
         pulls = [term for key, term in self._each() if self.weights[key] and term.inputs == "pair"]
         return bool(pulls) and all(term.shrinks for term in pulls)
 
+    @property
+    def cluster_temperature(self) -> float | None:
+        """The temperature of the first term's softmax, of those that have one (weight 0 does not count), or None."""
+        found = [term.cluster_temperature for key, term in self._each() if self.weights[key]]
+        return next((value for value in found if value is not None), None)
+
     def _each(self) -> Iterator[tuple[str, Term]]:
         for name, term in self.terms.items():
             assert isinstance(term, Term)

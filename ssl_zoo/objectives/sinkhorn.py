@@ -65,6 +65,7 @@ class SinkhornCrossEntropy(Term):
     ):
         super().__init__()
         self.temperature, self.eps, self.iterations = temperature, eps, iterations
+        self.cluster_temperature = temperature
         self._codes = Memo(self._code, most=MOST_TARGETS)
 
     @torch.no_grad()

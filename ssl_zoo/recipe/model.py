@@ -129,13 +129,27 @@ class Evaluation(Frozen):
 class Guard(Frozen):
     """The collapse guard: what it does when it finds a collapse, and every how many steps it looks.
 
-    What is judged is the mean of the last `patience` checks, the start not counted. A run shorter than 2 * patience *
-    every steps is looked at more often, so that `patience` checks are half of it.
+    What is judged is the mean of the last `patience` checks, the start not counted. A run shorter than 50 * every steps
+    is looked at more often, so that it has 50 checks.
+
+    With the policy `rollback` the run goes back to its last healthy checkpoint, at most `rollbacks` times, and goes on
+    with the settings of `change`: dotted keys with a new value, or with a factor, such as `training.base_lr: 0.5x`.
     """
 
-    policy: Annotated[Literal["warn", "stop", "off"], BeforeValidator(_off)] = "warn"
+    policy: Annotated[Literal["warn", "stop", "rollback", "off"], BeforeValidator(_off)] = "warn"
     every: Annotated[int, Field(ge=1)] = 25
     patience: Annotated[int, Field(ge=1)] = 4
+    change: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    rollbacks: Annotated[int, Field(ge=1, le=10)] = 2
+
+    @model_validator(mode="after")
+    def _has_a_change(self) -> Guard:
+        if self.policy == "rollback" and not self.change:
+            raise ValueError(
+                "change: the policy rollback needs a setting to change, or the run would end as before; for example "
+                "{training.base_lr: 0.5x}"
+            )
+        return self
 
 
 class Recipe(Frozen):

@@ -50,6 +50,10 @@ class RunFolder:
         self.views = self.path / "views.png"
         self.samples = self.path / "samples.json"
 
+    def healthy(self, step: int) -> Path:
+        """Return the checkpoint that the collapse guard may go back to, of a step."""
+        return self.checkpoint.with_name(f"healthy-{step}.pt")
+
     @contextmanager
     def claimed(self, log: Callable[[str], None]) -> Iterator[None]:
         """A context in which the folder exists and no other process works in it.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadData
 from ssl_zoo.errors import CannotWrite, NotFinite, TrainingFailed, UserError
@@ -22,7 +23,7 @@ from ssl_zoo.runs.commands import resume
 from ssl_zoo.runs.memory import peak_memory
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
-from ssl_zoo.training.setup import Run
+from ssl_zoo.training.setup import Run, rebuilt
 from ssl_zoo.training.stop import StopRequest
 
 Log = Callable[[str], None]
@@ -45,6 +46,9 @@ class ActiveRun:
         before_s: seconds that earlier processes spent on it.
         saved: the step of the last checkpoint.
         ended: `collapsed` if the guard has stopped the training.
+        weights: that it was begun with, {component: {name: tensor}}.
+        rollbacks: what the guard's policy `rollback` has done so far, see `ssl_zoo.training.rollback.Rollback`.
+        healthy: the steps whose states are kept to go back to.
     """
 
     run: Run
@@ -56,6 +60,9 @@ class ActiveRun:
     before_s: float
     saved: int
     ended: str | None = None
+    weights: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    healthy: list[int] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -72,22 +79,47 @@ class ActiveRun:
         """
         trainer = self.run.trainer
         trainer.check()
-        state = trainer.state()
+        state = self.state()
         if self.run.processes.is_main:
-            self._write(state)
+            checkpoint.save(self.run.folder.checkpoint, state)
         self.saved = trainer.step
 
-    def _write(self, state: dict[str, Any]) -> None:
-        state = {
-            **state,
+    def state(self) -> dict[str, Any]:
+        """Return the whole state of the run. All processes must call it."""
+        return {
+            **self.run.trainer.state(),
             "monitor": self.monitor.state(),
             "online": self.online.state(),
             "wall_s": self.wall_s,
             "data": self.data,
-            "recipe": self.run.recipe.dump(),
+            "recipe": self.run.asked.dump(),
             "ended": self.ended,
+            "rollbacks": self.rollbacks,
+            "healthy": self.healthy,
+            "first": {part: dict(tensors) for part, tensors in self.weights.items()} if self._may_go_back else {},
         }
-        checkpoint.save(self.run.folder.checkpoint, state)
+
+    @property
+    def _may_go_back(self) -> bool:
+        return self.run.recipe.guard.policy == "rollback"
+
+    def restart(self, recipe: Recipe, state: dict[str, Any] | None) -> None:
+        """Go on by another recipe from a state of the run, or from its start.
+
+        Args:
+            recipe: that has the same data and shapes.
+            state: a checkpoint of this run; None is its start.
+        """
+        problems = self.monitor.problems
+        self.run = rebuilt(self.run, recipe, self.weights)
+        if state is not None:
+            self.run.trainer.load(state)
+        self.monitor = self.monitor.again(self.run.recipe, self.run.trainer, self.run.method, len(self.rollbacks))
+        self.monitor.problems = problems
+        self.online = OnlineEvaluation(self.run, self.monitor, self.stop)
+        if state is not None:
+            self.monitor.load(state["monitor"])
+            self.online.load(state["online"])
 
     def summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Return the summary as it stands."""
@@ -102,6 +134,7 @@ class ActiveRun:
             "samples_per_s": self.monitor.samples_per_s(),
             "data_wait_fraction": trainer.clock.data_fraction,
             "collapse": self.monitor.guard.status,
+            "rollbacks": self.rollbacks,
             "data": {**_source(run.recipe), "train": len(run.data.train),
                      "test": len(run.data.test) if run.data.test is not None else 0},
             "peak_memory_bytes": peak_memory(run.hardware.accelerator),
@@ -224,6 +257,7 @@ def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[st
         "data": {**_source(recipe), "train": 0, "test": 0},
         "peak_memory_bytes": None,
         "environment": {**environment(hardware), "processes": processes},
+        "rollbacks": [],
         "problems": [],
     }  # fmt: skip
 

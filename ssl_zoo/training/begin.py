@@ -64,14 +64,20 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
     step = run.trainer.step
     if run.processes.is_main:
         folder.rewind_metrics(step)
-        folder.create(run.recipe, first_state(run.recipe, weights, data) if not step else None)
+        first = first_state(run.asked, weights, data) if not step and not (state or {}).get("rollbacks") else None
+        folder.create(run.asked, first)
     _banner(run, log)
     if not step:
         for line in report(run.method, weights):
             log(line)
-    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, run.method.shrinks, log)
+    monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, run.method, bool(weights), log)
+    monitor.rollbacks = len((state or {}).get("rollbacks", []))
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
-    active = ActiveRun(run, monitor, OnlineEvaluation(run, monitor, stop), stop, log, data, before_s, step, ended)
+    online = OnlineEvaluation(run, monitor, stop)
+    active = ActiveRun(run, monitor, online, stop, log, data, before_s, step, ended, weights)
+    if state is not None:
+        active.weights = active.weights or state.get("first", {})
+        active.rollbacks, active.healthy = list(state.get("rollbacks", [])), list(state.get("healthy", []))
     try:
         if state is not None and step:
             _load(state["monitor"], monitor, folder.checkpoint)

@@ -12,15 +12,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ssl_zoo.collapse.guard import check_every
-from ssl_zoo.collapse.members import guard_of, metrics_of_members
-from ssl_zoo.collapse.metrics import embedding_metrics, token_metrics, token_moments
+from ssl_zoo.collapse.guard import Alarm, check_every
+from ssl_zoo.collapse.members import guard_of
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import NotFinite
+from ssl_zoo.methods.method import Method
 from ssl_zoo.recipe.model import Recipe
-from ssl_zoo.recipe.part import PerMember
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.event_file import EventFile
+from ssl_zoo.training.measurement import Measurement
+from ssl_zoo.training.recipe_facts import recipe_facts
 from ssl_zoo.training.trainer import Step, Trainer
 
 QUIET_SECONDS = 30.0
@@ -37,7 +38,8 @@ class Monitor:
         folder: where to log.
         trainer: whose clock and length are shown.
         steps_per_epoch: for the epoch in the log.
-        shrinks: whether embeddings that shrink to a point solve the objective; see `Objective.shrinks`.
+        method: that is trained.
+        given: whether it was given first weights.
         log: prints a line for the user.
     """
 
@@ -47,21 +49,28 @@ class Monitor:
         folder: RunFolder,
         trainer: Trainer,
         steps_per_epoch: int,
-        shrinks: bool,
+        method: Method,
+        given: bool,
         log: Callable[[str], None],
     ):
         self.is_main = collectives.rank() == 0
         self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
+        self._given = given
         self.steps_per_epoch = steps_per_epoch
         self.guard = guard_of(
             recipe.members,
             policy=recipe.guard.policy,
             patience=recipe.guard.patience,
-            shrinks=shrinks,
+            shrinks=method.shrinks,
+            given=given,
             recipe_facts=recipe_facts(recipe),
         )
         self.check_every = check_every(recipe.guard.every, recipe.guard.patience, trainer.total_steps)
+        samples = recipe.training.batch_size // recipe.training.accumulate
+        self.measurement = Measurement(method, self.check_every, trainer.total_steps, samples)
         self.problems: list[str] = []
+        self.rollbacks = 0
+        self.why_back = ("", 0)
         self._events: EventFile | None = None
         self.embedding: dict[str, float] = {}
         self.bar = tqdm(
@@ -75,33 +84,46 @@ class Monitor:
         if self.is_main:
             self._write_events(self._open_events)
 
+    def again(self, recipe: Recipe, trainer: Trainer, method: Method, rollbacks: int) -> Monitor:
+        """Return the monitor of the same run after a rollback, from the step that the trainer is at; close this one."""
+        self.close()
+        made = Monitor(recipe, self.folder, trainer, self.steps_per_epoch, method, self._given, self.log)
+        made.rollbacks = rollbacks
+        return made
+
     def _open_events(self) -> None:
         step = self.trainer.step
         self._events = EventFile(self.folder.tensorboard, purge=step + 1 if step else 0)
 
     def after_step(self, step: Step) -> bool:
-        """Log a step; True where the guard stops the run."""
+        """Log a step; True where the guard stops the run, or sends it back, for the reason in `why_back`."""
         last = step.number == self.trainer.total_steps
+        self.measurement.after_step(step.number, step.output)
         alarm = None
-        if step.number % self.check_every == 0 or step.number == 1 or last:
-            # Of the samples of all processes, so that all of them judge alike and the verdict is that of one process.
-            # They are those of the last micro-batch; the batch size of the remedies is the recipe's.
-            z = [collectives.gather(x) for x in step.output.embeddings]
-            members = step.output.members
-            self.embedding = metrics_of_members(z, members) if members else embedding_metrics(z)
-            if step.output.tokens is not None and "std" in self.embedding:
-                moments = [token_moments(x) for x in step.output.tokens]
-                self.embedding |= token_metrics([list(map(collectives.mean, each)) for each in moments])
-            alarm = self.guard.update(step.number, self.embedding, dim=z[0].shape[1], batch=z[0].shape[0], last=last)
-            if alarm is not None:
-                self.bar.clear()
-                self.log(alarm.message)
-                for remedy in alarm.remedies:
-                    self.log(f"  - {remedy}")
+        if self.measurement.due(step.number):
+            alarm = self._check(step, last)
         if step.number % self.recipe.training.log_every == 0 or step.number == 1 or last or alarm is not None:
             self._log(step)
         self.bar.update()
-        return alarm is not None and self.recipe.guard.policy == "stop"
+        self.why_back = (alarm.message, alarm.since) if alarm is not None else self.why_back
+        return alarm is not None and self.recipe.guard.policy in ("stop", "rollback")
+
+    def _check(self, step: Step, last: bool) -> Alarm | None:
+        """Judge the last steps; return an alarm, which is printed, if there is one.
+
+        The samples are those of the last micro-batches of all processes, so that all of them judge alike and the
+        verdict is that of one process; the batch size of the remedies is the recipe's.
+        """
+        self.embedding, dim, rows = self.measurement.take(step.output)
+        progress = step.number / self.trainer.total_steps
+        alarm = self.guard.update(step.number, self.embedding, dim, rows, last=last, progress=progress)
+        if alarm is not None:
+            self.bar.clear()
+            self.log(alarm.message)
+            self.log(f"  {alarm.cause}.")
+            for remedy in alarm.remedies:
+                self.log(f"  - {remedy}")
+        return alarm
 
     def _log(self, step: Step) -> None:
         loss = collectives.mean(step.loss).item()
@@ -119,6 +141,7 @@ class Monitor:
             "samples_per_s": self.samples_per_s(),
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"embedding": self.embedding} if self.embedding else {}),
+            **({"rollbacks": self.rollbacks} if self.rollbacks else {}),
         }
         if self.is_main:
             self.folder.append_metrics(record)
@@ -192,12 +215,14 @@ class Monitor:
 
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values."""
-        return {"guard": self.guard.state_dict(), "embedding": self.embedding}
+        state = {"guard": self.guard.state_dict(), "embedding": self.embedding}
+        return {**state, "measurement": self.measurement.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take what `state` returned."""
         self.guard.load_state_dict(state["guard"])
         self.embedding = state["embedding"]
+        self.measurement.load(state["measurement"])
 
     def close(self) -> None:
         """Finish the progress bar and TensorBoard's file."""
@@ -205,18 +230,3 @@ class Monitor:
         if self._events is not None:
             self._write_events(self._events.close)
             self._events = None
-
-
-def recipe_facts(recipe: Recipe) -> dict[str, Any]:
-    """Return what the guard's remedies depend on."""
-    training, options = recipe.training, recipe.options
-    names = {key: options[key].name if key in options else "" for key in ("target", "predictor")}
-    target = options["target"].options if "target" in options else {}
-    return {
-        **names,
-        **{key: value for key, value in target.items() if key == "momentum"},
-        "terms": [term.plain() for term in options.get("objective", ())],
-        "views": {} if isinstance(recipe.views, PerMember) else recipe.views.options,
-        "schedule": training.schedule.options,
-        **training.model_dump(include={"base_lr", "batch_size", "clip_grad", "precision"}),
-    }

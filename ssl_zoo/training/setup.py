@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +34,13 @@ from ssl_zoo.training.trainer import Trainer
 
 @dataclass
 class Run:
-    """The pieces of one training, put together; `sets` are the data that the first process measures during it."""
+    """The pieces of one training, put together; `sets` are the data that the first process measures during it.
+
+    `recipe` is what is trained; it differs from `asked`, what the user gave, after a rollback.
+    """
 
     recipe: Recipe
+    asked: Recipe
     folder: RunFolder
     hardware: Hardware
     processes: Processes
@@ -60,6 +64,7 @@ def assemble(
     hardware: Hardware,
     processes: Processes,
     weights: Mapping[str, Mapping[str, Tensor]],
+    asked: Recipe | None = None,
 ) -> Run:
     """Put the pieces of a training together, in each of its processes.
 
@@ -69,6 +74,7 @@ def assemble(
         hardware: what it computes on.
         processes: the processes that train together.
         weights: {component: {name: tensor}} to start from.
+        asked: the recipe before any rollback; None where there was none.
 
     Raises:
         UserError: parts that do not join, or data that cannot be read.
@@ -102,7 +108,23 @@ def assemble(
         num_ranks=processes.size,
     )
     trainer = _trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
-    return Run(recipe, folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
+    pieces = (folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
+    return Run(recipe, asked or recipe, *pieces)
+
+
+def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]]) -> Run:
+    """Return a training with the method and the trainer of another recipe, which has the same data and shapes.
+
+    Args:
+        run: its data stay.
+        recipe: of the method.
+        weights: {component: {name: tensor}} to start from.
+    """
+    method = build(recipe, weights=weights)
+    _prepare(recipe, method.encoder)
+    steps_per_epoch = run.loader.steps_per_epoch
+    trainer = _trainer(recipe, run.hardware, run.processes, method, run.policy, steps_per_epoch)
+    return replace(run, recipe=recipe, method=method, trainer=trainer)
 
 
 def batch_norm_samples(recipe: Recipe, spec: InputSpec, num_processes: int) -> int:

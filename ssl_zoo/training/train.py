@@ -12,9 +12,10 @@ from typing import Any
 from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
 from ssl_zoo.distributed.launch import count_processes, is_main_process, launch
-from ssl_zoo.errors import UserError, shown_name
+from ssl_zoo.errors import NotFinite, UserError, shown_name
 from ssl_zoo.hardware import Hardware, choose
 from ssl_zoo.methods.check import check_recipe
+from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
@@ -24,6 +25,7 @@ from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
 from ssl_zoo.training.finish import finish
+from ssl_zoo.training.rollback import forget, go_back, keep_if_healthy, recipe_after, wanted
 from ssl_zoo.training.setup import Run, assemble
 from ssl_zoo.training.stop import Interrupted, StopRequest
 from ssl_zoo.training.trainer import Step
@@ -80,6 +82,8 @@ def train(
             return summary
         state = _checkpoint(folder, recipe, resume)
         reset_peak_memory()
+        if recipe.guard.policy == "rollback":
+            changed(recipe)  # report a mistake in the change before the first step
         start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state)
         return _run(start, stop, stop_at, log)
 
@@ -122,7 +126,7 @@ def _checkpoint(folder: RunFolder, recipe: Recipe, resume: bool) -> dict[str, An
 
 def _first_weights(state: dict[str, Any] | None, init_from: str | Path | None, init_parts: Sequence[str]) -> Weights:
     if state is not None:
-        resumed: Weights = state.get("start", {})
+        resumed: Weights = state.get("start", state.get("first", {}))
         return resumed
     return initial_weights(init_from, init_parts) if init_from is not None else {}
 
@@ -152,7 +156,8 @@ def _log_nothing(line: str) -> None:
 def _assembled(start: _Start) -> Run:
     processes = launch(start.hardware, start.size)
     with processes.fail_together():
-        return assemble(start.recipe, start.folder, start.hardware, processes, start.weights)
+        recipe = recipe_after(start.recipe, (start.state or {}).get("rollbacks", ()))
+        return assemble(recipe, start.folder, start.hardware, processes, start.weights, asked=start.recipe)
 
 
 def _stopped_early(start: _Start) -> dict[str, Any]:
@@ -171,7 +176,9 @@ def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
     processes = active.run.processes
     with active.recorded(), processes.fail_together():
         try:
-            status = _fit(active, stop_at)
+            while (status := _fit(active, stop_at)) == "rollback":
+                reason, since = active.monitor.why_back
+                go_back(active, reason, since)
         finally:
             active.monitor.close()
         to_plain(active.run.method)
@@ -201,8 +208,9 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
 
     def after_step(step: Step) -> bool:
         nonlocal status, saved
-        if active.monitor.after_step(step):
-            status = active.ended = "collapsed"
+        if _found_collapse(active, step):
+            status = "rollback" if wanted(active) else "collapsed"
+            active.ended = None if status == "rollback" else status
         elif active.online.due and active.online.interrupted():
             status = "interrupted"
         elif (anywhere(step.number, active.stop.reason is not None) or step.number == stop_at) and not run.finished:
@@ -213,5 +221,23 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
         return status != "done"
 
     run.trainer.run(run.loader.iterate(run.trainer.step, run.trainer.total_steps), after_step)
-    active.save()
+    if status != "rollback":
+        active.save()
+    if status in ("done", "collapsed"):
+        forget(active)
     return status
+
+
+def _found_collapse(active: ActiveRun, step: Step) -> bool:
+    """Log a step; return whether the guard stops the run or sends it back, which a loss that is not finite does too."""
+    try:
+        found = active.monitor.after_step(step)
+    except NotFinite as error:
+        if not wanted(active):
+            raise
+        active.monitor.why_back = str(error), step.number
+        active.log(str(error))
+        return True
+    if not found:
+        keep_if_healthy(active, step.number)
+    return found

@@ -184,6 +184,10 @@ class Trainer:
                 f"fp16 has overflowed in each of the last {self._skipped} steps, to {self.step}; {NotFinite.advice}"
             )
 
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
     def _set_lr(self) -> float:
         lr = self.lr * self.schedule(self.step)
         for group in self.optimizer.param_groups:
@@ -200,7 +204,10 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Resume from what `state` returned, strictly."""
+        """Resume from what `state` returned, strictly; weight decay is this recipe's, as the learning rate is."""
+        own = [{key: group[key] for key in ("weight_decay", "decay") if key in group} for group in self._groups]
         self.strategy.load(state)
+        for group, kept in zip(self._groups, own, strict=True):
+            group.update(kept)
         self.step = state["step"]
         self.clock = Clock(**state["seconds"])

@@ -39,21 +39,27 @@ def feed(guard, measurements, dim=128, batch=128, first=0):
 def test_a_healthy_run_is_ok():
     guard = CollapseGuard()
     assert feed(guard, [START, *[HEALTHY] * 20]) == []
-    assert guard.status == {"status": "ok", "reason": None, "step": None, "metrics": HEALTHY}
+    nothing = {key: None for key in ("reason", "step", "kind", "of", "since", "cause")}
+    assert guard.status == {"status": "ok", **nothing, "remedies": [], "metrics": HEALTHY}
 
 
 @pytest.mark.parametrize(
-    "metric, change",
+    "metric, kind, change",
     [
-        ("std", {"std": 0.05, "random_similarity": 0.99, "similarity_gap": 0.005}),
-        ("effective_rank", {"std": 0.97, "effective_rank": 2.5, "similarity_gap": 0.9}),
-        ("similarity_gap", {"std": 0.45, "effective_rank": 9.0, "random_similarity": 0.8, "similarity_gap": 0.01}),
+        ("std", "complete", {"std": 0.05, "random_similarity": 0.99, "similarity_gap": 0.005}),
+        ("effective_rank", "dimensional", {"std": 0.97, "effective_rank": 2.5, "similarity_gap": 0.9}),
+        (
+            "similarity_gap",
+            "complete",
+            {"std": 0.45, "effective_rank": 9.0, "random_similarity": 0.8, "similarity_gap": 0.01},
+        ),
     ],
 )
-def test_each_kind_of_collapse_has_its_rule(metric, change):
+def test_each_kind_of_collapse_has_its_rule(metric, kind, change):
     guard = CollapseGuard()
     (alarm,) = feed(guard, [START, *[metrics(**change)] * 8])
     assert isinstance(alarm, Alarm) and (alarm.metric, alarm.step) == (metric, 100)
+    assert (alarm.kind, alarm.of, alarm.since) == (kind, "z", 25) and "(first seen at step 25)" in alarm.message
     assert alarm.value == pytest.approx(metrics(**change)[metric])
     assert alarm.reference == START[metric]
     assert alarm.message.startswith("step 100: ") and alarm.message.count(". ") == 0 and alarm.message.endswith(".")

@@ -115,7 +115,7 @@ def test_metrics_of_views():
     assert same["similarity_gap"] == pytest.approx(1 - same["random_similarity"])
     assert abs(other["similarity_gap"]) < 0.15
     assert set(embedding_metrics([a])) == {"std", "scale", "effective_rank", "random_similarity"}
-    assert set(same) == set(embedding_metrics([a])) | {"positive_similarity", "similarity_gap"}
+    assert set(same) == set(embedding_metrics([a])) | {"positive_similarity", "similarity_gap", "agreement"}
     assert embedding_metrics([a[:1], b[:1]]) == {}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ssl_zoo.collapse.remedies import remedies
 from ssl_zoo.recipe.load import load_recipe, method_names
-from ssl_zoo.training.monitor import recipe_facts
+from ssl_zoo.training.recipe_facts import recipe_facts
 
 METRICS = ("std", "scale", "effective_rank", "similarity_gap", "token_std", "sample_std", "finite")
 

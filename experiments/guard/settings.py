@@ -1,0 +1,204 @@
+"""The runs that the collapse guard is calibrated and tested on: forced collapses, and whole methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.recipe.overrides import put, split
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A run.
+
+    Attributes:
+        method: whose small variant is trained.
+        forced: what was done to it; empty for a whole method.
+        kinds: kinds of collapse that are right for it; any of them.
+        change: overrides that do it.
+        data: `digits`, `cifar10` or `pairs`.
+        seed: an even one for calibration, an odd one for the test.
+        cap: the widest head.
+        batch: of a step.
+        steps: of the run.
+    """
+
+    method: str
+    forced: str
+    kinds: tuple[str, ...]
+    change: tuple[str, ...]
+    data: str
+    seed: int
+    cap: int = 64
+    batch: int = 64
+    steps: int = 200
+
+    @property
+    def name(self) -> str:
+        """A name that is unique."""
+        change = self.forced.replace(",", "").replace(" ", "-") or ("fixed-predictor" if self.change else "whole")
+        return f"{self.method}.{change}.{self.data}.w{self.cap}.b{self.batch}.n{self.steps}.s{self.seed}"
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the run was not used to choose limits."""
+        return self.seed % 2 == 1
+
+    def recipe(self) -> Recipe:
+        """Return the recipe of the run: the small variant of the method, with narrow heads, for tiny images."""
+        pairs = self.data == "pairs"
+        reference = f"digits_and_speech/{self.method}" if pairs else f"cifar10/{self.method}"
+        raw = _narrowed(load_recipe(reference, variant=None if pairs else "small").dump(), self.cap)
+        if not pairs:
+            num = 4 if raw["views"]["name"] == "multi_crop" else raw["views"]["num_views"]
+            channels = {"digits": 1, "cifar10": 3}[self.data]
+            raw["views"] = {"name": "augment", "num_views": num, "size": 8, "channels": channels, "mean": [0.5],
+                            "std": [0.5]}  # fmt: skip
+        lr = raw["training"]["base_lr"] * min(1.0, self.batch / 64)
+        raw["training"] |= {"batch_size": self.batch, "max_steps": self.steps, "base_lr": lr, "precision": "fp32"}
+        raw["training"]["schedule"] = {"name": "cosine", "warmup_epochs": 0}
+        raw["seed"] = self.seed
+        if "size" in raw.get("pairing", {}):
+            raw["pairing"]["size"] = 512
+        if raw["objective"][0]["name"] == "whitened_mse":
+            raw["objective"][0] |= {"sub_batch": min(self.batch, 2 * self.cap), "eps": 0.01}
+        return load_changed(raw, self.change, self.name)
+
+
+def load_changed(raw: dict[str, Any], change: Sequence[str], where: str) -> Recipe:
+    """Return plain data as a recipe, with overrides."""
+    for override in change:
+        put(raw, *split(override))
+    return parse(raw, where, change)
+
+
+def _narrowed(value: Any, cap: int, key: str = "") -> Any:
+    """Return a recipe with narrow heads; widths that have to agree go on to do so."""
+    if isinstance(value, dict):
+        return {name: _narrowed(each, cap, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_narrowed(each, cap, "dim" if key == "dims" else "") for each in value]
+    if key in ("dim", "num") and isinstance(value, int):
+        return min(cap, max(cap // 4, value // 4))
+    return value
+
+
+METHODS = (
+    "barlow_twins", "byol", "byol_variance", "byol_variance_covariance", "corinfomax", "dino", "directcopy",
+    "directpred", "emp_ssl", "fastsiam", "frossl", "lejepa", "mmcr", "nnbyol", "nnsiam", "simdino", "simsiam",
+    "simsiam_variance", "simsiam_variance_covariance", "swav", "tico", "vibcreg", "vicreg", "visreg", "w_mse",
+)  # fmt: skip
+"""Methods that compare whole views and need no maps."""
+
+POINT = ("complete",)
+LINES = ("dimensional", "complete")
+CLUSTERS = ("cluster", "complete")
+SHARED, LOW, HIGH = "target=shared", "training.base_lr=0.01", "training.base_lr=1000"
+NO_CENTRE = "objective=[{name: centred_cross_entropy, momentum: 1.0, target_temperature: 0.04}]"
+UNIFORM = "objective=[{name: centred_cross_entropy, target_temperature: 1.0}]"
+DECAY = "training.optimizer.weight_decay=%s"
+TOO_SLOW = "training.base_lr=1e-9"
+
+FORCED: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, Any]], ...] = (
+    ("simsiam", "no stop-gradient", POINT, (SHARED,), {}),
+    ("simsiam", "no stop-gradient", POINT, (SHARED,), {"cap": 8}),
+    ("simsiam", "no stop-gradient", POINT, (SHARED,), {"batch": 4, "steps": 300}),
+    ("simsiam", "no stop-gradient", POINT, (SHARED,), {"batch": 2, "steps": 400}),
+    ("simsiam", "no stop-gradient, low rate", POINT, (SHARED, LOW), {"steps": 400}),
+    ("simsiam", "no predictor", POINT, ("predictor=identity",), {}),
+    ("simsiam", "neither", POINT, ("predictor=identity", SHARED), {"steps": 90}),
+    ("simsiam", "huge weight decay", POINT, (DECAY % 2.0,), {}),
+    ("simsiam", "huge rate", ("divergence", "non-finite"), (HIGH,), {}),
+    ("simsiam", "too low a rate", ("no learning",), (TOO_SLOW,), {}),
+    ("simsiam", "constant target", POINT, ("target=constant",), {}),
+    ("byol", "no moving average", POINT, (SHARED,), {"steps": 90}),
+    ("byol", "no moving average", POINT, (SHARED,), {"cap": 8}),
+    ("byol", "no moving average", POINT, (SHARED,), {"batch": 4, "steps": 300}),
+    ("byol", "no moving average, low rate", POINT, (SHARED, LOW), {"steps": 400}),
+    ("byol", "no predictor", POINT, ("predictor=identity",), {}),
+    ("byol", "huge rate", ("divergence", "non-finite"), (HIGH,), {}),
+    ("byol", "constant target", POINT, ("target=constant",), {}),
+    ("fastsiam", "no stop-gradient", POINT, (SHARED,), {}),
+    ("vicreg", "no variance", POINT, ("objective.variance.weight=0",), {}),
+    ("vicreg", "no variance", POINT, ("objective.variance.weight=0",), {"cap": 8}),
+    ("vicreg", "no variance", POINT, ("objective.variance.weight=0",), {"batch": 4, "steps": 300}),
+    ("vicreg", "no variance", POINT, ("objective.variance.weight=0",), {"batch": 2, "steps": 400}),
+    ("vicreg", "no variance, 90 steps", POINT, ("objective.variance.weight=0",), {"steps": 90, "cap": 32}),
+    ("vicreg", "invariance alone", POINT, ("objective=[{name: mse, weight: 25.0}]",), {}),
+    ("vicreg", "no covariance", LINES, ("objective.covariance.weight=0",), {"steps": 200}),
+    ("vicreg", "huge rate", ("divergence", "non-finite"), (HIGH,), {}),
+    ("vicreg", "huge weight decay", POINT, (DECAY % 20.0,), {}),
+    ("vicreg", "too low a rate", ("no learning",), (TOO_SLOW,), {}),
+    ("barlow_twins", "no redundancy term", LINES, ("objective.cross_correlation.off_diagonal=0",), {"steps": 200}),
+    ("barlow_twins", "huge rate", ("divergence", "non-finite"), (HIGH,), {}),
+    ("barlow_twins", "too low a rate", ("no learning",), (TOO_SLOW,), {}),
+    ("tico", "no covariance", LINES, ("objective.covariance_contrast.weight=0",), {}),
+    ("tico", "no covariance", LINES, ("objective.covariance_contrast.weight=0",), {"cap": 8}),
+    ("tico", "no covariance", LINES, ("objective.covariance_contrast.weight=0",), {"batch": 4, "steps": 300}),
+    ("emp_ssl", "no coding rate", LINES, ("objective.coding_rate.weight=0",), {}),
+    ("corinfomax", "no log-det", LINES, ("objective.log_det_covariance.weight=0",), {}),
+    ("simdino", "no coding rate", LINES, ("objective.coding_rate.weight=0", SHARED), {}),
+    ("lejepa", "no SIGReg", LINES, ("objective.sliced_characteristic.weight=0",), {}),
+    ("visreg", "pull alone", LINES,
+     ("objective.unit_scale.weight=0", "objective.sliced_wasserstein.weight=0", "objective.centre.weight=0"),
+     {}),
+    ("frossl", "no spread", POINT, ("objective.log_frobenius.weight=0",), {}),
+    ("dino", "no centring", CLUSTERS, (NO_CENTRE, SHARED), {}),
+    ("dino", "no centring, average kept", CLUSTERS, (NO_CENTRE,), {"steps": 200}),
+    ("dino", "no sharpening", CLUSTERS, (UNIFORM,), {"steps": 200}),
+    ("swav", "no Sinkhorn", CLUSTERS, (NO_CENTRE,), {"steps": 200}),
+)  # fmt: skip
+
+PAIRS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("simsiam", "no stop-gradient", POINT, (SHARED,)),
+    ("vicreg", "no pull", ("apart",), ("objective.mse.weight=0.001",)),
+    ("byol", "no moving average", POINT, (SHARED,)),
+)
+
+FIXED_PREDICTOR = "training.groups=[{of: [predictor], frozen_epochs: 1000}]"
+"""Table 1 (b) of the SimSiam paper: no collapse, though nothing is learned by it there."""
+
+SMALL_BATCHES = ("simsiam", "byol", "vicreg", "barlow_twins", "tico", "simsiam_variance", "swav", "lejepa")
+NARROW = ("simsiam", "byol", "vicreg", "barlow_twins", "tico", "dino", "vibcreg", "frossl")
+
+
+def forced() -> Iterator[Setting]:
+    """Yield the forced collapses: each on two data sets, one for calibration and one for the test."""
+    for number, (method, what, kinds, change, more) in enumerate(FORCED):
+        options = {key: value for key, value in more.items() if key != "data"}
+        for place, data in enumerate(("digits", "cifar10")):
+            yield Setting(method, what, kinds, change, data, seed=(number + place) % 2, **options)
+    for number, (method, what, kinds, change) in enumerate(PAIRS):
+        yield from (Setting(method, what, kinds, change, "pairs", (number + k) % 2) for k in range(2))
+
+
+def whole() -> Iterator[Setting]:
+    """Yield whole methods, in the same way."""
+    options: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [(method, (), {}) for method in METHODS]
+    options += [(method, (), {"batch": batch, "steps": 300}) for method in SMALL_BATCHES for batch in (4,)]
+    options += [(method, (), {"cap": 8}) for method in NARROW]
+    options += [("simsiam", (FIXED_PREDICTOR,), {"steps": 200}), ("simsiam", (), {"batch": 2, "steps": 400})]
+    options += [("vicreg", (), {"batch": 2, "steps": 400}), ("simsiam", (), {"steps": 300})]
+    for number, (method, change, more) in enumerate(options):
+        for place, data in enumerate(("digits", "cifar10")):
+            yield Setting(method, "", (), change, data, seed=(number + place) % 2, **more)
+    for number, method in enumerate(("simsiam", "byol", "vicreg", "barlow_twins")):
+        yield from (Setting(method, "", (), (), "pairs", (number + k) % 2) for k in range(2))
+
+
+def settings() -> list[Setting]:
+    """Return all runs, in a fixed order in which any beginning has some of all."""
+    runs = [_mixed(list(forced())), _mixed(list(whole()))]
+    return [each for pair in zip_longest(*runs) for each in pair if each is not None]
+
+
+def _mixed(runs: list[Setting]) -> list[Setting]:
+    """Return runs in another order, the two of a setting together."""
+    num = len(runs) // 2
+    order = sorted(range(num), key=lambda i: i * 0.618034 % 1)
+    return [runs[2 * i + k] for i in order for k in range(2)]
