@@ -257,7 +257,7 @@ def record(setting: Setting) -> dict[str, Any]:
         seconds["steps"] += time.perf_counter() - started
         step, started = number + 1, time.perf_counter()
         measured.after_step(step, output)
-        if measured.due(step):
+        if measured.due(step) and measured.enough(step):
             values, width, rows = measured.take(output)
             checks.append([step, values, width, rows, output.loss.item()])
         seconds["measuring"] += time.perf_counter() - started

@@ -56,13 +56,12 @@ class Measurement:
         return torch.cat(few) if few else None
 
     def due(self, number: int) -> bool:
-        """Return whether there is a check after a step: every so many steps, at the start, and at the end.
+        """Return whether to measure after a step: every so many steps, at the start, and at the end."""
+        return number % self.every == 0 or number in (1, self.num_steps, self.total_steps)
 
-        The start is the first step, or, of small batches, the first steps that a check rests on.
-        """
-        if number < self.num_steps:
-            return number == self.total_steps
-        return number % self.every == 0 or number in (self.num_steps, self.total_steps)
+    def enough(self, number: int) -> bool:
+        """Return whether a measurement may be judged: of small batches, not before there are enough samples."""
+        return number >= self.num_steps or number == self.total_steps
 
     def after_step(self, number: int, output: StepOutput) -> None:
         """Keep the embeddings of a step if the next check is to see them."""

@@ -115,6 +115,8 @@ class Monitor:
         verdict is that of one process; the batch size of the remedies is the recipe's.
         """
         self.embedding, dim, rows = self.measurement.take(step.output)
+        if not self.measurement.enough(step.number):
+            return None
         progress = step.number / self.trainer.total_steps
         alarm = self.guard.update(step.number, self.embedding, dim, rows, last=last, progress=progress)
         if alarm is not None:
