@@ -109,6 +109,7 @@ def _is_run(recipe: str, resume: bool, out: str | None) -> bool:
 
 def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
     from ssl_zoo.report.table import summary_table
+    from ssl_zoo.report.verdict import verdict_text
     from ssl_zoo.runs import commands
 
     if as_json:
@@ -117,6 +118,8 @@ def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
         click.echo(shown_name(f"stopped at step {summary['steps']}; resume with: {commands.resume(out)}"))
     else:
         click.echo(summary_table(summary))
+        if "verdict" in summary:
+            click.echo(verdict_text(summary["verdict"]))
         click.echo(shown_name(f"{summary['status']}: {out}"))
 
 
@@ -130,11 +133,15 @@ def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
 @options.as_json
 def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure the encoder of RUN, next to the raw input and the untrained encoder."""
-    from ssl_zoo.evaluation.evaluate import evaluate as run_evaluation
+    from ssl_zoo.evaluation.evaluate import evaluate_and_judge
     from ssl_zoo.report.table import results_table
+    from ssl_zoo.report.verdict import verdict_text
 
-    results = run_evaluation(run, protocols, data=data, overrides=overrides, log=options.log)
-    options.print_json(results) if as_json else click.echo(results_table(results))
+    results, verdict = evaluate_and_judge(run, protocols, data=data, overrides=overrides, log=options.log)
+    if as_json:
+        options.print_json({**results, "verdict": verdict})
+    else:
+        click.echo(f"{results_table(results)}\n{verdict_text(verdict)}".lstrip("\n"))
 
 
 @click.command()
@@ -214,5 +221,6 @@ def demo(out: str, seeds: tuple[int, ...], overrides: tuple[str, ...], as_json: 
         options.print_json(result)
     elif result["status"] == "done":
         where = shown_name(result["report"])
-        click.echo("\n".join([result["table"], "", *result["expectations"], "", f"report: {where}"]))
+        lines = [result["table"], "", *result["verdicts"], "", *result["expectations"], "", f"report: {where}"]
+        click.echo("\n".join(lines))
     _leave(result["status"])

@@ -33,9 +33,14 @@ class EvaluationProtocol(ABC):
             in training; `Tokens`, the features of places, of encoders that have them; `Aligned`, the members of samples
             that are mappings, of encoders that compare them; or `Subject`, the encoder itself. The raw input has
             features and views only.
+        quality: its metrics that a verdict compares, as patterns such as `*_r1`: means over the test samples of numbers
+            in 0..1, of which more is better. None where its metrics do not say how good an encoder is.
+        stand_in: whether a verdict rests on it only where no other protocol has metrics of quality.
     """
 
     version: int = 1
+    quality: tuple[str, ...] = ("top1",)
+    stand_in: bool = False
     needs_labels: bool = True
     needs_train: bool = True
     sees: type[Any] = Features

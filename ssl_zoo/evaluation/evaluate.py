@@ -23,11 +23,13 @@ from ssl_zoo.evaluation.representations import (
     Results,
     check_labels,
     compare_representations,
+    keyed,
     protocol_notes,
     usable,
 )
 from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, lacking
 from ssl_zoo.evaluation.subject import Subject
+from ssl_zoo.evaluation.verdict import Verdict, verdict_on
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data
 from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
@@ -105,6 +107,26 @@ def left_out(recipe: Recipe, data: OpenData) -> list[str]:
     return [part.name for part in recipe.evaluation.protocols if missing and protocol_class(part.name).needs_labels]
 
 
+def tested(recipe: Recipe, data: OpenData) -> dict[str, int]:
+    """Return the number of test samples of each protocol that `measure` runs, by its key without a member.
+
+    Samples that cannot be read are counted.
+    """
+    labels = _labels(recipe, data)
+    division = divide(labels.train, labels.test)
+    test = labels.train if labels.test is None else labels.test
+    known, labelled = len(division.test[1]), int((test >= 0).sum())
+    held_out = labels.test is None and not division.reason
+    found = {}
+    for key, name, _ in keyed(_protocols(recipe)):
+        kind = protocol_class(name)
+        if kind.needs_labels:
+            found[key] = known if kind.needs_train or not labelled else labelled
+        else:
+            found[key] = known if held_out else len(test)
+    return {key: num for key, num in found.items() if num}
+
+
 def not_offered(recipe: Recipe) -> dict[str, str]:
     """Return `{protocol: why}` of the recipe's protocols for which its encoder does not have what they see."""
     sees = {name: protocol_class(name).sees for name, _ in _protocols(recipe)}
@@ -155,6 +177,22 @@ def evaluate(
         UserError: no such run, protocol or data; a protocol that needs labels where there are none, or no protocol at
             all; an override that would have no effect; an encoder that does not take the samples.
     """
+    return evaluate_and_judge(run, protocols, data=data, overrides=overrides, log=log)[0]
+
+
+def evaluate_and_judge(
+    run: str | Path,
+    protocols: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    log: Log = print,
+) -> tuple[dict[str, Results], Verdict]:
+    """Return what `evaluate` returns, and the verdict on it, with what the guard said of the run.
+
+    Raises:
+        UserError: as `evaluate`.
+    """
     folder = RunFolder(run)
     recipe = _recipe_of(folder, protocols, data, overrides)
     encoder = load_encoder(run)
@@ -166,7 +204,11 @@ def evaluate(
         check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
         check_labels(_protocols(recipe), _divided(recipe, opened).reason)  # nothing is left: an error
-    return measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)
+    results = measure(recipe, encoder.to(device), policy, opened, device, insist=bool(protocols), log=log)
+    before = folder.read_summary() if folder.summary.is_file() else {}
+    baselines = {name: each for name, each in results.items() if name != "encoder"}
+    found = {"metrics": results["encoder"], "baselines": baselines, "tested": tested(recipe, opened)}
+    return results, verdict_on([{**before, **found}], recipe.dump())
 
 
 def check_input(built_for: InputSpec, spec: InputSpec, encoder: nn.Module, name: str) -> None:

@@ -17,6 +17,7 @@ from ssl_zoo.recipe.load import read
 from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
 from ssl_zoo.report.figures import curves
 from ssl_zoo.report.results import notes
+from ssl_zoo.report.verdict import verdicts_of
 from ssl_zoo.runs.folder import RunFolder, write_atomically
 from ssl_zoo.runs.samples import ShownSample, read_samples
 
@@ -112,6 +113,7 @@ def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
     page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
         title=title,
         notes=[note.replace("`", "") for note in notes(groups)[1:]],
+        verdicts=verdicts_of(groups),
         results=comparison(groups),
         cost=settings(groups),
         alarms=_alarms(groups),

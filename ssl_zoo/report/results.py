@@ -10,6 +10,7 @@ from typing import Any
 from ssl_zoo.report import expectations as expect
 from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
 from ssl_zoo.report.table import CHANCE, code, escaped
+from ssl_zoo.report.verdict import verdict_lines
 from ssl_zoo.runs.folder import write_atomically
 
 NOTE = (
@@ -102,6 +103,9 @@ def results_text(
     if changed:
         parts += ["Differs from the recipes; changed by: " + " ".join(map(code, changed)) + "."]
     parts += [comparison_table(groups)]
+    verdicts = verdict_lines(groups)
+    if verdicts:
+        parts += ["## Verdict", "\n".join(verdicts)]
     lines = expectation_lines(groups, expected)
     if lines:
         parts += ["## Expectations", "\n".join(lines)]

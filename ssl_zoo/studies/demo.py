@@ -11,6 +11,7 @@ from ssl_zoo.report.aggregate import comparison_table
 from ssl_zoo.report.html import write_report
 from ssl_zoo.report.overview import write_overview
 from ssl_zoo.report.results import expectation_lines, options, write_results
+from ssl_zoo.report.verdict import verdict_lines
 from ssl_zoo.runs.atomic import check_place
 from ssl_zoo.studies.execute import interrupted, run_settings
 from ssl_zoo.studies.run import BASE, experiments_of, settings_of
@@ -32,8 +33,8 @@ def run_demo(
         log: prints a line for the user.
 
     Returns:
-        `status`, `table`, `expectations` (one line each), `report` and `results` (paths), `summaries` by run folder; of
-        an interrupted demo, `status` and `summaries`.
+        `status`, `table`, `verdicts` and `expectations` (one line each), `report` and `results` (paths), `summaries` by
+        run folder; of an interrupted demo, `status` and `summaries`.
 
     Raises:
         TrainingFailed: a run broke off.
@@ -59,6 +60,7 @@ def run_demo(
     return {
         "status": "done",
         "table": comparison_table(groups),
+        "verdicts": verdict_lines(groups),
         "expectations": expectation_lines(groups, expected),
         "report": str(report),
         "results": str(out / "RESULTS.md"),

@@ -254,6 +254,7 @@ def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[st
         "metrics": {},
         "baselines": {},
         "protocol_versions": versions(part.name for part in (*recipe.evaluation.protocols, *watched)),
+        "tested": {},
         "data": {**_source(recipe), "train": 0, "test": 0},
         "peak_memory_bytes": None,
         "environment": {**environment(hardware), "processes": processes},

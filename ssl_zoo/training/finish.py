@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError
-from ssl_zoo.evaluation.evaluate import measure
+from ssl_zoo.evaluation.evaluate import measure, tested
+from ssl_zoo.evaluation.verdict import verdict_on
 from ssl_zoo.runs.encoder import save_encoder
 from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.stop import Interrupted
@@ -55,7 +56,14 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
         what = what if isinstance(error, (TrainingFailed, UserError)) else f"{type(error).__name__}: {what}"
         active.monitor.problem(f"the encoder could not be evaluated: {what}")
         raise TrainingFailed(f"{folder.encoder} is trained and written, but could not be evaluated: {what}") from error
-    summary = active.summary(status, metrics=results.pop("encoder"), baselines=results, evaluation_notes=printed)
+    summary = active.summary(
+        status,
+        metrics=results.pop("encoder"),
+        baselines=results,
+        tested=tested(run.recipe, run.data),
+        evaluation_notes=printed,
+    )
+    summary["verdict"] = verdict_on([summary], run.recipe.dump())
     folder.write_summary(summary)
     return summary
 

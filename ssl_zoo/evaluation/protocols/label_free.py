@@ -62,6 +62,7 @@ class LabelFree(EvaluationProtocol):
     """
 
     needs_labels = False
+    quality = ()
 
     def __init__(
         self,

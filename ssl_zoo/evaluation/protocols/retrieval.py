@@ -87,6 +87,7 @@ class Retrieval(EvaluationProtocol):
 
     needs_labels = False
     needs_train = False
+    quality = ("*_to_*_r1",)
     sees = Aligned
 
     def __call__(self, train: Aligned, test: Aligned) -> dict[str, float]:
