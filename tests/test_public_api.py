@@ -26,7 +26,8 @@ PUBLIC = [
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "data", "demo", "eval", "list", "report", "run", "schema", "show", "train", "views",
+    "bench", "check", "compare", "data", "demo", "embed", "eval", "list", "report", "run", "schema", "show",
+    "train", "views",
 ]  # fmt: skip
 
 

@@ -241,19 +241,29 @@ def _sizes(spec: InputSpec) -> dict[str, str]:
     return {member: "x".join(map(str, each.sides or each.views[0].shape)) for member, each in spec.each.items()}
 
 
-def _recipe_of(folder: RunFolder, protocols: Sequence[str], data: str | None, overrides: Sequence[str]) -> Recipe:
-    """Return the recipe of a run with what an evaluation changes in it; see `evaluate`."""
+def recipe_of(folder: RunFolder, data: str | None, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a run, with other data and with overrides that its encoder allows.
+
+    Raises:
+        UserError: no such run, or an override that would have no effect.
+    """
     run, path = folder.path, str(folder.recipe)
     if not folder.recipe.is_file():
         raise UserError(f"{run}: holds no run (no recipe.yaml in it).")
     check_imported(run)
     recipe = load_recipe(path, overrides, data=data)
     check_sections(run, load_recipe(path), recipe, overrides)
+    return recipe
+
+
+def _recipe_of(folder: RunFolder, protocols: Sequence[str], data: str | None, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a run with what an evaluation changes in it; see `evaluate`."""
+    recipe = recipe_of(folder, data, overrides)
     if protocols:
         own = {part.name: part for part in recipe.evaluation.protocols}
         chosen = [own.get(name) or Part(name=name, options=registry.check("protocol", name, {})) for name in protocols]
         evaluation = recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
     if not recipe.evaluation.protocols:
-        raise UserError(f"{run}: its recipe names no protocol; name one, such as --protocol knn.")
+        raise UserError(f"{folder.path}: its recipe names no protocol; name one, such as --protocol knn.")
     return recipe

@@ -181,4 +181,4 @@ def test_protocols_of_places_and_members_are_told_before_training_and_left_out(c
     result = cli("eval", "run", "--protocol", "retrieval")
     assert result.exit_code == 2 and "evaluation: protocol retrieval: the encoder ConvNet compares no" in result.stderr
     result = cli("eval", "run", "--protocol", "attentive", "--json", "-s", "evaluation.protocols.attentive.epochs=2")
-    assert set(json.loads(result.stdout)) == {"encoder", "untrained", "raw"}
+    assert set(json.loads(result.stdout)) == {"encoder", "untrained", "raw", "verdict"}

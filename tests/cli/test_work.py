@@ -37,6 +37,8 @@ def test_train_prints_results_on_stdout_and_progress_on_stderr(cli, tiny, tmp_pa
     assert (
         "raw input" in result.stdout and "trained encoder" in result.stdout and "done: runs/tiny-seed5" in result.stdout
     )
+    assert "\nverdict: " in result.stdout and "times the spread" in result.stdout
+    assert json.loads((out / "summary.json").read_text())["verdict"]["next"]
     assert "total batch 16" in result.stderr and "learning rate 0.000625" in result.stderr
     assert len(records(out)) == 2
 
@@ -124,7 +126,10 @@ def test_eval_measures_a_run(cli, trained):
     result = cli("eval", trained, "--protocol", "knn", "--protocol", "label_free", "--json")
     summary = json.loads((trained / "summary.json").read_text())
     in_the_loop = {**summary["baselines"], "encoder": summary["metrics"]}
-    for representation, protocols in json.loads(result.stdout).items():
+    found = json.loads(result.stdout)
+    assert found.pop("verdict")["level"] == summary["verdict"]["level"]
+    assert f"verdict: {summary['verdict']['level']}" in table.stdout
+    for representation, protocols in found.items():
         for protocol, metrics in protocols.items():
             # up to rounding: in the loop the encoder's weights are laid out channels last
             assert metrics == pytest.approx(in_the_loop[representation][protocol], rel=1e-6)
@@ -133,7 +138,7 @@ def test_eval_measures_a_run(cli, trained):
 def test_eval_takes_overrides_and_other_data(cli, trained):
     result = cli("eval", trained, "--protocol", "knn", "--data", "digits", "-s", "evaluation.limit=30",
                  "-s", "evaluation.protocols.knn.k=1", "-s", "evaluation.baselines=false", "--json")  # fmt: skip
-    assert result.exit_code == 0 and list(json.loads(result.stdout)) == ["encoder"]
+    assert result.exit_code == 0 and list(json.loads(result.stdout)) == ["encoder", "verdict"]
 
 
 def test_without_labels_everything_works_and_says_what_it_can(cli, tiny, tmp_path):
