@@ -166,6 +166,33 @@ def test_spread_and_rank_alone_settle_nothing_however_large() -> None:
     assert found["level"] == "not measured" and "not quality" in found["sentences"][0]
 
 
+def found_views(share: float) -> dict[str, Any]:
+    return {"view_retrieval": {"r1": share, "r1_chance": 0.001, "r5": 1.0, "median_rank": 1.0, "num": 1000}}
+
+
+@pytest.mark.parametrize(("ours", "level"), [(0.023, "worse"), (0.45, "better"), (0.1, "unclear")])
+def test_without_labels_it_rests_on_finding_the_other_view(ours: float, level: str) -> None:
+    """0.023 against 0.051 and 0.092 is what 300 steps gave on 5000 photographs; labels called that worse, too."""
+    large = {"label_free": {"std": 0.9, "effective_rank": 200.0}}
+    small = {"label_free": {"std": 0.1, "effective_rank": 20.0}}
+    found = verdict_on([run(large | found_views(ours), small | found_views(0.092), small | found_views(0.051))], RECIPE)
+    assert found["level"] == level and "No accuracy was measured" in found["sentences"][1]
+    assert "chance 0.1 %" in found["sentences"][2] and "1000 test samples" in found["sentences"][3]
+
+
+def test_where_accuracies_were_measured_they_alone_count() -> None:
+    metrics = accuracies(0.5, 0.6) | found_views(0.01)
+    found = verdict_on([run(metrics, LOW | found_views(0.5), LOW | found_views(0.5))], RECIPE)
+    assert found["level"] == "better" and "view_retrieval" not in " ".join(found["sentences"])
+
+
+def test_what_needs_no_labels_is_asked_for_where_only_spread_was_measured() -> None:
+    recipe = narrow("simsiam", ["evaluation.protocols=[label_free]"]).dump()
+    found = verdict_on([run({"label_free": {"std": 1.0}}, {}, {"label_free": {"std": 0.1}})], recipe)
+    assert found["level"] == "not measured"
+    assert [each["override"] for each in found["next"]] == ["-s 'evaluation.protocols=[label_free, view_retrieval]'"]
+
+
 def test_without_baselines_nothing_is_said_and_they_are_asked_for() -> None:
     recipe = {**RECIPE, "evaluation": {**RECIPE["evaluation"], "baselines": False}}
     found = verdict_on([run(accuracies(0.9, 0.9), {}, {}, baselines={})], recipe)

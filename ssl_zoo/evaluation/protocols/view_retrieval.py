@@ -32,6 +32,8 @@ class ViewRetrieval(EvaluationProtocol):
 
     needs_labels = False
     needs_train = False
+    quality = ("r1",)
+    stand_in = True
     sees = AugmentedViews
 
     def __init__(self, *, samples: Annotated[int, Field(ge=2)] = 1000):
