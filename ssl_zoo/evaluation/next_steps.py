@@ -51,7 +51,7 @@ def next_steps(level: str, recipe: Mapping[str, Any], *, epochs: float | None = 
     """Return what to try next, the most promising first; every one gives a valid recipe.
 
     Args:
-        level: of the verdict.
+        level: of the verdict; `collapsed, with remedies` where the guard has named some, to which these are added.
         recipe: the whole recipe as plain data, as `Recipe.dump` or `recipe.yaml` has it; for one that is not valid here
             there are none.
         epochs: passes over the samples so far.
@@ -103,9 +103,9 @@ def _usual_rate(recipe: Mapping[str, Any], *_: Any) -> Iterator[Suggestion]:
     training = Training.model_construct(**{**usual["training"], "batch_size": recipe["training"]["batch_size"]})
     ratio = Training.model_construct(**recipe["training"]).lr / training.lr
     if ratio >= FAR or ratio <= 1 / FAR:
-        times = f"{ratio:.3g} times" if ratio > 1 else f"{1 / ratio:.3g} times below"
-        why = f"take the learning rate of the method's own recipe; this one is {times} {'it' if ratio > 1 else ''}"
-        yield why.rstrip(), [("training.base_lr", _rounded(recipe["training"]["base_lr"] / ratio))]
+        times = f"{ratio:.4g} times as high" if ratio > 1 else f"{1 / ratio:.4g} times lower"
+        why = f"take the learning rate of the method's own recipe; this one is {times}"
+        yield why, [("training.base_lr", _rounded(recipe["training"]["base_lr"] / ratio))]
 
 
 def _other_rates(recipe: Mapping[str, Any], *_: Any) -> Iterator[Suggestion]:
@@ -201,5 +201,6 @@ _BY_LEVEL: dict[str, tuple[Callable[..., Iterator[Suggestion]], ...]] = {
     "unclear": (_usual_rate, _longer, _more_samples, _other_seed, _other_method),
     "worse": (_usual_rate, _longer, _other_views, _other_method, _other_rates),
     "collapsed": (_usual_rate, _other_method, _lower_rate),
+    "collapsed, with remedies": (_usual_rate,),
     "not measured": (_measure,),
 }

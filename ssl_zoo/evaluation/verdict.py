@@ -53,9 +53,10 @@ def verdict_on(summaries: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]
         sentences += [_spread(chosen)]
     sentences += [] if collapsed else guard
     epochs = [value for summary in summaries if (value := summary.get("epochs"))]
-    steps = _remedies(summaries) if collapsed else []
-    if recipe and not steps:
-        steps = next_steps(level, recipe, epochs=min(epochs, default=None), seeds=len(summaries))
+    remedies = _remedies(summaries) if collapsed else []
+    what = "collapsed, with remedies" if remedies else level
+    steps = next_steps(what, recipe, epochs=min(epochs, default=None), seeds=len(summaries)) if recipe else []
+    steps += remedies
     return Verdict(level=level, sentences=sentences, next=steps)
 
 

@@ -144,6 +144,14 @@ def test_a_collapse_goes_first_whatever_was_measured() -> None:
     assert found["next"] == [{"why": "lower it", "override": "-s training.base_lr=1.0"}]
 
 
+def test_a_learning_rate_far_off_is_named_before_the_guards_remedies() -> None:
+    collapse = {"status": "collapsed", "reason": None, "remedies": ["add it: -s seed=3"]}
+    recipe = narrow("simsiam", ["training.base_lr=50"]).dump()
+    found = verdict_on([run(accuracies(0.2, 0.2), LOW, LOW, collapse=collapse)], recipe)
+    assert [step["override"] for step in found["next"]] == ["-s training.base_lr=0.05", "-s seed=3"]
+    assert "1000 times as high" in found["next"][0]["why"]
+
+
 def test_one_collapsed_seed_of_two_is_named() -> None:
     good = run(accuracies(0.9, 0.9), LOW, LOW)
     bad = {**good, "seed": 7, "collapse": {"status": "collapsed", "reason": None}}
