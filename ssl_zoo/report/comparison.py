@@ -12,6 +12,7 @@ from ssl_zoo.report.paired import paired_differences, paired_table
 from ssl_zoo.report.progress import best_and_last, progress_table
 from ssl_zoo.report.results import notes
 from ssl_zoo.report.table import Table, code, escaped
+from ssl_zoo.report.verdict import verdict_sentences, verdicts_of
 
 PAIRED_NOTE = (
     "Against {first}, seed by seed: mean of the differences and, in brackets, Student's interval at 95 % (n - 1 "
@@ -96,7 +97,8 @@ class Comparison:
 
     def sections(self) -> list[Section]:
         """Return what is said beside the table of results and the costs."""
-        found = []
+        verdicts = verdict_sentences(self.groups)
+        found = [Section("Verdict", verdicts)] if verdicts else []
         if not self.has_labels and any(any(group.results()) for group in self.groups):
             found.append(Section("No labels", [LABEL_FREE_NOTE]))
         differences = paired_differences(self.groups)
@@ -143,6 +145,7 @@ class Comparison:
                  "chosen": each.chosen, "runs": [str(run) for run in each.group.runs]}
                 for each in self.tried
             ],
+            "verdicts": verdicts_of(self.groups),
             "rule": self.rule,
             "notes": [] if self.has_labels else [LABEL_FREE_NOTE],
         }  # fmt: skip

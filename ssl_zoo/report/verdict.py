@@ -31,12 +31,14 @@ def verdicts_of(groups: Sequence[Group]) -> dict[str, Verdict]:
     return found
 
 
+def verdict_sentences(groups: Sequence[Group]) -> list[str]:
+    """Return one line for each group: its name, the level, and the short answer."""
+    return [f"{name}: {each['level']}. {each['sentences'][0]}" for name, each in verdicts_of(groups).items()]
+
+
 def verdict_lines(groups: Sequence[Group]) -> list[str]:
-    """Return one line of Markdown for each group: its name, the level, and the short answer."""
-    return [
-        f"- {escaped(name)}: {each['level']}. {escaped(each['sentences'][0])}"
-        for name, each in verdicts_of(groups).items()
-    ]
+    """Return the same as the items of a list in Markdown."""
+    return [f"- {escaped(line)}" for line in verdict_sentences(groups)]
 
 
 def _recipe(group: Group) -> dict[str, Any]:
