@@ -55,6 +55,7 @@ class LabelRetrieval(EvaluationProtocol):
     """
 
     needs_labels = True
+    quality = ("map",)
 
     def __init__(self, *, bank: Literal["test", "train"] = "test"):
         self.bank = bank

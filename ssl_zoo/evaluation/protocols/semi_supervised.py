@@ -55,6 +55,7 @@ class SemiSupervised(EvaluationProtocol):
     """
 
     needs_labels = True
+    quality = ("top1_*",)
     sees = Subject
 
     def __init__(

@@ -35,6 +35,7 @@ class Transfer(EvaluationProtocol):
 
     needs_labels = False
     needs_train = False
+    quality = ()  # of other test samples than the run's, whose number the metrics do not tell
     sees = Subject
 
     def __init__(
