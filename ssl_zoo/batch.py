@@ -82,6 +82,7 @@ class View:
         is_target: whether the other views are to predict this one.
         aux: tensors `(B, ...)` about the view. `box` `(B, 3, d)` is the part of the sample that the view shows, for
             each of its d axes: start and extent, as fractions of the sample, and whether the axis is mirrored (0 or 1).
+            `index` `(B,)` are the positions of its samples in the data set; `Batch` puts it there.
     """
 
     data: Data
@@ -137,11 +138,18 @@ class Batch:
 
     Attributes:
         views: the views, each of the same `B` samples in the same order.
-        index: `(B,)` positions of the samples in the data set, for methods with a memory per sample.
+        index: `(B,)` positions of the samples in the data set, for methods with a memory per sample. Each view gets
+            it as `aux["index"]`: parts are called with views, and so know the samples where they need to.
     """
 
     views: Sequence[View]
     index: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Tell each view which samples it is of."""
+        if self.index is not None:
+            for view in self.views:
+                view.aux["index"] = self.index
 
 
 @dataclass

@@ -235,7 +235,7 @@ def check_target(name: str) -> None:
         View(torch.randn(4, 2, 2, 2), role="local", is_target=False),
     ]
     z = [x.requires_grad_() for x in branch(views)]
-    t = target(views, z)
+    t = target(Batch(views, torch.arange(4)).views, z)
     assert [x is None for x in t] == [False, False, True] and all(x.shape == (4, 6) for x in t[:2])
     assert t[0].requires_grad is (name == "shared")
     assert all(not p.requires_grad for p in target.parameters())

@@ -169,7 +169,7 @@ def embed(run: str, data: str | None, out: str, overrides: tuple[str, ...], as_j
 
 @click.command()
 @click.argument("experiment")
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only these variants; default all.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only these variants, or one scale's.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only these experiments of the study; default all.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Only these seeds.")
 @options.data

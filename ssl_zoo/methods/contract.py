@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import InputSpec, View, encode
+from ssl_zoo.batch import Batch, InputSpec, View, encode
 from ssl_zoo.errors import UserError, describe_error
 from ssl_zoo.methods.members import DirectionHeads, MemberEncoders, MemberHeads, OfMembers, apply, width_of
 from ssl_zoo.methods.outlines import NoRandomValues, ShapesOnly, outline
@@ -249,7 +249,7 @@ class Trial:
         z = [torch.zeros(SAMPLES, width, device=self.device) for _ in self.views]
         if len(self.views) == 1:
             raise PartFailed("views.num_views: one view has no other to be compared with; use at least 2.")
-        made = [self._on(view) for view in self.views]
+        made = list(Batch([self._on(view) for view in self.views], torch.arange(SAMPLES, device=self.device)).views)
         t = self._run(f"{label}: raises", lambda: target(made, z))
         if not isinstance(t, (list, tuple)) or len(t) != len(self.views):
             raise PartFailed(f"{label}: must return a list of {len(self.views)}, one item per view.")

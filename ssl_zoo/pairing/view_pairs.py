@@ -1,10 +1,11 @@
 """Pairings of views: `all_pairs`, `cross_modal`, `one_way`; and with means: `mean_of_others`, `to_mean`."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.batch import Pairs, View
@@ -129,14 +130,41 @@ class MeanOfOthers(Pairing):
 
 @register("pairing", "one_way")
 class OneWay(Pairing):
-    """The first view predicts the second, and nothing else (SimSiam section 4.6; enough for symmetric terms)."""
+    """The first view predicts the second, and nothing else (SimSiam section 4.6; enough for symmetric terms).
+
+    Args:
+        pairs: pairs of views of a sample: of four views and 2 pairs, the first predicts the second and the third the
+            fourth (section 4.6, "asymmetric 2x"). The loss is their mean.
+    """
+
+    def __init__(self, *, pairs: Annotated[int, Field(ge=1)] = 1):
+        super().__init__()
+        self.num_pairs = pairs
 
     def forward(self, p: Sequence[Prediction], t: Sequence[Tensor | None], views: Sequence[View]) -> Pairs:
-        """Pair p of view 0 with t of the next view that is a target."""
-        for target, view in zip(t[1:], views[1:], strict=True):
-            if target is not None:
-                return Pairs([(towards(p[0], view), target)], 1.0)
-        raise UserError("pairing one_way: there is no second view that is a target; set views.num_views to 2 or more.")
+        """Pair p of a view with t of the next view that is a target, for as many pairs as were asked for.
+
+        Raises:
+            UserError: there are too few views.
+        """
+        pairs: list[tuple[Tensor, Tensor]] = []
+        first: int | None = None
+        for i, (target, view) in enumerate(zip(t, views, strict=True)):
+            if first is None:
+                first = i
+            elif target is not None and len(pairs) < self.num_pairs:
+                pairs.append((towards(p[first], view), target))
+                first = None
+        if not pairs:
+            raise UserError(
+                "pairing one_way: there is no second view that is a target; set views.num_views to 2 or more."
+            )
+        if len(pairs) < self.num_pairs:
+            raise UserError(
+                f"pairing one_way: {self.num_pairs} pairs take {2 * self.num_pairs} views that are targets; set "
+                f"views.num_views to {2 * self.num_pairs}."
+            )
+        return Pairs(pairs, 1 / len(pairs))
 
 
 @register("pairing", "to_mean")

@@ -7,44 +7,17 @@ no chains. On top come the dotted overrides of the command line.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from ssl_zoo.errors import UserError, explain, short, suggest
 from ssl_zoo.recipe import plain_yaml
+from ssl_zoo.recipe.experiment import Experiment as Experiment
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.overrides import put, split
 from ssl_zoo.recipe.resolve import modality_of, resolve
-
-
-class Experiment(BaseModel):
-    """An experiment file: a method, what it changes, and how the study runs it.
-
-    `variants` are named sets of overrides. `grid` has axes of such sets; every combination of one set an axis is a
-    variant too, called by their names joined with dots. `expect` says, for `base` and for variants, what each run must
-    show (see `ssl_zoo.report.expectations`).
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    method: str
-    set: dict[str, Any] = {}
-    data: str | dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    evaluation: dict[str, Any] = {}
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    variants: dict[str, dict[str, Any]] = {}
-    grid: dict[str, dict[str, dict[str, Any]]] = {}
-    expect: dict[str, tuple[str, ...]] = {}
-
-    def all_variants(self) -> dict[str, dict[str, Any]]:
-        """Return the variants and every combination of the grid, as {name: overrides}."""
-        combined: dict[str, dict[str, Any]] = {}
-        for cell in product(*(axis.items() for axis in self.grid.values())) if self.grid else ():
-            combined[".".join(name for name, _ in cell)] = {k: v for _, changes in cell for k, v in changes.items()}
-        return {**self.variants, **combined}
 
 
 def recipe_root() -> Path:

@@ -2,7 +2,7 @@
 
 An expectation is a line such as `knn.top1 > raw.knn.top1`, `few_shot.top1 > untrained.few_shot.top1 + 0.2` or
 `status == collapsed`. A side is a number, a status, `status`, `collapse.METRIC`, or PROTOCOL.METRIC, preceded by `raw.`
-or `untrained.` for the baselines.
+or `untrained.` for the baselines. A line with a side of another variant is a relation: see `ssl_zoo.report.relations`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ def parsed(line: str) -> tuple[str, str, str, float]:
     return left, sign, right, float(margin or 0) * (-1 if plus == "-" else 1)
 
 
-def _side(text: str, summary: Mapping[str, Any]) -> Any:
+def value(text: str, summary: Mapping[str, Any]) -> Any:
     """Return the value of a side of an expectation in a summary.
+
+    Args:
+        text: the side.
+        summary: of a run.
 
     Raises:
         NotMeasured: the summary has no such value.
@@ -75,5 +79,5 @@ def holds(line: str, summary: Mapping[str, Any]) -> bool:
         UserError: the line is no expectation.
     """
     left, sign, right, margin = parsed(line)
-    goal = _side(right, summary)
-    return _OPERATORS[sign](_side(left, summary), goal + margin if margin else goal)
+    goal = value(right, summary)
+    return _OPERATORS[sign](value(left, summary), goal + margin if margin else goal)

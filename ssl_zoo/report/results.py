@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ssl_zoo.report import expectations as expect
+from ssl_zoo.report import relations
 from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
 from ssl_zoo.report.table import CHANCE, code, escaped
 from ssl_zoo.report.verdict import verdict_lines
@@ -60,16 +62,33 @@ def version_notes(groups: Sequence[Group]) -> list[str]:
     return [f"Protocols: {', '.join(each)}." + (" Numbers of different versions do not compare." if mixed else "")]
 
 
-def expectation_lines(groups: Sequence[Group], expected: Mapping[str, Sequence[str]]) -> list[str]:
+def expectation_lines(
+    groups: Sequence[Group],
+    expected: Mapping[str, Sequence[str]],
+    peers: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> list[str]:
     """Return a line for each expectation: the number of runs on which it holds, and of those that cannot be judged.
+
+    Args:
+        groups: the runs, by setting.
+        expected: the expectations of each setting, by its name.
+        peers: {setting: {name of a variant in a relation: the setting that it means}}.
 
     Raises:
         UserError: a line is no expectation.
     """
     lines = []
+    by_name = {group.name: group.summaries for group in groups}
     for group in groups:
         for line in expected.get(group.name, ()):
-            verdicts = [_verdict(line, summary) for summary in group.summaries]
+            if relations.is_relation(line):
+                others = {peer: by_name.get(name, ()) for peer, name in peers.get(group.name, {}).items()}
+                found = relations.judged(line, group.summaries, others)
+                word = "FAILS" if found.verdict == "fails" else found.verdict
+                counted = f"{relations.numbers(found, line)}, {found.seeds} seeds"
+                lines.append(f"- {escaped(group.name)}: {code(line)} {word} ({counted})")
+                continue
+            verdicts = [verdict_on_run(line, summary) for summary in group.summaries]
             counts = {word: verdicts.count(word) for word in ("holds", "not finished", "not measured")}
             open_ones = [f"{num} {word}" for word, num in counts.items() if num and word != "holds"]
             counted = ", ".join([f"{counts['holds']} of {len(verdicts)} runs", *open_ones])
@@ -84,7 +103,12 @@ def _mark(verdicts: Sequence[str]) -> str:
     return next((word for word in ("not finished", "not measured") if word in verdicts), "holds")
 
 
-def _verdict(line: str, summary: Mapping[str, Any]) -> str:
+def verdict_on_run(line: str, summary: Mapping[str, Any]) -> str:
+    """Return `holds`, `fails`, `not finished` or `not measured` for an expectation and a run's summary.
+
+    Raises:
+        UserError: the line is no expectation.
+    """
     finished = summary.get("status") in ("done", "collapsed")
     if not finished and summary.get("status") != "failed":
         expect.parsed(line)
@@ -96,17 +120,22 @@ def _verdict(line: str, summary: Mapping[str, Any]) -> str:
 
 
 def results_text(
-    title: str, groups: Sequence[Group], expected: Mapping[str, Sequence[str]], changed: Sequence[str] = ()
+    title: str,
+    groups: Sequence[Group],
+    expected: Mapping[str, Sequence[str]],
+    changed: Sequence[str] = (),
+    peers: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    findings: Sequence[str] = (),
 ) -> str:
     """Return the Markdown of a study's results; see `write_results`."""
     parts = [f"# {escaped(title)}", " ".join(notes(groups))]
     if changed:
         parts += ["Differs from the recipes; changed by: " + " ".join(map(code, changed)) + "."]
-    parts += [comparison_table(groups)]
+    parts += [*findings, *(["## All settings"] if findings else []), comparison_table(groups)]
     verdicts = verdict_lines(groups)
     if verdicts:
         parts += ["## Verdict", "\n".join(verdicts)]
-    lines = expectation_lines(groups, expected)
+    lines = expectation_lines(groups, expected, peers)
     if lines:
         parts += ["## Expectations", "\n".join(lines)]
     parts += ["## Cost", settings_table(groups)]
@@ -133,6 +162,8 @@ def write_results(
     groups: Sequence[Group],
     expected: Mapping[str, Sequence[str]],
     changed: Sequence[str] = (),
+    peers: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    findings: Sequence[str] = (),
 ) -> None:
     """Write RESULTS.md.
 
@@ -142,9 +173,11 @@ def write_results(
         groups: the runs, by setting; unfinished ones are marked.
         expected: the expectations of each setting, by its name.
         changed: the options that changed all recipes, see `options`.
+        peers: the settings that relations between variants name, see `expectation_lines`.
+        findings: paragraphs to put before the table of all settings, see `ssl_zoo.report.findings`.
 
     Raises:
         UserError: a line of `expected` is no expectation.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, results_text(title, groups, expected, changed))
+    write_atomically(path, results_text(title, groups, expected, changed, peers, findings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ class Setting:
         folder: the start of its run folders' names.
         load: seed -> recipe.
         seeds: of its runs.
-        expect: conditions on each of its runs, see `ssl_zoo.report.expectations`.
+        expect: conditions on its runs, see `ssl_zoo.report.expectations` and `ssl_zoo.report.relations`.
+        peers: {name of a variant in a condition: name of the setting that it means}.
+        experiment: that it belongs to.
+        paper: what the paper reports of it; empty where nothing.
     """
 
     name: str
@@ -36,6 +39,9 @@ class Setting:
     load: Callable[[int], Recipe]
     seeds: tuple[int, ...]
     expect: tuple[str, ...] = ()
+    peers: Mapping[str, str] = field(default_factory=dict)
+    experiment: str = ""
+    paper: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,21 @@ Found = dict[Path, Mapping[str, Any]]
 
 
 def jobs_of(settings: Sequence[Setting], out: Path) -> list[Job]:
-    """Return the runs of some settings: the first seed of each, then the second, so that early results compare."""
+    """Return the runs of some settings: the first seed of each, then the second, so that early results compare.
+
+    Settings that share their folder share their runs: each is there once.
+    """
     longest = max((len(setting.seeds) for setting in settings), default=0)
-    return [
+    jobs = [
         Job(setting, setting.seeds[place], out)
         for place in range(longest)
         for setting in settings
         if place < len(setting.seeds)
     ]
+    once: dict[Path, Job] = {}
+    for job in jobs:
+        once.setdefault(job.folder.path, job)
+    return list(once.values())
 
 
 def run_settings(
@@ -144,10 +157,9 @@ def run_settings(
         log(RESUME)
     groups = []
     for setting in settings:
-        own = [job for job in jobs if job.setting is setting and job.folder.path in found]
-        own.sort(key=lambda job: setting.seeds.index(job.seed))
-        if own:
-            paths = tuple(job.folder.path for job in own)
+        own = [Job(setting, seed, out).folder.path for seed in setting.seeds]
+        paths = tuple(path for path in own if path in found)
+        if paths:
             groups.append(Group(setting.name, paths, tuple(found[path] for path in paths)))
     return groups
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe.experiment import BASE as BASE
 from ssl_zoo.recipe.load import Experiment, experiment_names, load_recipe, read_experiment
 from ssl_zoo.recipe.model import Recipe
-from ssl_zoo.report import expectations
+from ssl_zoo.report import expectations, relations
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.runs.atomic import check_place
 from ssl_zoo.studies.dry_run import DryRun, dry_run
 from ssl_zoo.studies.execute import Log, Setting, interrupted, run_settings
 from ssl_zoo.studies.parallel import places, threads_of_each
-
-BASE = "base"
-"""The name of the experiment without a variant."""
 
 
 def experiments_of(reference: str, only: Sequence[str] | None = None) -> dict[str, Experiment]:
@@ -50,8 +49,9 @@ def settings_of(
 
     Args:
         experiments: of the study, see `experiments_of`.
-        variants: only these, `base` being the experiment without one; None takes all (of a grid: its cells without the
-            base). Experiments that lack a variant of another one skip it.
+        variants: only these, `base` being the experiment without one, and a scale the base and all variants at this
+            scale; None takes all that are at no scale (of a grid: its cells without the base). Experiments that lack a
+            variant of another one skip it.
         seeds: in place of the experiments' own.
         data: in place of the experiments' own.
         overrides: dotted keys on all recipes.
@@ -60,31 +60,45 @@ def settings_of(
         UserError: no experiment has this variant, or an expectation is malformed.
     """
     known = {name: [BASE, *experiment.all_variants()] for name, experiment in experiments.items()}
-    settings = []
-    for name, experiment in experiments.items():
-        default = known[name][1:] if experiment.grid else known[name]
-        for variant in variants or default:
-            if variant in known[name]:
-                title, folder = _names(name, variant, alone=len(experiments) == 1)
-                load = _loader(name, variant, data, overrides)
-                settings.append(_setting(experiment, variant, title, folder, load, seeds))
-            elif not any(variant in others for others in known.values()):
-                raise UserError(f"{name}: has no variant {variant!r}{suggest(variant, known[name])}")
-    return settings
+    for variant in variants or ():
+        if not any(variant in names for names in known.values()):
+            name, names = next(iter(known.items()))
+            raise UserError(f"{name}: has no variant {variant!r}{suggest(variant, names)}")
+    return [
+        _setting(experiment, name, variant, len(experiments) == 1, _loader(name, variant, data, overrides), seeds)
+        for name, experiment in experiments.items()
+        for variant in dict.fromkeys(each for asked in variants or (None,) for each in experiment.chosen(asked))
+    ]
 
 
 def _setting(
     experiment: Experiment,
+    name: str,
     variant: str,
-    title: str,
-    folder: str,
+    alone: bool,
     load: Callable[[int], Recipe],
     seeds: Sequence[int] | None,
 ) -> Setting:
-    expected = tuple(experiment.expect.get(variant, ()))
-    for line in expected:
-        expectations.parsed(line)  # report a mistake before the first run is trained
-    return Setting(title, folder, load, tuple(seeds or experiment.seeds), expected)
+    title, folder = _names(name, variant, alone)
+    expected, peers = experiment.expected(variant), experiment.peers(variant)
+    for line in expected:  # report a mistake before the first run is trained
+        relations.check_relation(line, list(peers)) if relations.is_relation(line) else expectations.parsed(line)
+    titles = {short: _names(name, peer, alone)[0] for short, peer in peers.items()}
+    runs = tuple(seeds or experiment.seeds)
+    return Setting(title, folder, load, runs, expected, titles, name, experiment.reported(variant))
+
+
+def _sharing_runs(settings: Sequence[Setting]) -> list[Setting]:
+    """Let settings whose recipes are equal share their runs, such as the bases of a paper's ablations.
+
+    Every recipe is loaded, so that a mistake in the last one is told before the first is trained.
+    """
+    folders: dict[str, str] = {}
+    shared = []
+    for setting in settings:
+        recipe = setting.load(setting.seeds[0])
+        shared.append(replace(setting, folder=folders.setdefault(recipe.to_yaml(), setting.folder)))
+    return shared
 
 
 def _loader(name: str, variant: str, data: str | None, overrides: Sequence[str]) -> Callable[[int], Recipe]:
@@ -152,10 +166,11 @@ def run_study(
     Raises:
         UserError: a mistake in a recipe, a folder that holds a run of another one, or nothing can be run.
     """
+    from ssl_zoo.report.results import options
+
     experiments = experiments_of(reference, only)
     settings = settings_of(experiments, variants, seeds, data, overrides)
-    for setting in settings:
-        setting.load(setting.seeds[0])  # report a mistake in the last recipe before the first is trained
+    settings = _sharing_runs(settings)
     folder = study_folder(reference, out)
     path = Path(results) if results is not None else folder / "RESULTS.md"
     check_place(folder, "--out", folder=True)
@@ -163,7 +178,8 @@ def run_study(
     num = places(parallel)
     groups = run_settings(settings, folder, log, parallel=num, threads=threads_of_each(threads, num), keep_going=True)
     if not interrupted(groups):
-        _write(path, reference, settings, groups, overrides, data, log)
+        notes = {name: experiment.notes for name, experiment in experiments.items()}
+        _write(path, reference, settings, groups, notes, options(overrides, data), log)
         for axes in grids_of(experiments):
             _draw_grid(path.with_name("heatmap.png"), folder.name, axes, groups, log)
     return [dict(summary) for group in groups for summary in group.summaries]
@@ -197,14 +213,17 @@ def _write(
     title: str,
     settings: Sequence[Setting],
     groups: Sequence[Group],
-    overrides: Sequence[str],
-    data: str | None,
+    notes: Mapping[str, str],
+    changed: Sequence[str],
     log: Log,
 ) -> None:
-    from ssl_zoo.report.results import options, write_results
+    from ssl_zoo.report.findings import Claim, findings_text
+    from ssl_zoo.report.results import write_results
 
-    expected = {setting.name: setting.expect for setting in settings}
-    write_results(path, title, groups, expected, options(overrides, data))
+    expected = {setting.name: setting.expect for setting in settings if not setting.paper}
+    peers = {setting.name: setting.peers for setting in settings}
+    claims = {s.name: Claim(s.experiment, s.expect, s.peers, s.paper) for s in settings}
+    write_results(path, title, groups, expected, changed, peers, findings_text(groups, claims, notes))
     log(f"results: {path}")
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ssl_zoo.batch import View
 from ssl_zoo.errors import UserError
-from ssl_zoo.pairing.view_pairs import AllPairs, CrossModal, MeanOfOthers, ToMean
+from ssl_zoo.pairing.view_pairs import AllPairs, CrossModal, MeanOfOthers, OneWay, ToMean
 from tests.tiny import paired
 
 
@@ -80,3 +80,13 @@ def test_a_predictor_per_direction_is_asked_for_the_member_of_the_target() -> No
             pairing(p, z, views)
     with pytest.raises(UserError, match="for which a predictor per direction has no prediction"):
         AllPairs()(p, z, [View(z[0], "image"), View(z[1], "image")])
+
+
+def test_one_way_takes_pairs_of_neighbouring_views() -> None:
+    p, t = [torch.randn(3, 4) for _ in range(4)], [torch.randn(3, 4) for _ in range(4)]
+    found = paired(OneWay(pairs=2), p, t)
+    assert found.scale == 0.5 and len(found.pairs) == 2
+    for (x, y), i in zip(found.pairs, (0, 2), strict=True):
+        assert x is p[i] and y is t[i + 1]
+    with pytest.raises(UserError, match=r"2 pairs take 4 views.*views\.num_views to 4"):
+        paired(OneWay(pairs=2), p[:3], t[:3])

@@ -159,3 +159,23 @@ def test_the_commands_print_a_table_and_write_the_report(experiment: Path, tmp_p
     assert result.exit_code == 2 and "no finished run" in result.stderr and not (tmp_path / "x.html").exists()
     result = CliRunner().invoke(main, ["compare", str(experiment), "--json", "--out", str(tmp_path / "c")])
     assert result.exit_code == 0 and list(json.loads(result.stdout)["recipes"]) == ["tiny"]
+
+
+def test_settings_with_equal_recipes_share_their_runs(experiment: Path, tmp_path: Path) -> None:
+    same = {"variants": {"again": {"target": "stop_gradient"}}, "evaluation": {"protocols": ["knn"], "limit": 120}}
+    experiment.write_text(yaml.safe_dump({**EXPERIMENT, **same, "expect": {"again": ["knn.top1 >= base:knn.top1"]}}))
+    out = tmp_path / "runs"
+    summaries = run_study(str(experiment), out=out, log=silent)
+    assert [s["seed"] for s in summaries] == [0, 1, 0, 1] and summaries[:2] == summaries[2:]
+    assert sorted(p.name for p in (out / "toy").iterdir() if p.is_dir()) == ["tiny-seed0", "tiny-seed1"]
+    assert "- again: `knn.top1 >= base:knn.top1` holds" in (out / "toy" / "RESULTS.md").read_text()
+
+
+def test_a_scale_is_run_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "scaled.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "scales": {"small": {"set": {"training.max_steps": 2}}}}))
+    experiments = experiments_of(str(path))
+    assert [s.name for s in settings_of(experiments)] == ["scaled", "shared"]
+    small = settings_of(experiments, ["small"])
+    assert [(s.name, s.folder) for s in small] == [("small", "scaled-small"), ("small.shared", "scaled-small.shared")]
+    assert small[1].load(0).training.max_steps == 2 and list(small[0].expect) == EXPERIMENT["expect"]["base"]
