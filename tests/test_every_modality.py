@@ -18,6 +18,7 @@ from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.report_data import read_report_data
 from ssl_zoo.training.train import train
 from tests.cli.conftest import run
 from tests.distributed import jobs
@@ -130,6 +131,17 @@ def test_a_run_is_evaluated_with_baselines(name: str, trained: dict[str, Path]) 
     assert summary["status"] == "done" and summary["collapse"]["metrics"]
     for results in (summary["metrics"], summary["baselines"]["untrained"], summary["baselines"]["raw"]):
         assert 0 <= results["knn"]["top1"] <= 1 and results["label_free"]["std"] > 0
+
+
+@every
+def test_a_run_leaves_samples_for_its_report(name: str, trained: dict[str, Path]) -> None:
+    """A small picture of each, or an excerpt of a text."""
+    data, summary = read_report_data(RunFolder(trained[name]).report_data), RunFolder(trained[name]).read_summary()
+    assert data is not None and len(data.names) == len(data.labels) == summary["data"][data.split]
+    (shown,) = data.members
+    assert (shown.small is None) is (name == "text") is (shown.texts is not None) and set(shown.spectra) >= {"encoder"}
+    assert all(abs(g.accuracy - summary["metrics"][key]["top1"]) < 1e-6 for key, g in data.guesses.items())
+    assert (RunFolder(trained[name]).tensorboard / "projector_config.pbtxt").is_file() and summary["problems"] == []
 
 
 @every

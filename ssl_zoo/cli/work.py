@@ -221,12 +221,15 @@ def run(
 @click.argument("runs", nargs=-1, required=True, type=click.Path(file_okay=False))
 @click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False), help="HTML file.")
 @click.option("--title", default="ssl_zoo report", show_default=True)
-def report(runs: tuple[str, ...], out: str, title: str) -> None:
+@click.option(
+    "--tsne/--no-tsne", default=True, show_default=True, help="Also map the embedding by t-SNE, which takes time."
+)
+def report(runs: tuple[str, ...], out: str, title: str, tsne: bool) -> None:
     """Write one self-contained HTML page about RUNS."""
     from ssl_zoo.report.html import groups_of, write_report
 
     check_place(out, "--out")
-    click.echo(shown_name(str(write_report(groups_of([Path(each) for each in runs]), Path(out), title))))
+    click.echo(shown_name(str(write_report(groups_of([Path(each) for each in runs]), Path(out), title, tsne))))
 
 
 @click.command()

@@ -281,3 +281,7 @@ class ViewPolicy(nn.Module):
     def picture(self, samples: Samples, views: Sequence[View]) -> Tensor:
         """Return a picture `(3, H, W)`, uint8: a row per sample, first the plain one, then its views."""
         raise NotImplementedError
+
+    def thumbnail(self, samples: Samples) -> Tensor:
+        """Return a picture `(3, H, W)`, uint8, of one sample, which a report shows small; by default the plain one."""
+        return self.picture(samples, [])

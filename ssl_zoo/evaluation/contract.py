@@ -36,6 +36,8 @@ class EvaluationProtocol(ABC):
         quality: its metrics that a verdict compares, as patterns such as `*_r1`: means over the test samples of numbers
             in 0..1, of which more is better. None where its metrics do not say how good an encoder is.
         stand_in: whether a verdict rests on it only where no other protocol has metrics of quality.
+        guesses: of a classifier, after a call: the classes `(N,)` that it took the test samples for; a report shows
+            what it confused. None of any other protocol.
     """
 
     version: int = 1
@@ -44,6 +46,7 @@ class EvaluationProtocol(ABC):
     needs_labels: bool = True
     needs_train: bool = True
     sees: type[Any] = Features
+    guesses: Tensor | None = None
 
     @abstractmethod
     def __call__(self, train: Any, test: Any) -> dict[str, float]:

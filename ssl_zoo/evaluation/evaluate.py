@@ -19,6 +19,7 @@ from ssl_zoo.evaluation.contract import protocol_class
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.evaluation.overrides import check_sections, check_views
+from ssl_zoo.evaluation.report_data import Keeper
 from ssl_zoo.evaluation.representations import (
     Results,
     check_labels,
@@ -56,6 +57,7 @@ def measure(
     device: torch.device,
     insist: bool = False,
     log: Log = silent,
+    keeper: Keeper | None = None,
 ) -> dict[str, Results]:
     """Return `{"encoder" | "untrained" | "raw": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
@@ -70,6 +72,7 @@ def measure(
         insist: whether protocols that the data do not allow, and features that are not finite, are an error; else what
             cannot be measured is left out.
         log: gets each of `notes`, and a sentence for whatever is left out.
+        keeper: keeps what a report shows.
 
     Raises:
         UserError: with `insist`, as above.
@@ -85,7 +88,7 @@ def measure(
     half = choose(recipe.training.precision, for_training=False).precision == "bf16"
     untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
     samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
-    return compare_representations(encoder, untrained, samples, kept, log, insist)
+    return compare_representations(encoder, untrained, samples, kept, log, insist, keeper)
 
 
 def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:

@@ -29,10 +29,12 @@ class Features:
     Attributes:
         x: float32 `(N, D)`.
         y: int64 `(N,)` class indices, or None.
+        index: int64 `(N,)` positions of the samples in their split, or None where they are not known.
     """
 
     x: Tensor
     y: Tensor | None = None
+    index: Tensor | None = None
     axes: ClassVar[str] = "(N, D)"
 
     def __post_init__(self) -> None:
@@ -45,8 +47,8 @@ class Features:
 
     def take(self, index: Tensor) -> Self:
         """Return the samples at `index`, in that order."""
-        y = None if self.y is None else self.y[index.to(self.y.device)]
-        return replace(self, x=self.x[index.to(self.x.device)], y=y)
+        y, places = (None if each is None else each[index.to(each.device)] for each in (self.y, self.index))
+        return replace(self, x=self.x[index.to(self.x.device)], y=y, index=places)
 
     @property
     def labels(self) -> Tensor:
@@ -184,6 +186,21 @@ def collect(
     Returns:
         `{name: (N, ...)}`, float32 in main memory, and the labels of the samples.
     """
+    found, used = collect_at(policy, split, embed, batch_size=batch_size, limit=limit, index=index, device=device)
+    return found, None if split.labels is None else split.labels[used]
+
+
+def collect_at(
+    policy: ViewPolicy,
+    split: Split,
+    embed: Callable[[list[View]], Mapping[str, Tensor]],
+    *,
+    batch_size: int = 512,
+    limit: int | None = None,
+    index: Tensor | None = None,
+    device: torch.device | str,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what `collect` does, and in place of the labels the positions `(N,)` of the samples in the split."""
     budget = split.budget()
     found: dict[str, Tensor] = {}
     used = []
@@ -202,8 +219,7 @@ def collect(
             used.append(kept)
     if not found:
         raise ValueError("an empty split has no features")
-    labels = None if split.labels is None else split.labels[torch.cat(used)]
-    return {name: value[:num] for name, value in found.items()}, labels
+    return {name: value[:num] for name, value in found.items()}, torch.cat(used)
 
 
 def _features(policy: ViewPolicy, split: Split, embed: Callable[[View], Tensor], **how: Any) -> dict[str, Features]:
@@ -212,8 +228,9 @@ def _features(policy: ViewPolicy, split: Split, embed: Callable[[View], Tensor],
     def means(views: list[View]) -> dict[str, Tensor]:
         return {name: mean_over(each, embed) for name, each in by_name(views).items()}
 
-    found, labels = collect(policy, split, means, **how)
-    return {name: Features(x, labels) for name, x in found.items()}
+    found, index = collect_at(policy, split, means, **how)
+    labels = None if split.labels is None else split.labels[index]
+    return {name: Features(x, labels, index) for name, x in found.items()}
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ssl_zoo.recipe.model import Recipe
 
 _SECTIONS = ("evaluation", "data", "views", "seed")
 _KEYS = ("training.precision",)
-_UNUSED = ("data.num_workers", "evaluation.every", "evaluation.online", "evaluation.data")
+_UNUSED = ("data.num_workers", "evaluation.every", "evaluation.online", "evaluation.data", "evaluation.report_samples")
 
 
 def _section(recipe: Recipe, name: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import NotOffered, build_protocol, protocol_class
+from ssl_zoo.evaluation.features import Features
 from ssl_zoo.evaluation.labels import Labels, divide
+from ssl_zoo.evaluation.report_data import Keeper
 from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, Judged
 
 Results = dict[str, dict[str, float]]
@@ -56,7 +59,11 @@ def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list
 
 
 def evaluate_features(
-    train: Judged | None, test: Judged | None, protocols: Protocols, log: Log | None = None
+    train: Judged | None,
+    test: Judged | None,
+    protocols: Protocols,
+    log: Log | None = None,
+    on_guesses: Callable[[str, Tensor, Tensor], None] | None = None,
 ) -> Results:
     """Run protocols that see the same, such as features.
 
@@ -69,6 +76,7 @@ def evaluate_features(
         protocols: (name, options) of each; one that is listed again gets the key `name_2`, and so on.
         log: gets a sentence for each protocol that is left out since what it asks for is not there; None makes that
             an error.
+        on_guesses: gets the key, the true classes `(N,)` and the guessed ones of each protocol that is a classifier.
 
     Returns:
         {protocol: {metric: value}}.
@@ -99,6 +107,9 @@ def evaluate_features(
             results[key] = protocol(*(labelled if protocol.needs_labels else plain))
         except NotOffered as error:
             _left_out([key], error, log)
+            continue
+        if on_guesses is not None and protocol.needs_labels and protocol.guesses is not None:
+            on_guesses(key, _labels(labelled[1]), protocol.guesses)
     return results
 
 
@@ -163,6 +174,7 @@ def compare_representations(
     protocols: Protocols,
     log: Log | None = None,
     insist: bool | None = None,
+    keeper: Keeper | None = None,
 ) -> dict[str, Results]:
     """Run the same protocols on a frozen encoder, on an untrained one and on the raw input.
 
@@ -180,6 +192,7 @@ def compare_representations(
         log: gets a sentence for whatever is left out or limited.
         insist: whether features that are not finite, and protocols that the encoder does not offer what they see, are
             an error, rather than left without numbers; None: without a `log`.
+        keeper: keeps what a report shows.
 
     Returns:
         {"encoder", "untrained", "raw"}, each {protocol: {metric: value}}.
@@ -201,11 +214,17 @@ def compare_representations(
             told.add(line)
             log(line)
 
-    return {name: _results(name, module, data, protocols, once, insist) for name, module in judged.items()}
+    return {name: _results(name, module, data, protocols, once, insist, keeper) for name, module in judged.items()}
 
 
 def _results(
-    name: str, encoder: nn.Module | None, data: EvaluationData, protocols: Protocols, log: Log, insist: bool
+    name: str,
+    encoder: nn.Module | None,
+    data: EvaluationData,
+    protocols: Protocols,
+    log: Log,
+    insist: bool,
+    keeper: Keeper | None,
 ) -> Results:
     """Return the results of one representation, without what `log` got the reason of."""
     results: Results = {}
@@ -229,9 +248,17 @@ def _results(
             if fault:
                 log(f"nothing is measured of {NAMES[name]}{f' of {member}' if member else ''}: {fault}")
                 continue
-            found = evaluate_features(train, test, group, None if insist else log)
+            keep = partial(_keep_guesses, keeper, member) if keeper is not None and name == "encoder" else None
+            seen = train if test is None else test
+            if keeper is not None and sees is Features and isinstance(seen, Features):
+                keeper.features(name, member, "train" if test is None else "test", seen)
+            found = evaluate_features(train, test, group, None if insist else log, keep)
             results |= {f"{member}/{key}" if member else key: metrics for key, metrics in found.items()}
     return results
+
+
+def _keep_guesses(keeper: Keeper, member: str, key: str, labels: Tensor, guesses: Tensor) -> None:
+    keeper.guesses(f"{member}/{key}" if member else key, labels, guesses)
 
 
 def _by_input(protocols: Protocols) -> dict[type[Any], list[tuple[str, Mapping[str, Any]]]]:

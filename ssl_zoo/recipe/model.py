@@ -106,6 +106,8 @@ class Evaluation(Frozen):
     `protocols` and `baselines` are of the end. With `every`, the protocols `online` are run after each so many
     optimizer steps and after the last one, on each data set of `data`, `{NAME: SOURCE}`; with none, on that of the run,
     which is then called `own`. The training is the same with and without it.
+
+    Of `report_samples` samples, names and small pictures are kept in the run folder for the report; 0 keeps none.
     """
 
     protocols: Protocols = Field(
@@ -113,6 +115,7 @@ class Evaluation(Frozen):
     )
     baselines: bool = True
     limit: Annotated[int, Field(ge=2)] | None = None
+    report_samples: Annotated[int, Field(ge=0, le=5000)] = 2000
     every: Annotated[int, Field(ge=1)] | None = None
     online: Protocols = Field(default_factory=lambda: (default_part("protocol", "knn"),))
     data: dict[str, Source] = Field(default_factory=dict)

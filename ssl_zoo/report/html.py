@@ -1,78 +1,38 @@
-"""The report: one self-contained HTML page about some runs, without scripts or external files."""
+"""The report: one self-contained HTML page about some runs, which asks for nothing from elsewhere."""
 
 from __future__ import annotations
 
 import base64
-import io
-import re
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.load import read
 from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
-from ssl_zoo.report.figures import curves
+from ssl_zoo.report.confusion import confusions
+from ssl_zoo.report.curves import panels
+from ssl_zoo.report.embedding import Left, Sheets, left_by, maps, neighbour_rows, spectra
+from ssl_zoo.report.pictures import pictures
+from ssl_zoo.report.recipes import differences, recipes
 from ssl_zoo.report.results import notes
 from ssl_zoo.report.verdict import verdicts_of
 from ssl_zoo.runs.folder import RunFolder, write_atomically
-from ssl_zoo.runs.samples import ShownSample, read_samples
 
 PAGE = Path(__file__).with_name("page.html")
+STYLE, SCRIPT = PAGE.with_suffix(".css"), PAGE.with_suffix(".js")
 
-
-WIDE = 640
-"""Pixels; a wider picture is shown at its own size and scrolls, such as the frames of clips."""
-_HEARD = re.compile(r"audio/[a-zA-Z0-9.+-]+")
-
-
-def _pictures(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Return the pictures of views in the run folders, each once, with the samples that can be heard or read."""
-    found: dict[str, dict[str, Any]] = {}
-    for group in groups:
-        folder = RunFolder(group.runs[0]) if group.runs else None
-        if folder is not None and folder.views.is_file():
-            data = folder.views.read_bytes()
-            png = base64.b64encode(data).decode()
-            if png not in found:
-                found[png] = {"name": group.name, "png": png, **_opened(data, read_samples(folder.samples))}
-    return list(found.values())
-
-
-def _opened(data: bytes, samples: Sequence[ShownSample]) -> dict[str, Any]:
-    """Return the width of a picture where it is wide, and the part of each sample with its media."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as picture:
-        width, height = picture.size
-        rows = [
-            {"png": _part(picture, each), "width": max(width, WIDE // 2), "media": _media(each)}
-            for each in samples
-            if each.top < each.bottom <= height
-        ]
-    return {"wide": width if width > WIDE else None, "samples": rows}
-
-
-def _part(picture: Any, sample: ShownSample) -> str:
-    out = io.BytesIO()
-    picture.crop((0, sample.top, picture.width, sample.bottom)).save(out, format="PNG")
-    return base64.b64encode(out.getvalue()).decode()
-
-
-def _media(sample: ShownSample) -> list[dict[str, str | None]]:
-    """Return what a page shows: `heard`, a data URI; `read`, a text; or `left_out`, why it does not."""
-    shown: list[dict[str, str | None]] = []
-    for each in sample.media:
-        if each.base64 is not None and _HEARD.fullmatch(each.mime):
-            shown.append({"heard": f"data:{each.mime};base64,{each.base64}"})
-        elif each.content is not None:
-            shown.append({"read": each.content})
-        else:
-            shown.append({"left_out": f"{each.mime}: {each.left_out or 'a page does not show it'}"})
-    return shown
+PARTS = (
+    ("panels", "curves", "Curves"), ("spectra", "spectrum", "Spectrum"), ("maps", "embedding", "Map"),
+    ("neighbours", "neighbours", "Neighbours"), ("confusions", "confusion", "Confusion"),
+    ("pictures", "views", "Views"),
+)  # fmt: skip
+"""(key of the content, anchor, title) of the parts that a page may lack."""
 
 
 def _alarms(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -84,47 +44,100 @@ def _alarms(groups: Sequence[Group]) -> list[dict[str, str]]:
     ]
 
 
-def _recipes(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Return the recipe of each group's first run."""
-    found = []
+def _warnings(groups: Sequence[Group]) -> list[str]:
+    """Return what went wrong and what the evaluation noted, each once, with the runs that say it."""
+    found: dict[str, list[str]] = {}
     for group in groups:
-        path = RunFolder(group.runs[0]).recipe if group.runs else None
-        if path is not None and path.is_file():
-            text = path.read_text(encoding="utf-8")
-            found.append({"name": group.name, "method": called(yaml.safe_load(text)), "content": text})
-    return found
+        for summary in group.summaries:
+            told = [*(summary.get("problems") or []), *(summary.get("evaluation_notes") or [])]
+            told += [f"failed: {summary.get('reason')}"] if summary.get("status") == "failed" else []
+            for line in dict.fromkeys(map(str, told)):
+                found.setdefault(line, []).append(f"{group.name}, seed {summary.get('seed')}")
+    num = sum(len(group.summaries) for group in groups)
+    return [line if len(runs) == num > 1 else f"{'; '.join(runs[:3])}: {line}" for line, runs in found.items()]
 
 
-def write_report(groups: Sequence[Group], out: Path, title: str) -> Path:
+def script_json(content: Any) -> Markup:
+    """Return JSON that cannot end the script element that it stands in, whatever its strings hold."""
+    plain = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    escaped = plain.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(escaped)  # noqa: S704 - no markup is left in it
+
+
+def _embedding(left: Sequence[Left], tsne: bool) -> dict[str, Any]:
+    """Return what the template takes of the embedding."""
+    sheets = Sheets()
+    drawn = maps(left, sheets, tsne)
+    numbers = sorted({(len(each.data.names), each.data.total, each.data.split) for each in left})
+    return {
+        "maps": drawn,
+        "map_data": script_json(drawn),
+        "tsne": any("tsne" in each for each in drawn["maps"]),
+        "clustered": any(each["clusters"] for each in drawn["samples"]),
+        "shown": " ".join(
+            f"{f'All {num}' if num == total else f'{num} of {total}'} evaluated samples of {split}."
+            for num, total, split in numbers
+        ),
+        "neighbours": neighbour_rows(left, sheets),
+        "spectra": spectra(left),
+        "confusions": confusions(left),
+        "sheets": sheets,
+    }
+
+
+def write_report(groups: Sequence[Group], out: Path, title: str, tsne: bool = True) -> Path:
     """Write the page.
 
     Args:
         groups: the runs, by setting.
         out: the HTML file.
         title: of the page.
+        tsne: whether the embedding is also mapped by t-SNE, which takes seconds to a minute for each group.
 
     Returns:
         `out`.
+
+    Raises:
+        UserError: a file of a run is damaged.
     """
     import jinja2
-    from markupsafe import Markup
 
+    found = recipes(groups)
+    script = SCRIPT.read_text(encoding="utf-8")
+    content: dict[str, Any] = {
+        "title": title,
+        "names": [group.name for group in groups],
+        "notes": [note.replace("`", "") for note in notes(groups)[1:]],
+        "verdicts": verdicts_of(groups),
+        "results": comparison(groups),
+        "cost": settings(groups),
+        "alarms": _alarms(groups),
+        "warnings": _warnings(groups),
+        "panels": panels(groups),
+        "pictures": pictures(groups),
+        "environment": environment_lines(groups),
+        "recipes": found,
+        "differences": differences(found),
+        **_embedding(left_by(groups), tsne),
+    }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
-        title=title,
-        notes=[note.replace("`", "") for note in notes(groups)[1:]],
-        verdicts=verdicts_of(groups),
-        results=comparison(groups),
-        cost=settings(groups),
-        alarms=_alarms(groups),
-        figure=Markup(curves(groups)),  # noqa: S704 - made here
-        pictures=_pictures(groups),
-        environment=environment_lines(groups),
-        recipes=_recipes(groups),
+        content,
+        parts=_parts(content),
+        style=Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704 - the package's own
+        script=Markup(script),  # noqa: S704 - the package's own
+        script_hash=f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8
     return out
+
+
+def _parts(content: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the parts that a page has, for the links at its top."""
+    there = {key: bool(content["maps"]["maps"] if key == "maps" else content[key]) for key, _, _ in PARTS}
+    made = [{"id": anchor, "title": title} for key, anchor, title in PARTS if there[key]]
+    return [*made, {"id": "cost", "title": "Cost"}, {"id": "recipes", "title": "Recipes"}]
 
 
 def groups_of(runs: Sequence[Path]) -> list[Group]:

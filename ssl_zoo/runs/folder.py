@@ -49,6 +49,7 @@ class RunFolder:
         self.bad_files = self.path / "bad_files.txt"
         self.views = self.path / "views.png"
         self.samples = self.path / "samples.json"
+        self.report_data = self.path / "report.safetensors"
 
     def healthy(self, step: int) -> Path:
         """Return the checkpoint that the collapse guard may go back to, of a step."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+BINS = 30
+"""Of a histogram."""
+
 
 class EventFile:
-    """Writes scalars and pictures.
+    """Writes scalars, histograms and pictures.
 
     Args:
         folder: which is made, in a folder that exists.
@@ -51,6 +55,20 @@ class EventFile:
 
         for name, value in values.items():
             self._write(step=step, summary=scalar(name, value))
+        self._file.flush()
+
+    def add_histograms(self, values: Mapping[str, Tensor], step: int) -> None:
+        """Write the distribution of the finite values of each tensor `(N,)`, by their names."""
+        import numpy as np
+        from torch.utils.tensorboard.summary import histogram
+
+        for name, x in values.items():
+            finite = x[x.isfinite()].double().numpy()
+            if len(finite):
+                low, high = finite.min(), finite.max()
+                room = 0.5 if low == high else 0.0  # values that are all the same have a bin all the same
+                bins = np.linspace(low - room, high + room, BINS + 1)
+                self._write(step=step, summary=histogram(name, finite, bins))
         self._file.flush()
 
     def add_picture(self, name: str, picture: Tensor, step: int) -> None:

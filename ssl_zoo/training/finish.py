@@ -6,11 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError
+from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError, describe_error
 from ssl_zoo.evaluation.evaluate import measure, tested
+from ssl_zoo.evaluation.report_data import Keeper
 from ssl_zoo.evaluation.verdict import verdict_on
 from ssl_zoo.runs.encoder import save_encoder
+from ssl_zoo.runs.report_data import ReportData, write_report_data
 from ssl_zoo.training.active_run import ActiveRun
+from ssl_zoo.training.board import neighbours_picture, write_projector
+from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.stop import Interrupted
 
 
@@ -45,7 +49,10 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
 
     try:
         with active.stop.at_once():
-            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=log)
+            most = run.recipe.evaluation.report_samples
+            keeper = Keeper(most) if most else None
+            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=log, keeper=keeper)
+            _write_report_data(active, keeper)
     except Interrupted:
         active.log(f"stopped in the evaluation; {folder.encoder} is written")
         summary = active.summary("interrupted")
@@ -66,6 +73,39 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
     summary["verdict"] = verdict_on([summary], run.recipe.dump())
     folder.write_summary(summary)
     return summary
+
+
+def _write_report_data(active: ActiveRun, keeper: Keeper | None) -> None:
+    """Write what the report shows of samples; where that fails, nothing else is lost."""
+    run = active.run
+    if keeper is None:
+        return
+    try:
+        data = keeper.data({"train": run.data.train, "test": run.data.test}, run.policy, run.data.modality)
+        if data is not None:
+            write_report_data(run.folder.report_data, data)
+    except Exception as error:  # a picture that a plug-in draws may fail in any way
+        active.monitor.problem(f"the report will show no samples: {describe_error(error)}")
+        return
+    if data is not None:
+        try:
+            _write_board(active, data)
+        except (OSError, CannotWrite) as error:
+            active.monitor.problem(f"TensorBoard will show no samples: {error}")
+
+
+def _write_board(active: ActiveRun, data: ReportData) -> None:
+    """Put the same into TensorBoard's files: neighbours, and the projector."""
+    folder, step = active.run.folder.tensorboard, active.run.trainer.step
+    events = EventFile(folder, purge=step + 1)
+    try:
+        for shown in data.members:
+            picture = neighbours_picture(shown)
+            if picture is not None:
+                events.add_picture(f"neighbours/{shown.name}" if shown.name else "neighbours", picture, step)
+    finally:
+        events.close()
+    write_projector(folder, data)
 
 
 def _write_encoder(active: ActiveRun, encoder: nn.Module) -> None:

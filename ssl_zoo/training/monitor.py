@@ -19,6 +19,7 @@ from ssl_zoo.errors import NotFinite
 from ssl_zoo.methods.method import Method
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.board import is_time, of_members
 from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.measurement import Measurement
 from ssl_zoo.training.recipe_facts import recipe_facts
@@ -101,6 +102,7 @@ class Monitor:
         self.measurement.after_step(step.number, step.output)
         alarm = None
         if self.measurement.due(step.number):
+            self._add_histograms(step)
             alarm = self._check(step, last)
         if step.number % self.recipe.training.log_every == 0 or step.number == 1 or last or alarm is not None:
             self._log(step)
@@ -169,6 +171,14 @@ class Monitor:
         self.bar.clear()
         top1 = [f"{key} {100 * each['top1']:.1f} %" for key, each in found["evaluation"].items() if "top1" in each]
         self.log(f"step {step}: {', '.join(top1) or ', '.join(found['evaluation'])} ({found['evaluation_s']:.1f} s)")
+
+    def _add_histograms(self, step: Step) -> None:
+        """Write histograms of z and h, of the samples of the first process, at some of the checks."""
+        events, output = self._events, step.output
+        if events is not None and is_time(step.number, self.trainer.total_steps, self.check_every):
+            values = of_members("z", output.embeddings, output.members)
+            values |= of_members("h", output.features, output.members)
+            self._write_events(lambda: events.add_histograms(values, step.number))
 
     def samples_per_s(self) -> float:
         """Return samples per second of the whole run so far; each is seen in all its views."""

@@ -24,6 +24,9 @@ class PlainPolicy(ViewPolicy):
         stacked = samples if isinstance(samples, Tensor) else torch.stack(list(samples))
         return View(stacked.float() / 255, self.modality)
 
+    def picture(self, samples: Tensor | Sequence[Tensor], views: Sequence[View]) -> Tensor:
+        return torch.cat([sample.repeat_interleave(8, 1).repeat_interleave(8, 2) for sample in samples], dim=1)
+
 
 class ListSplit(Split):
     """Samples that are read one by one."""

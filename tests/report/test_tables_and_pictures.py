@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from ssl_zoo.report.aggregate import Group, comparison_table, environment_lines, settings_table
-from ssl_zoo.report.figures import curves
 from ssl_zoo.report.heatmap import write_heatmap
 from ssl_zoo.report.overview import write_overview
 from ssl_zoo.report.table import cell, columns, markdown, results_table, summary_table
@@ -81,11 +80,6 @@ def test_a_group_is_the_mean_of_its_seeds_with_their_spread(tmp_path: Path) -> N
     ]  # fmt: skip
     assert "1 done, 1 collapsed" in lines[5]
     assert "10" in settings_table([two]) and len(environment_lines([two, mixed])) == 1
-
-
-def test_the_curves_have_a_panel_a_quantity_and_the_names(tmp_path: Path) -> None:
-    svg = curves([group(tmp_path, "one", summary(0.5)), group(tmp_path, "other", summary(0.1, "collapsed", step=5))])
-    assert svg.startswith("<svg") and svg.count('id="axes_') == 4 and svg.count("<!-- one -->") == 1
 
 
 def test_pictures_are_drawn_also_where_cells_are_missing(tmp_path: Path) -> None:

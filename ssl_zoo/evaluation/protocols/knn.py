@@ -100,5 +100,5 @@ class KNN(EvaluationProtocol):
         bank, queries = F.normalize(train.x, dim=1), F.normalize(test.x, dim=1)
         classes, labels = train.labels.unique(return_inverse=True)
         k = self.choose_k(bank, labels, len(classes)) if self.k == "auto" else min(self.k, len(bank))
-        guesses = classes[classify(queries, bank, labels, k, self.temperature, len(classes))]
+        self.guesses = guesses = classes[classify(queries, bank, labels, k, self.temperature, len(classes))]
         return {"top1": (guesses == test.labels).float().mean().item(), "k": k}

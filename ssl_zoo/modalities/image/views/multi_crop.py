@@ -177,6 +177,10 @@ class MultiCrop(ViewPolicy):
         shown = [View(interpolate(view.tensor, size=side), view.modality) for view in views]
         return self._policy("global").picture(samples, shown, least, gap)
 
+    def thumbnail(self, samples: Samples) -> Tensor:
+        """Return the plain view of one sample `(3, H, W)`, uint8, without a frame."""
+        return self._policy("global").thumbnail(samples)
+
 
 def _of(role: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = role + "."

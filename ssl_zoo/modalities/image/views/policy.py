@@ -156,6 +156,10 @@ class ImageViewPolicy(ViewPolicy):
             rows.append(row)
         return torch.cat(rows, dim=1)
 
+    def thumbnail(self, samples: Samples) -> Tensor:
+        """Return the plain view of one sample `(3, H, W)`, uint8, without a frame."""
+        return self.picture(samples, [], gap=0)
+
 
 def _enlarged(image: Tensor, zoom: int) -> Tensor:
     rgb = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)

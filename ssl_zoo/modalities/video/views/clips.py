@@ -278,3 +278,10 @@ class Clips(ViewPolicy):
         mean, std = (constant(v, torch.device("cpu")).view(1, -1, 1, 1, 1) for v in (self._mean, self._std))
         columns = [view.tensor.cpu() * std + mean for view in (self.plain(samples), *views)]
         return strips([(x.clamp(0, 1) * 255).round().to(torch.uint8) for x in columns])
+
+    def thumbnail(self, samples: Samples) -> Tensor:
+        """Return the frame in the middle of the plain clip of one video `(3, S, S)`, uint8."""
+        mean, std = (constant(v, torch.device("cpu")).view(-1, 1, 1) for v in (self._mean, self._std))
+        clip = self.plain(samples).tensor[0].cpu()
+        frame = clip[:, clip.shape[1] // 2] * std + mean
+        return (frame.clamp(0, 1) * 255).round().to(torch.uint8).expand(3, -1, -1)
