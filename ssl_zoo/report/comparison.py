@@ -77,6 +77,7 @@ class Comparison:
         tried: the settings of a sweep; empty without one.
         rule: how settings were chosen; empty without a sweep.
         changed: the options that changed recipes, as typed.
+        max_seconds: of training per run, where the budget is a time.
     """
 
     groups: Sequence[Group]
@@ -84,6 +85,7 @@ class Comparison:
     tried: Sequence[Tried] = ()
     rule: str = ""
     changed: Sequence[str] = ()
+    max_seconds: float | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -101,6 +103,8 @@ class Comparison:
         found = [Section("Verdict", verdicts)] if verdicts else []
         if not self.has_labels and any(any(group.results()) for group in self.groups):
             found.append(Section("No labels", [LABEL_FREE_NOTE]))
+        if slow := self._over_time():
+            found.append(Section("Over the time", [slow]))
         differences = paired_differences(self.groups)
         if differences:
             note = PAIRED_NOTE.format(first=self.groups[0].name)
@@ -111,6 +115,21 @@ class Comparison:
             found.append(Section("Settings tried", [self.rule], tried_table(self.tried)))
         found.append(Section("Runs", table=runs_table(self.groups)))
         return found
+
+    def _over_time(self) -> str:
+        """Return a sentence on the runs that took longer than the budget; empty where none did."""
+        runs = [pair for group in self.groups for pair in zip(group.runs, group.summaries, strict=True)]
+        over = [
+            f"{run.name} ({summary['train_s']:.0f} s)"
+            for run, summary in runs
+            if self.max_seconds is not None and (summary.get("train_s") or 0) > self.max_seconds
+        ]
+        if not over:
+            return ""
+        return (
+            f"{len(over)} of {len(runs)} runs trained for longer than {self.max_seconds:g} s, since the machine was slower "
+            f"than when its speed was measured: {', '.join(over)}."
+        )
 
     def markdown(self) -> str:
         """Return the text of RESULTS.md."""

@@ -148,7 +148,7 @@ def run_comparison(recipes: Sequence[str], *, log: Log = print, **options: Any) 
     changed = [f"--variant {each}" for each in options.get("variants", ())]
     changed += as_options(options.get("overrides", ()), options.get("data"))
     chosen, tried, rule = _choose(plan, groups, out, log)
-    found = Comparison(chosen, budget, tried, rule, changed)
+    found = Comparison(chosen, budget, tried, rule, changed, options.get("max_seconds"))
     write_atomically(out / "RESULTS.md", found.markdown())
     write_atomically(out / "comparison.json", to_json(found.plain(), indent=2) + "\n")
     names = ", ".join(dict.fromkeys(trial.entry.name for trial in plan.trials))

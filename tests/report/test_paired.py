@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from ssl_zoo.report.aggregate import Group
+from ssl_zoo.report.comparison import Comparison
 from ssl_zoo.report.paired import interval, paired_differences, paired_table
 from ssl_zoo.report.progress import best_and_last, progress_table
 
@@ -43,6 +44,12 @@ def test_a_seed_that_one_lacks_is_left_out_and_one_seed_has_no_interval() -> Non
     (found,) = paired_differences([group("one", FIRST[:2], [0, 1]), group("other", SECOND[:2], [1, 7])])
     assert (found.n, found.low, found.high) == (1, None, None) and found.mean == pytest.approx(0.61 - 0.40)
     assert paired_differences([group("one", FIRST[:1], [0]), group("other", SECOND[:1], [4])]) == []
+
+
+def test_runs_over_a_budget_of_time_are_named() -> None:
+    runs = [{"status": "done", "seed": seed, "train_s": seconds} for seed, seconds in enumerate((59.0, 71.0))]
+    found = Comparison([Group("a", (Path("a-seed0"), Path("a-seed1")), tuple(runs))], "60 s", max_seconds=60.0)
+    assert "1 of 2 runs trained for longer than 60 s" in found.markdown() and "a-seed1 (71 s)." in found.markdown()
 
 
 def test_best_and_last_are_those_of_the_evaluations_in_training(tmp_path: Path) -> None:
