@@ -127,8 +127,8 @@ class Comparison:
         if not over:
             return ""
         return (
-            f"{len(over)} of {len(runs)} runs trained for longer than {self.max_seconds:g} s, since the machine was slower "
-            f"than when its speed was measured: {', '.join(over)}."
+            f"{len(over)} of {len(runs)} runs trained for longer than {self.max_seconds:g} s, since the machine was "
+            f"slower than when its speed was measured: {', '.join(over)}."
         )
 
     def markdown(self) -> str:
