@@ -15,6 +15,7 @@ from markupsafe import Markup
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.load import read
 from ssl_zoo.report.aggregate import Group, comparison, environment_lines, settings
+from ssl_zoo.report.comparison import Section
 from ssl_zoo.report.confusion import confusions
 from ssl_zoo.report.curves import panels
 from ssl_zoo.report.embedding import Left, Sheets, left_by, maps, neighbour_rows, spectra
@@ -28,6 +29,7 @@ PAGE = Path(__file__).with_name("page.html")
 STYLE, SCRIPT = PAGE.with_suffix(".css"), PAGE.with_suffix(".js")
 
 PARTS = (
+    ("sections", "compared", "Compared"),
     ("panels", "curves", "Curves"), ("spectra", "spectrum", "Spectrum"), ("maps", "embedding", "Map"),
     ("neighbours", "neighbours", "Neighbours"), ("confusions", "confusion", "Confusion"),
     ("pictures", "views", "Views"),
@@ -85,7 +87,9 @@ def _embedding(left: Sequence[Left], tsne: bool) -> dict[str, Any]:
     }
 
 
-def write_report(groups: Sequence[Group], out: Path, title: str, tsne: bool = True) -> Path:
+def write_report(
+    groups: Sequence[Group], out: Path, title: str, tsne: bool = True, sections: Sequence[Section] = ()
+) -> Path:
     """Write the page.
 
     Args:
@@ -93,6 +97,7 @@ def write_report(groups: Sequence[Group], out: Path, title: str, tsne: bool = Tr
         out: the HTML file.
         title: of the page.
         tsne: whether the embedding is also mapped by t-SNE, which takes seconds to a minute for each group.
+        sections: what else is said below the results.
 
     Returns:
         `out`.
@@ -110,6 +115,7 @@ def write_report(groups: Sequence[Group], out: Path, title: str, tsne: bool = Tr
         "notes": [note.replace("`", "") for note in notes(groups)[1:]],
         "verdicts": verdicts_of(groups),
         "results": comparison(groups),
+        "sections": sections,
         "cost": settings(groups),
         "alarms": _alarms(groups),
         "warnings": _warnings(groups),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.report.aggregate import Group
-from ssl_zoo.report.comparison import Comparison, Tried
+from ssl_zoo.report.comparison import Comparison, Section, Tried
 from ssl_zoo.runs.atomic import check_place, write_atomically
 from ssl_zoo.runs.folder import to_json
 from ssl_zoo.studies.budget import budget_of, check_no_length
@@ -152,7 +152,8 @@ def run_comparison(recipes: Sequence[str], *, log: Log = print, **options: Any) 
     write_atomically(out / "RESULTS.md", found.markdown())
     write_atomically(out / "comparison.json", to_json(found.plain(), indent=2) + "\n")
     names = ", ".join(dict.fromkeys(trial.entry.name for trial in plan.trials))
-    write_report(chosen, out / "report.html", f"Comparison of {names}")
+    sections = [Section("Budget", [f"{budget}."]), *(each for each in found.sections() if each.heading != "Verdict")]
+    write_report(chosen, out / "report.html", f"Comparison of {names}", sections=sections)
     return found
 
 

@@ -100,6 +100,7 @@ def test_what_is_shown_equals_the_run_files(tiny: str, tmp_path: Path) -> None:
         cell = f"{statistics.fmean(top1):.1f} +- {statistics.stdev(top1):.1f}"
         assert cell in next(line for line in text.splitlines() if line.startswith(f"| {group.name} "))
         assert cell.replace("+-", "±") in page.cells
+    assert all(cell in page.cells for each in found.sections() if each.table for row in each.table.rows for cell in row)
     first, second = ([run["metrics"]["knn"]["top1"] for run in group.summaries] for group in found.groups)
     difference = 100 * statistics.fmean(b - a for a, b in zip(first, second, strict=True))
     assert f"| {difference:+.1f} (" in text and "tuned over 2 settings with all seeds" in text
