@@ -70,7 +70,8 @@ def paired_differences(groups: Sequence[Group]) -> list[Paired]:
     """Return the differences of each group after the first from the first, in each metric that both have.
 
     Runs are paired by their seed; a seed that one of the two lacks a value of is left out. Choices (`k`) and what
-    chance would give are no results.
+    chance would give are no results. Where shares were measured (accuracies, recalls), they alone are compared: spread
+    and rank do not say which of two methods is better.
     """
     if len(groups) < 2:
         return []
@@ -84,7 +85,8 @@ def paired_differences(groups: Sequence[Group]) -> list[Paired]:
 
 
 def _metrics(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    return [column for column in columns([each for group in groups for each in group.results()]) if column[1] != "k"]
+    found = [column for column in columns([each for group in groups for each in group.results()]) if column[1] != "k"]
+    return [column for column in found if is_share(column[1])] or found
 
 
 def _paired(first: Group, other: Group, protocol: str, metric: str) -> Paired | None:
