@@ -80,7 +80,7 @@ def compared(summaries: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) 
     return [
         found
         for key, metric, kind in _metrics(summaries, recipe)
-        if (found := _compare(summaries, key, metric, kind.stand_in)) is not None
+        if (found := _compare(summaries, key, metric, kind)) is not None
     ]
 
 
@@ -112,11 +112,13 @@ def _own(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _compare(summaries: Sequence[Mapping[str, Any]], key: str, metric: str, stand_in: bool) -> Comparison | None:
+def _compare(
+    summaries: Sequence[Mapping[str, Any]], key: str, metric: str, kind: type[EvaluationProtocol]
+) -> Comparison | None:
     """Return the comparison of a metric; None where it, or every baseline of it, was measured in no run."""
     differences, baselines = {}, {}
     num = _number(summaries, key)
-    for baseline in ("raw", "untrained"):
+    for baseline in kind.bars:
         pairs = [
             (own, other)
             for summary in summaries
@@ -134,7 +136,7 @@ def _compare(summaries: Sequence[Mapping[str, Any]], key: str, metric: str, stan
     ]
     name = key if metric == "top1" else f"{key} {metric}"
     share, known = statistics.fmean(shares), statistics.fmean(chance) if chance else None
-    return Comparison(name, share, known, num, len(shares), baselines, differences, stand_in)
+    return Comparison(name, share, known, num, len(shares), baselines, differences, kind.stand_in)
 
 
 def _value(results: Any, key: str, metric: str) -> float | None:

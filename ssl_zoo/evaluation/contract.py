@@ -35,6 +35,7 @@ class EvaluationProtocol(ABC):
             features and views only.
         quality: its metrics that a verdict compares, as patterns such as `*_r1`: means over the test samples of numbers
             in 0..1, of which more is better. None where its metrics do not say how good an encoder is.
+        bars: the representations that a verdict holds it against, of `raw` and `untrained`.
         stand_in: whether a verdict rests on it only where no other protocol has metrics of quality.
         guesses: of a classifier, after a call: the classes `(N,)` that it took the test samples for; a report shows
             what it confused. None of any other protocol.
@@ -42,6 +43,7 @@ class EvaluationProtocol(ABC):
 
     version: int = 1
     quality: tuple[str, ...] = ("top1",)
+    bars: tuple[str, ...] = ("raw", "untrained")
     stand_in: bool = False
     needs_labels: bool = True
     needs_train: bool = True

@@ -178,9 +178,12 @@ def found_views(share: float) -> dict[str, Any]:
     return {"view_retrieval": {"r1": share, "r1_chance": 0.001, "r5": 1.0, "median_rank": 1.0, "num": 1000}}
 
 
-@pytest.mark.parametrize(("ours", "level"), [(0.023, "worse"), (0.45, "better"), (0.1, "unclear")])
+@pytest.mark.parametrize(("ours", "level"), [(0.023, "worse"), (0.085, "better"), (0.055, "unclear")])
 def test_without_labels_it_rests_on_finding_the_other_view(ours: float, level: str) -> None:
-    """0.023 against 0.051 and 0.092 is what 300 steps gave on 5000 photographs; labels called that worse, too."""
+    """0.023 against 0.051 is what 300 steps gave on 5000 photographs; labels called that worse, too.
+
+    Raw pixels, which had 0.092, are no bar for it.
+    """
     large = {"label_free": {"std": 0.9, "effective_rank": 200.0}}
     small = {"label_free": {"std": 0.1, "effective_rank": 20.0}}
     found = verdict_on([run(large | found_views(ours), small | found_views(0.092), small | found_views(0.051))], RECIPE)

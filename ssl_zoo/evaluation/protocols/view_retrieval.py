@@ -33,6 +33,7 @@ class ViewRetrieval(EvaluationProtocol):
     needs_labels = False
     needs_train = False
     quality = ("r1",)
+    bars = ("untrained",)  # raw input is better at it than many a good encoder: docs/decisions/0009
     stand_in = True
     sees = AugmentedViews
 
