@@ -42,6 +42,8 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
               help="Train with N processes, one per device; leave it out under torchrun.")  # fmt: skip
 @click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
+@click.option("--baselines", type=click.Path(file_okay=False), metavar="DIR",
+              help="Keep the numbers of raw input and untrained encoder there, for other runs on the same data.")  # fmt: skip
 @options.as_json
 @options.interruptible("stopped before the run began; the same command starts it")
 def train(
@@ -57,6 +59,7 @@ def train(
     devices: int | None,
     max_steps: int | None,
     max_time: str | None,
+    baselines: str | None,
     as_json: bool,
 ) -> None:
     """Train RECIPE: a method name, STUDY/NAME, a YAML file, or a run folder with --resume.
@@ -83,6 +86,7 @@ def train(
         init_parts=init_parts,
         devices=devices,
         max_seconds=None if max_time is None else seconds(max_time),
+        baselines=baselines,
         log=options.log,
     )
     if is_main_process():  # its output and exit code are the run's

@@ -28,6 +28,8 @@ class EvaluationProtocol(ABC):
             and stands beside them, since numbers of different versions do not compare.
         needs_labels: whether it gets labelled samples only, and is left out where there are none.
         needs_train: whether it uses the samples of train; else they are not encoded for it where there is a test split.
+        reads_more: whether its numbers depend on more than samples and encoder, such as on another run: those of
+            baselines are then measured again for each run.
         sees: what it gets of the samples: `Features`, one vector of each (those of samples that are mappings are judged
             member by member, with keys MEMBER/PROTOCOL); `AugmentedViews`, features of several views of each, made as
             in training; `Tokens`, the features of places, of encoders that have them; `Aligned`, the members of samples
@@ -47,6 +49,7 @@ class EvaluationProtocol(ABC):
     stand_in: bool = False
     needs_labels: bool = True
     needs_train: bool = True
+    reads_more: bool = False
     sees: type[Any] = Features
     guesses: Tensor | None = None
 

@@ -15,6 +15,7 @@ from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.augmented import AugmentedViews
+from ssl_zoo.evaluation.baselines import KeptBaselines
 from ssl_zoo.evaluation.contract import protocol_class
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
@@ -58,6 +59,7 @@ def measure(
     insist: bool = False,
     log: Log = silent,
     keeper: Keeper | None = None,
+    baselines: Path | None = None,
 ) -> dict[str, Results]:
     """Return `{"encoder" | "untrained" | "raw": {protocol: {metric: value}}}` of an encoder, by a recipe.
 
@@ -73,6 +75,7 @@ def measure(
             cannot be measured is left out.
         log: gets each of `notes`, and a sentence for whatever is left out.
         keeper: keeps what a report shows.
+        baselines: folder in which the numbers of baselines are kept for other runs, see `KeptBaselines`.
 
     Raises:
         UserError: with `insist`, as above.
@@ -88,7 +91,8 @@ def measure(
     half = choose(recipe.training.precision, for_training=False).precision == "bf16"
     untrained = build_encoder(recipe).to(device) if recipe.evaluation.baselines and kept else None
     samples = EvaluationData(policy, data.modality, data.train, data.test, device, recipe.evaluation.limit, half)
-    return compare_representations(encoder, untrained, samples, kept, log, insist, keeper)
+    keep = KeptBaselines(baselines, recipe, samples) if baselines is not None and not insist else None
+    return compare_representations(encoder, untrained, samples, kept, log, insist, keeper, keep)
 
 
 def _protocols(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:

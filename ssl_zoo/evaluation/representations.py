@@ -26,6 +26,12 @@ Protocols = Sequence[tuple[str, Mapping[str, Any]]]
 
 Log = Callable[[str], None]
 
+Measured = tuple[Results, list[str]]
+"""Results, and sentences on whatever is left out of them."""
+
+Keep = Callable[[nn.Module | None, type[Any], Protocols, Callable[[], Measured]], Measured]
+"""(untrained encoder or None for the raw input, what protocols see, the protocols, a measurement) -> its numbers."""
+
 NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "raw": "the raw input"}
 """What sentences call the representations."""
 
@@ -175,6 +181,7 @@ def compare_representations(
     log: Log | None = None,
     insist: bool | None = None,
     keeper: Keeper | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Results]:
     """Run the same protocols on a frozen encoder, on an untrained one and on the raw input.
 
@@ -193,6 +200,7 @@ def compare_representations(
         insist: whether features that are not finite, and protocols that the encoder does not offer what they see, are
             an error, rather than left without numbers; None: without a `log`.
         keeper: keeps what a report shows.
+        keep: returns what is kept of the numbers of a baseline, or measures and keeps them.
 
     Returns:
         {"encoder", "untrained", "raw"}, each {protocol: {metric: value}}.
@@ -214,47 +222,87 @@ def compare_representations(
             told.add(line)
             log(line)
 
-    return {name: _results(name, module, data, protocols, once, insist, keeper) for name, module in judged.items()}
+    found: dict[str, Results] = {name: {} for name in judged}
+    for name, module in judged.items():
+        for sees, group in _by_input(protocols).items():
+            if module is None and sees not in OF_ANYTHING:
+                continue
+            measure = partial(_results, name, module, data, sees, group, insist, keeper)
+            if keep is None or name == "encoder":
+                results, lines = measure()
+            else:
+                results, lines = _kept(keep, measure, name, module, data, sees, group, keeper)
+            for line in lines:
+                once(line)
+            found[name] |= results
+    return found
+
+
+def _kept(
+    keep: Keep,
+    measure: Callable[[], Measured],
+    name: str,
+    module: nn.Module | None,
+    data: EvaluationData,
+    sees: type[Any],
+    group: Protocols,
+    keeper: Keeper | None,
+) -> Measured:
+    """Return the numbers of a baseline that are kept; a report gets the features that were not computed for them."""
+    fresh = False
+
+    def again() -> Measured:
+        nonlocal fresh
+        fresh = True
+        return measure()
+
+    results, lines = keep(module, sees, group, again)
+    if not fresh and results and keeper is not None and sees is Features and module is not None:
+        role = "test" if _is_used(data.test, group) else "train"
+        split = data.test if role == "test" and data.test is not None else data.train
+        for member, seen in data.seen(module, sees, split, lines.append).items():
+            if isinstance(seen, Features):
+                keeper.features(name, member, role, seen)
+    return results, lines
 
 
 def _results(
     name: str,
     encoder: nn.Module | None,
     data: EvaluationData,
-    protocols: Protocols,
-    log: Log,
+    sees: type[Any],
+    group: Protocols,
     insist: bool,
     keeper: Keeper | None,
-) -> Results:
-    """Return the results of one representation, without what `log` got the reason of."""
+) -> Measured:
+    """Return the results of one representation by protocols that see the same, and the reasons of what is left out."""
     results: Results = {}
-    for sees, group in _by_input(protocols).items():
-        if encoder is None and sees not in OF_ANYTHING:
+    lines: list[str] = []
+    log = lines.append
+    test_split = data.test if _is_used(data.test, group) else None
+    needed = {"train": data.train if _uses_train(test_split, group) else None, "test": test_split}
+    try:
+        parts = {
+            split: data.seen(encoder, sees, needed_split, log)
+            for split, needed_split in needed.items()
+            if needed_split is not None
+        }
+    except NotOffered as error:
+        _left_out([protocol for protocol, _ in group], error, None if insist else log)
+        return {}, lines
+    for member in next(iter(parts.values())):
+        train, test = (parts[split][member] if split in parts else None for split in ("train", "test"))
+        fault = "" if insist else not_finite(train, test)
+        if fault:
+            log(f"nothing is measured of {NAMES[name]}{f' of {member}' if member else ''}: {fault}")
             continue
-        test_split = data.test if _is_used(data.test, group) else None
-        needed = {"train": data.train if _uses_train(test_split, group) else None, "test": test_split}
-        try:
-            parts = {
-                split: data.seen(encoder, sees, needed_split, log)
-                for split, needed_split in needed.items()
-                if needed_split is not None
-            }
-        except NotOffered as error:
-            _left_out([protocol for protocol, _ in group], error, None if insist else log)
-            continue
-        for member in next(iter(parts.values())):
-            train, test = (parts[split][member] if split in parts else None for split in ("train", "test"))
-            fault = "" if insist else not_finite(train, test)
-            if fault:
-                log(f"nothing is measured of {NAMES[name]}{f' of {member}' if member else ''}: {fault}")
-                continue
-            keep = partial(_keep_guesses, keeper, member) if keeper is not None and name == "encoder" else None
-            seen = train if test is None else test
-            if keeper is not None and sees is Features and isinstance(seen, Features):
-                keeper.features(name, member, "train" if test is None else "test", seen)
-            found = evaluate_features(train, test, group, None if insist else log, keep)
-            results |= {f"{member}/{key}" if member else key: metrics for key, metrics in found.items()}
-    return results
+        keep = partial(_keep_guesses, keeper, member) if keeper is not None and name == "encoder" else None
+        seen = train if test is None else test
+        if keeper is not None and sees is Features and isinstance(seen, Features):
+            keeper.features(name, member, "train" if test is None else "test", seen)
+        found = evaluate_features(train, test, group, None if insist else log, keep)
+        results |= {f"{member}/{key}" if member else key: metrics for key, metrics in found.items()}
+    return results, lines
 
 
 def _keep_guesses(keeper: Keeper, member: str, key: str, labels: Tensor, guesses: Tensor) -> None:

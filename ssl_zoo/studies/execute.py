@@ -68,6 +68,11 @@ class Job:
         """The run folder."""
         return RunFolder(self.out / f"{self.setting.folder}-seed{self.seed}")
 
+    @property
+    def baselines(self) -> Path:
+        """The folder that keeps the numbers of the raw input and of untrained encoders, for all runs of the study."""
+        return self.out / ".baselines"
+
     def recipe(self) -> Recipe:
         """Return the recipe of the run."""
         return self.setting.load(self.seed)
@@ -173,7 +178,7 @@ def _in_turn(jobs: Sequence[Job], log: Log, keep_going: bool) -> Found:
         if summary is None:
             log(f"--- {job.name}")
             try:
-                summary = train(job.recipe(), out=job.folder.path, resume=job.resumes, log=log)
+                summary = train(job.recipe(), out=job.folder.path, resume=job.resumes, baselines=job.baselines, log=log)
             except Exception as error:
                 if not keep_going or (isinstance(error, UserError) and not found):
                     raise

@@ -109,7 +109,8 @@ def _start(job: Job, slot: int, threads: int | None) -> _Running:
     files.mkdir(parents=True, exist_ok=True)
     recipe, output = (files / f"{job.folder.path.name}{ending}" for ending in (".yaml", ".log"))
     write_atomically(recipe, job.recipe().to_yaml())
-    words = ["train", str(recipe), "--out", str(job.folder.path), *(["--resume"] if job.resumes else [])]
+    words = ["train", str(recipe), "--out", str(job.folder.path), "--baselines", str(job.baselines)]
+    words += ["--resume"] if job.resumes else []
     words += [word for module in commands.imported for word in ("--import", module)]
     with output.open("ab") as file:
         process = subprocess.Popen(

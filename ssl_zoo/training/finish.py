@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -18,7 +19,7 @@ from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.stop import Interrupted
 
 
-def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]:
+def finish(active: ActiveRun, status: str, encoder: nn.Module, baselines: Path | None = None) -> dict[str, Any]:
     """Write what a run leaves behind, evaluate its encoder, and return its summary; only the first process does.
 
     Until the evaluation has ended the summary says `interrupted`, so that a run that is killed here resumes with it.
@@ -27,6 +28,7 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
         active: of the run, which is saved.
         status: how the training ended: `done`, `collapsed` or `interrupted`.
         encoder: the trained one, with whole weights.
+        baselines: folder in which the numbers of baselines are kept for other runs.
 
     Raises:
         TrainingFailed: the encoder could not be written, or not be evaluated; what has been written stays.
@@ -51,7 +53,10 @@ def finish(active: ActiveRun, status: str, encoder: nn.Module) -> dict[str, Any]
         with active.stop.at_once():
             most = run.recipe.evaluation.report_samples
             keeper = Keeper(most) if most else None
-            results = measure(run.recipe, encoder, run.policy, run.data, run.trainer.device, log=log, keeper=keeper)
+            results = measure(
+                run.recipe, encoder, run.policy, run.data, run.trainer.device,
+                log=log, keeper=keeper, baselines=baselines,
+            )  # fmt: skip
             _write_report_data(active, keeper)
     except Interrupted:
         active.log(f"stopped in the evaluation; {folder.encoder} is written")

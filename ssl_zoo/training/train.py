@@ -43,6 +43,7 @@ def train(
     devices: int | None = None,
     max_seconds: float | None = None,
     stop_at: int | None = None,
+    baselines: str | Path | None = None,
     log: Log = print,
 ) -> dict[str, Any]:
     """Train a recipe, evaluate the encoder and write the run folder.
@@ -63,6 +64,8 @@ def train(
             of one process with the same batch size; a run may be resumed with a different number of processes.
         max_seconds: stop and save after this time, as a signal would.
         stop_at: stop and save after this optimizer step, as a signal would.
+        baselines: a folder in which the numbers of the raw input and of the untrained encoder are kept, so that several
+            runs on the same data measure them once; None measures them.
         log: prints a line for the user.
 
     Returns:
@@ -85,7 +88,7 @@ def train(
         if recipe.guard.policy == "rollback":
             changed(recipe)  # report a mistake in the change before the first step
         start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state)
-        return _run(start, stop, stop_at, log)
+        return _run(start, stop, stop_at, None if baselines is None else Path(baselines), log)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _first_weights(state: dict[str, Any] | None, init_from: str | Path | None, i
     return initial_weights(init_from, init_parts) if init_from is not None else {}
 
 
-def _run(start: _Start, stop: StopRequest, stop_at: int | None, log: Log) -> dict[str, Any]:
+def _run(start: _Start, stop: StopRequest, stop_at: int | None, baselines: Path | None, log: Log) -> dict[str, Any]:
     """Start the processes, put the run together, and train; return the summary."""
     if start.size > 1:
         check_recipe(start.recipe)  # report mistakes before launching, so that only one process prints them
@@ -142,7 +145,7 @@ def _run(start: _Start, stop: StopRequest, stop_at: int | None, log: Log) -> dic
         return _stopped_early(start)
     with run.processes.fail_together():
         active = begin(run, start.weights, start.state, stop, log)
-    return _live(active, stop_at)
+    return _live(active, stop_at, baselines)
 
 
 def _printable(log: Log) -> Log:
@@ -171,7 +174,7 @@ def _stopped_early(start: _Start) -> dict[str, Any]:
     return summary
 
 
-def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
+def _live(active: ActiveRun, stop_at: int | None, baselines: Path | None) -> dict[str, Any]:
     """Train, finish, and return the summary."""
     processes = active.run.processes
     with active.recorded(), processes.fail_together():
@@ -183,7 +186,7 @@ def _live(active: ActiveRun, stop_at: int | None) -> dict[str, Any]:
             active.monitor.close()
         to_plain(active.run.method)
         encoder = active.run.trainer.strategy.gathered(active.run.method.product)
-        return processes.broadcast(finish(active, status, encoder) if processes.is_main else {})
+        return processes.broadcast(finish(active, status, encoder, baselines) if processes.is_main else {})
 
 
 def _fit(active: ActiveRun, stop_at: int | None) -> str:

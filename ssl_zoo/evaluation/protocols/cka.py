@@ -34,6 +34,7 @@ class CKA(EvaluationProtocol):
 
     needs_labels = False
     needs_train = False
+    reads_more = True
     sees = Subject
 
     def __init__(self, *, reference: str):

@@ -36,6 +36,7 @@ class Transfer(EvaluationProtocol):
     needs_labels = False
     needs_train = False
     quality = ()  # of other test samples than the run's, whose number the metrics do not tell
+    reads_more = True
     sees = Subject
 
     def __init__(
