@@ -177,7 +177,13 @@ def _read_encoder(path: Path) -> None:
 def _read_runs(path: Path) -> None:
     from ssl_zoo.report.html import groups_of, write_report
 
-    write_report(groups_of([path.parent]), path.parent / "report.html", "report")
+    write_report(groups_of([path.parent]), path.parent / "report.html", "report", tsne=False)
+
+
+def _read_report_data(path: Path) -> None:
+    from ssl_zoo.runs.report_data import read_report_data
+
+    read_report_data(path)
 
 
 def _to_json(value: Any) -> bytes:
@@ -194,4 +200,5 @@ READERS = {
     "encoder": Reader(_file_of_run("encoder.safetensors"), _read_encoder),
     "summary": Reader(_file_of_run("summary.json"), _read_runs, json.loads, _to_json),
     "metrics": Reader(_file_of_run("metrics.jsonl"), _read_runs),
+    "report": Reader(_file_of_run("report.safetensors"), _read_report_data),
 }
