@@ -43,7 +43,7 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
 @click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
 @click.option("--baselines", type=click.Path(file_okay=False), metavar="DIR",
-              help="Keep the numbers of raw input and untrained encoder there, for other runs on these data.")  # fmt: skip
+              help="Keep the numbers of raw input and untrained encoder there, for other runs.")  # fmt: skip
 @options.as_json
 @options.interruptible("stopped before the run began; the same command starts it")
 def train(
