@@ -67,7 +67,8 @@ def test_a_single_term_or_protocol_stands_for_a_list_of_it():
         (
             "target",
             {"name": "stop_gradient", "momentum": 0.9},
-            "here: target.momentum: unknown key of target 'stop_gradient'. Known: none; ema, view_average would have it",
+            "here: target.momentum: unknown key of target 'stop_gradient'. Known: none; ema, view_average would have "
+            "it",
         ),
         ("seed", -1, "here: seed: -1 is not possible, it should be greater than or equal to 0."),
         ("training.batch_size", 0, "here: training.batch_size: 0 is not possible, it should be greater than or equal"),
