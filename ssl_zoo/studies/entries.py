@@ -15,6 +15,7 @@ from pathlib import Path
 from ssl_zoo.errors import UserError, shown_name, suggest
 from ssl_zoo.recipe.load import is_experiment, load_recipe, read, recipe_path
 from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.overrides import split
 
 _NAMED = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 
@@ -103,6 +104,7 @@ def read_entries(
             )
     for text in overrides:
         only, rest = split_entry(text, entries, "-s")
+        split(rest)  # report what is no override at all before what a recipe does not have
         if only is None:
             entries = [replace(entry, shared=(*entry.shared, rest)) for entry in entries]
         else:
