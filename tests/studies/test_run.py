@@ -97,6 +97,14 @@ def test_a_study_runs_all_seeds_and_skips_what_is_done(experiment: Path, tmp_pat
     before = {p: p.stat().st_mtime_ns for p in out.rglob("summary.json")}
     again = run_study(str(experiment), variants=["base"], out=out, log=silent)
     assert again == summaries and {p: p.stat().st_mtime_ns for p in out.rglob("summary.json")} == before
+    shown = CliRunner().invoke(main, ["run", str(experiment), "--dry-run", "--json", "--out", str(out)])
+    assert shown.exit_code == 0, shown.output
+    base, shared = json.loads(shown.stdout)["settings"]
+    assert (base["name"], base["runs"], base["done"], base["source"]) == ("tiny", 2, 2, "finished runs")
+    assert (shared["name"], shared["done"], shared["steps"], shared["source"]) == ("shared", 0, 4, "measured")
+    assert (shared["samples"], shared["seconds"] > 0) == (128, True) and not (
+        out / "toy" / "tiny-shared-seed0"
+    ).exists()
     with pytest.raises(UserError, match="max_steps"):
         run_study(str(experiment), variants=["base"], overrides=["training.max_steps=5"], out=out, log=silent)
 
