@@ -36,6 +36,9 @@ PARTS = (
 )  # fmt: skip
 """(key of the content, anchor, title) of the parts that a page may lack."""
 
+MOST_MAPPED = 8
+"""Settings whose maps, neighbours and confusions a page has: each takes seconds, and up to a megabyte of pictures."""
+
 
 def _alarms(groups: Sequence[Group]) -> list[dict[str, str]]:
     return [
@@ -68,7 +71,7 @@ def script_json(content: Any) -> Markup:
 
 def _embedding(left: Sequence[Left], tsne: bool) -> dict[str, Any]:
     """Return what the template takes of the embedding."""
-    sheets = Sheets()
+    sheets, every, left = Sheets(), left, left[:MOST_MAPPED]
     drawn = maps(left, sheets, tsne)
     numbers = sorted({(len(each.data.names), each.data.total, each.data.split) for each in left})
     return {
@@ -81,7 +84,8 @@ def _embedding(left: Sequence[Left], tsne: bool) -> dict[str, Any]:
             for num, total, split in numbers
         ),
         "neighbours": neighbour_rows(left, sheets),
-        "spectra": spectra(left),
+        "spectra": spectra(every),
+        "mapped": f"Of the first {MOST_MAPPED} of {len(every)} settings." if len(every) > MOST_MAPPED else "",
         "confusions": confusions(left),
         "sheets": sheets,
     }

@@ -19,7 +19,7 @@ from ssl_zoo.evaluation.report_data import counted
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.report.curves import panels, thinned
 from ssl_zoo.report.embedding import coordinates, k_means
-from ssl_zoo.report.html import script_json, write_report
+from ssl_zoo.report.html import MOST_MAPPED, script_json, write_report
 from ssl_zoo.report.line_chart import Line, line_chart, number, powers, ticks
 from ssl_zoo.report.recipes import differences
 from ssl_zoo.runs.folder import RunFolder
@@ -181,6 +181,12 @@ def test_values_are_those_of_the_files(page: str) -> None:
 def test_without_data_for_it_a_page_has_no_script(tmp_path: Path) -> None:
     content = write_report([group(tmp_path, "old", None)], tmp_path / "r.html", "old").read_text()
     assert "<script" not in content and 'id="map"' not in content and "Curves" in content
+
+
+def test_of_many_settings_the_first_are_mapped(tmp_path: Path) -> None:
+    groups = [group(tmp_path, f"s{i}", left(seed=i), seeds=1) for i in range(MOST_MAPPED + 1)]
+    page = write_report(groups, tmp_path / "r.html", "many", tsne=False).read_text()
+    assert len(json.loads(Page(page).of("script")[0])["maps"]) == MOST_MAPPED and "first 8 of 9 settings" in page
 
 
 def test_t_sne_can_be_left_out(tmp_path: Path) -> None:
