@@ -18,7 +18,8 @@ from ssl_zoo.recipe.model import Recipe
 
 _SECTIONS = ("evaluation", "data", "views", "seed")
 _KEYS = ("training.precision",)
-_UNUSED = ("data.num_workers", "evaluation.every", "evaluation.online", "evaluation.data", "evaluation.report_samples")
+_OF_TRAINING = ("every", "online", "data", "best", "best_mode", "report_samples")
+_UNUSED = ("data.num_workers", *(f"evaluation.{key}" for key in _OF_TRAINING))
 
 
 def _section(recipe: Recipe, name: str) -> object:

@@ -6,6 +6,7 @@ are checked against the part's own signature and filled in with its defaults, so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
@@ -107,6 +108,9 @@ class Evaluation(Frozen):
     optimizer steps and after the last one, on each data set of `data`, `{NAME: SOURCE}`; with none, on that of the run,
     which is then called `own`. The training is the same with and without it.
 
+    With `best`, a metric of these such as `own/knn.top1`, the state of the step at which it was best is kept as
+    `checkpoints/best.pt`: the highest, or with `best_mode: min` the lowest.
+
     Of `report_samples` samples, names and small pictures are kept in the run folder for the report; 0 keeps none.
     """
 
@@ -119,6 +123,25 @@ class Evaluation(Frozen):
     every: Annotated[int, Field(ge=1)] | None = None
     online: Protocols = Field(default_factory=lambda: (default_part("protocol", "knn"),))
     data: dict[str, Source] = Field(default_factory=dict)
+    best: str | None = None
+    best_mode: Literal["max", "min"] = "max"
+
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> Evaluation:
+        if self.best is None:
+            return self
+        key, dot, metric = self.best.rpartition(".")
+        data, _, protocol = key.partition("/")
+        sets, names = list(self.data) or ["own"], [part.name for part in self.online]
+        own = protocol.rpartition("/")[2]
+        measured = data in sets and (own in names or re.sub(r"_\d+$", "", own) in names)
+        if self.every is None or not (dot and metric and measured):
+            raise ValueError(
+                f"best: {self.best!r} is not measured in training; name DATA_SET/PROTOCOL.METRIC, such as "
+                f"{sets[0]}/{(names or ['knn'])[0]}.top1, with every=STEPS, a data set of {', '.join(sets)} and a "
+                f"protocol of online ({', '.join(names)})."
+            )
+        return self
 
     @model_validator(mode="after")
     def _named(self) -> Evaluation:

@@ -43,6 +43,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoint = self.path / "checkpoints" / "last.pt"
+        self.best = self.path / "checkpoints" / "best.pt"
         self.encoder = self.path / "encoder.safetensors"
         self.card = self.path / "encoder.json"
         self.summary = self.path / "summary.json"

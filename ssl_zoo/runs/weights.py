@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ssl_zoo.errors import UserError, describe_error, suggest
 from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.folder import RunFolder
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
@@ -21,8 +22,9 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
     """Read the weights of some components.
 
     Args:
-        source: a run folder; or a file with weights of an encoder, as `.safetensors` or as saved by `torch.save`
-            (`.pth`, `.pt`, `.bin`): a state dict, alone or under `state_dict` or `model`.
+        source: a run folder, or one of its checkpoints, such as `best.pt`; or a file with weights of an encoder, as
+            `.safetensors` or as saved by `torch.save` (`.pth`, `.pt`, `.bin`): a state dict, alone or under
+            `state_dict` or `model`.
         parts: the components to take.
 
     Returns:
@@ -39,6 +41,8 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
         raise UserError(f"--init-from {source}: {there}; give a run folder, a .safetensors file or a .pth file.")
     elif path.suffix == ".safetensors":
         held = {"encoder": read_tensors(path)}
+    elif path.suffix == ".pt" and RunFolder(path.parent.parent).recipe.is_file():
+        held = _of_checkpoint(path)
     elif path.suffix in TORCH_SUFFIXES:
         held = {"encoder": _read_torch(path)}
     else:
@@ -58,7 +62,11 @@ def _of_run(path: Path) -> dict[str, dict[str, Tensor]]:
         raise UserError(
             f"--init-from {path}: is a folder without weights (neither checkpoints/last.pt nor encoder.safetensors)."
         )
-    state = checkpoint.load(last).get("method")
+    return _of_checkpoint(last)
+
+
+def _of_checkpoint(path: Path) -> dict[str, dict[str, Tensor]]:
+    state = checkpoint.load(path).get("method")
     if not _all_tensors(state):
         raise UserError(f"--init-from {path}: its checkpoint holds no weights of a method.")
     held: dict[str, dict[str, Tensor]] = {}

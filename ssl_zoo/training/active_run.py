@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,12 +78,18 @@ class ActiveRun:
             NotFinite: the loss or the state is not finite; the last checkpoint is what it was.
             CannotWrite: the disk is full, or the folder is gone; the last checkpoint is what it was.
         """
-        trainer = self.run.trainer
-        trainer.check()
+        self._write(self.run.folder.checkpoint)
+        self.saved = self.run.trainer.step
+
+    def keep_best(self) -> None:
+        """Write the state as the best so far, beside the last one; see `save`."""
+        self._write(self.run.folder.best)
+
+    def _write(self, path: Path) -> None:
+        self.run.trainer.check()
         state = self.state()
         if self.run.processes.is_main:
-            checkpoint.save(self.run.folder.checkpoint, state)
-        self.saved = trainer.step
+            checkpoint.save(path, state)
 
     def state(self) -> dict[str, Any]:
         """Return the whole state of the run. All processes must call it."""
@@ -135,6 +142,7 @@ class ActiveRun:
             "data_wait_fraction": trainer.clock.data_fraction,
             "collapse": self.monitor.guard.status,
             "rollbacks": self.rollbacks,
+            **({"best": {"metric": run.recipe.evaluation.best, **self.online.best}} if self.online.best else {}),
             "data": {**_source(run.recipe), "train": len(run.data.train),
                      "test": len(run.data.test) if run.data.test is not None else 0},
             "peak_memory_bytes": peak_memory(run.hardware.accelerator),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ class OnlineEvaluation:
         stop: a signal leaves an evaluation at once; it is made up for when the run is resumed.
         done: the step of the last evaluation.
         results: of it, `{"DATA_SET/PROTOCOL": {metric: value}}`, the same in all processes.
+        best: `step` and `value` of the best evaluation by `evaluation.best`; None before the first.
+        is_best: whether the last evaluation is the best so far, by more than an equal one.
     """
 
     run: Run
@@ -37,6 +40,8 @@ class OnlineEvaluation:
     stop: StopRequest
     done: int = 0
     results: Results = field(default_factory=dict)
+    best: dict[str, Any] | None = None
+    is_best: bool = False
 
     @property
     def due(self) -> bool:
@@ -61,8 +66,31 @@ class OnlineEvaluation:
         if results is None:
             return True
         self.results, self.done = results, run.trainer.step
+        self.is_best = self._improved()
         self.monitor.evaluated({"evaluation": results, "evaluation_s": seconds})
         return False
+
+    def _improved(self) -> bool:
+        """Return whether the metric `evaluation.best` is better than ever, and remember it.
+
+        Raises:
+            UserError: its protocol has no such metric.
+        """
+        settings = self.run.recipe.evaluation
+        key, _, metric = (settings.best or "").rpartition(".")
+        found = self.results.get(key)
+        if settings.best is None or found is None:  # what was not measured this time, as of features not finite
+            return False
+        value = found.get(metric)
+        if value is None and self.best is None:
+            raise UserError(f"evaluation.best: {key} has no metric {metric!r}; it has {', '.join(found)}.")
+        if value is None or not math.isfinite(value):
+            return False
+        sign = 1 if settings.best_mode == "max" else -1
+        if self.best is not None and sign * (value - self.best["value"]) <= 0:
+            return False
+        self.best = {"step": self.done, "value": value}
+        return True
 
     def _measured(self, encoder: nn.Module) -> Results | None:
         """Return the numbers of the encoder; None where a stop is asked for."""
@@ -90,8 +118,9 @@ class OnlineEvaluation:
 
     def state(self) -> dict[str, Any]:
         """Return what it remembers, as plain values."""
-        return {"done": self.done, "results": self.results}
+        return {"done": self.done, "results": self.results, "best": self.best}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take what `state` returned."""
         self.done, self.results = state["done"], state["results"]
+        self.best = state.get("best")  # runs of earlier versions have none

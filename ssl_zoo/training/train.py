@@ -194,7 +194,7 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
     run = active.run
     if active.ended is not None:
         return active.ended
-    if active.online.due and active.online.interrupted():  # the stop came before or in the evaluation
+    if active.online.due and _stopped_in_evaluation(active):  # the stop came before or in the evaluation
         return "interrupted"
     if run.finished:  # it was stopped after its last step
         return "done"
@@ -214,7 +214,7 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
         if _found_collapse(active, step):
             status = "rollback" if wanted(active) else "collapsed"
             active.ended = None if status == "rollback" else status
-        elif active.online.due and active.online.interrupted():
+        elif active.online.due and _stopped_in_evaluation(active):
             status = "interrupted"
         elif (anywhere(step.number, active.stop.reason is not None) or step.number == stop_at) and not run.finished:
             status = "interrupted"
@@ -244,3 +244,12 @@ def _found_collapse(active: ActiveRun, step: Step) -> bool:
     if not found:
         keep_if_healthy(active, step.number)
     return found
+
+
+def _stopped_in_evaluation(active: ActiveRun) -> bool:
+    """Evaluate the encoder in training, and keep the state if it is the best; return whether a stop came first."""
+    if active.online.interrupted():
+        return True
+    if active.online.is_best:
+        active.keep_best()
+    return False
