@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -10,6 +10,10 @@ from typing import Any
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.overrides import put, split
+
+
+QUICK, FASTER = ("simsiam", "byol", "fastsiam", "nnsiam", "nnbyol"), 3.0
+"""Methods whose rates are made for longer runs, and what they are multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,10 @@ class Setting:
             channels = {"digits": 1, "cifar10": 3}[self.data]
             raw["views"] = {"name": "augment", "num_views": num, "size": 8, "channels": channels, "mean": [0.5],
                             "std": [0.5]}  # fmt: skip
-        lr = raw["training"]["base_lr"] * min(1.0, self.batch / 64)
+        faster = FASTER if self.method.startswith(QUICK) else 1.0
+        lr = faster * raw["training"]["base_lr"] * min(1.0, self.batch / 64)
         raw["training"] |= {"batch_size": self.batch, "max_steps": self.steps, "base_lr": lr, "precision": "fp32"}
-        raw["training"]["schedule"] = {"name": "cosine", "warmup_epochs": 0}
+        raw["training"]["schedule"] = {"name": "constant"}
         raw["seed"] = self.seed
         if "size" in raw.get("pairing", {}):
             raw["pairing"]["size"] = 512
@@ -167,38 +172,40 @@ SMALL_BATCHES = ("simsiam", "byol", "vicreg", "barlow_twins", "tico", "simsiam_v
 NARROW = ("simsiam", "byol", "vicreg", "barlow_twins", "tico", "dino", "vibcreg", "frossl")
 
 
-def forced() -> Iterator[Setting]:
-    """Yield the forced collapses: each on two data sets, one for calibration and one for the test."""
-    for number, (method, what, kinds, change, more) in enumerate(FORCED):
-        options = {key: value for key, value in more.items() if key != "data"}
-        for place, data in enumerate(("digits", "cifar10")):
-            yield Setting(method, what, kinds, change, data, seed=(number + place) % 2, **options)
+HALVES = (("digits", 0), ("cifar10", 1), ("cifar10", 0), ("digits", 1))
+"""Data set and seed of settings in turn: each half has both data sets."""
+
+
+def forced(turn: int) -> Iterator[Setting]:
+    """Yield the forced collapses once, each on one of the data sets and in one of the halves; turn 0 or 1."""
+    for number, (method, what, kinds, change, options) in enumerate(FORCED):
+        data, seed = HALVES[(number + turn) % 4]
+        yield Setting(method, what, kinds, change, data, seed, **options)
     for number, (method, what, kinds, change) in enumerate(PAIRS):
-        yield from (Setting(method, what, kinds, change, "pairs", (number + k) % 2) for k in range(2))
+        yield Setting(method, what, kinds, change, "pairs", (number + turn) % 2)
 
 
-def whole() -> Iterator[Setting]:
-    """Yield whole methods, in the same way."""
+def whole(turn: int) -> Iterator[Setting]:
+    """Yield the whole methods in the same way."""
     options: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [(method, (), {}) for method in METHODS]
-    options += [(method, (), {"batch": batch, "steps": 300}) for method in SMALL_BATCHES for batch in (4,)]
+    options += [(method, (), {"batch": 4, "steps": 300}) for method in SMALL_BATCHES]
     options += [(method, (), {"cap": 8}) for method in NARROW]
-    options += [("simsiam", (FIXED_PREDICTOR,), {"steps": 200}), ("simsiam", (), {"batch": 2, "steps": 400})]
-    options += [("vicreg", (), {"batch": 2, "steps": 400}), ("simsiam", (), {"steps": 300})]
+    options += [("simsiam", (FIXED_PREDICTOR,), {}), ("simsiam", (), {"batch": 2, "steps": 400})]
+    options += [("vicreg", (), {"batch": 2, "steps": 400}), ("simsiam", (), {"steps": 90})]
     for number, (method, change, more) in enumerate(options):
-        for place, data in enumerate(("digits", "cifar10")):
-            yield Setting(method, "", (), change, data, seed=(number + place) % 2, **more)
+        data, seed = HALVES[(number + turn) % 4]
+        yield Setting(method, "", (), change, data, seed, **more)
     for number, method in enumerate(("simsiam", "byol", "vicreg", "barlow_twins")):
-        yield from (Setting(method, "", (), (), "pairs", (number + k) % 2) for k in range(2))
+        yield Setting(method, "", (), (), "pairs", (number + turn) % 2)
 
 
 def settings() -> list[Setting]:
     """Return all runs, in a fixed order in which any beginning has some of all."""
-    runs = [_mixed(list(forced())), _mixed(list(whole()))]
-    return [each for pair in zip_longest(*runs) for each in pair if each is not None]
+    runs = [each for turn in (0, 1) for each in zip_longest(_mixed(forced(turn)), _mixed(whole(turn)))]
+    return [setting for pair in runs for setting in pair if setting is not None]
 
 
-def _mixed(runs: list[Setting]) -> list[Setting]:
-    """Return runs in another order, the two of a setting together."""
-    num = len(runs) // 2
-    order = sorted(range(num), key=lambda i: i * 0.618034 % 1)
-    return [runs[2 * i + k] for i in order for k in range(2)]
+def _mixed(runs: Iterable[Setting]) -> list[Setting]:
+    """Return runs in another, fixed order."""
+    listed = list(runs)
+    return [listed[i] for i in sorted(range(len(listed)), key=lambda i: i * 0.618034 % 1)]
