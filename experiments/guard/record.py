@@ -17,7 +17,7 @@ import math
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from experiments.guard.records import RECORDS, lines, read, rounded
 from experiments.guard.settings import Setting, settings
 from ssl_zoo import parts, registry
 from ssl_zoo.batch import Batch, View, encode
@@ -39,10 +40,8 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.registry import register
 from ssl_zoo.training.measurement import Measurement
 
-HERE = Path(__file__).parent
-RECORDS = HERE / "records.json.gz"
 CIFAR10 = Path("../shared/data/cifar10-small.zip")
-HELD_OUT, NEIGHBOURS, TRUTHS, DIGITS = 200, 5, 20, 4
+HELD_OUT, NEIGHBOURS, TRUTHS = 200, 5, 20
 SIDE, KEEP = 8, 0.6
 
 
@@ -268,28 +267,6 @@ def record(setting: Setting) -> dict[str, Any]:
             break
     return {"name": setting.name, "every": every, "shrinks": run.method.shrinks, "steps": total, "ended": ended,
             "checks": checks, "truth": truths, "seconds": seconds}  # fmt: skip
-
-
-def rounded(value: Any) -> Any:
-    """Return plain data with floats of four digits; what is not finite becomes null."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
-
-
-def read(path: Path = RECORDS) -> dict[str, Any]:
-    """Return {"about": versions, "runs": records}."""
-    return json.loads(gzip.decompress(path.read_bytes())) if path.is_file() else {"about": {}, "runs": []}
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file with one on each line."""
-    if path.is_file():
-        yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
 def main() -> None:

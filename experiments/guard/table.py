@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from experiments.guard.record import HERE, RECORDS, read
+from experiments.guard.records import HERE, read
 from experiments.guard.settings import Setting, settings
 from ssl_zoo.collapse.guard import Alarm
 from ssl_zoo.collapse.members import guard_of
-from ssl_zoo.training.recipe_facts import recipe_facts
 
 LOST, SPREAD_LOST, RANK_LOST, SCALE_LOST = 0.5, 0.5, 0.25, 0.05
 """The truth is a collapse where these are left: of what kNN has above chance, of spread, rank and scale."""
@@ -62,10 +61,10 @@ class Outcome:
         return self.kind in self.setting.kinds and self.spent <= 0.1
 
 
-def replayed(setting: Setting, record: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Alarm | None:
+def replayed(setting: Setting, record: Mapping[str, Any]) -> Alarm | None:
     """Return the alarm of the guard on the measurements of a run."""
     members = ("image", "audio") if setting.data == "pairs" else ()
-    guard = guard_of(members, shrinks=record["shrinks"], recipe_facts=facts or {})
+    guard = guard_of(members, shrinks=record["shrinks"], recipe_facts={})
     for step, metrics, width, rows, _ in record["checks"]:
         values = {key: math.nan if value is None else value for key, value in metrics.items()}
         last = step == record["steps"]
@@ -109,7 +108,7 @@ def truth_of(record: Mapping[str, Any]) -> tuple[int | None, str]:
 
 def outcome(setting: Setting, record: Mapping[str, Any]) -> Outcome:
     """Return what became of a run."""
-    alarm = replayed(setting, record, recipe_facts(setting.recipe()) if setting.forced else None)
+    alarm = replayed(setting, record)
     kind, step = (alarm.kind, alarm.step) if alarm else ("", None)
     if alarm is None and record["ended"] != "done":
         kind, step = "non-finite", int(record["ended"].split()[1].rstrip(":"))
@@ -124,7 +123,7 @@ def outcome(setting: Setting, record: Mapping[str, Any]) -> Outcome:
 
 def outcomes() -> list[Outcome]:
     """Return what became of all runs that are recorded."""
-    records = {record["name"]: record for record in read(RECORDS)["runs"]}
+    records = {record["name"]: record for record in read()["runs"]}
     return [outcome(setting, records[setting.name]) for setting in settings() if setting.name in records]
 
 
@@ -217,6 +216,6 @@ def page(rows: Sequence[Outcome], content: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    text = page(outcomes(), read(RECORDS))
+    text = page(outcomes(), read())
     (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
     print("\n".join(line for line in text.splitlines() if line.startswith(("| half", "| calibration", "| held out"))))

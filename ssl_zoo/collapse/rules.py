@@ -58,6 +58,9 @@ ONE_CLUSTER, TOLD_APART = 1.5, 1.02
 """Cluster collapse: all samples together use fewer than 1.5 clusters; or each is spread over so many of them that
 knowing the sample says nothing, their number being all samples' to 2 %."""
 
+STILL_ALIKE = 1.005
+"""The same of a head that was so from the start, a tenth of the run gone: to 0.5 %."""
+
 GROWN = 10.0
 """Divergence: the weights of the encoder have grown by this factor."""
 
@@ -216,7 +219,9 @@ def clusters(seen: Seen) -> Finding | None:
         text = f"all samples are in one cluster: together they use {together:.2f} clusters, at the start {first:.1f}"
         return Finding("cluster", Z, "clusters", together, first, text)
     told, before = together / each, first / seen.start["clusters_each"]
-    if told < 1 + seen.ease * (TOLD_APART - 1) and told - 1 < seen.ease * (before - 1) / 2:
+    fell = told < 1 + seen.ease * (TOLD_APART - 1) and told - 1 < seen.ease * (before - 1) / 2
+    late = seen.progress is not None and seen.progress >= STILL_AFTER
+    if fell or (late and told < 1 + seen.ease * (STILL_ALIKE - 1)):
         text = (
             f"each sample is spread over the clusters as all are ({each:.1f} of {together:.1f}), so that its cluster "
             "says nothing about it"
