@@ -1,4 +1,4 @@
-"""The guard on the recorded runs of `experiments/guard`: no false alarm, and what `RESULTS.md` says is what comes out."""
+"""The guard on the recorded runs of `experiments/guard`: no false alarm, and what `RESULTS.md` says."""
 
 import re
 
