@@ -24,7 +24,7 @@ class Setting:
         forced: what was done to it; empty for a whole method.
         kinds: kinds of collapse that are right for it; any of them.
         change: overrides that do it.
-        data: `digits`, `cifar10` or `pairs`.
+        data: `digits`, `speech` or `pairs`.
         seed: an even one for calibration, an odd one for the test.
         cap: the widest head.
         batch: of a step.
@@ -59,8 +59,7 @@ class Setting:
         raw = _narrowed(load_recipe(reference, variant=None if pairs else "small").dump(), self.cap)
         if not pairs:
             num = 4 if raw["views"]["name"] == "multi_crop" else raw["views"]["num_views"]
-            channels = {"digits": 1, "cifar10": 3}[self.data]
-            raw["views"] = {"name": "augment", "num_views": num, "size": 8, "channels": channels, "mean": [0.5],
+            raw["views"] = {"name": "augment", "num_views": num, "size": 8, "channels": 1, "mean": [0.5],
                             "std": [0.5]}  # fmt: skip
         faster = FASTER if self.method.startswith(QUICK) else 1.0
         lr = faster * raw["training"]["base_lr"] * min(1.0, self.batch / 64)
@@ -171,7 +170,7 @@ SMALL_BATCHES = ("simsiam", "byol", "vicreg", "barlow_twins", "tico", "simsiam_v
 NARROW = ("simsiam", "byol", "vicreg", "barlow_twins", "tico", "dino", "vibcreg", "frossl")
 
 
-HALVES = (("digits", 0), ("cifar10", 1), ("cifar10", 0), ("digits", 1))
+HALVES = (("digits", 0), ("speech", 1), ("speech", 0), ("digits", 1))
 """Data set and seed of settings in turn: each half has both data sets."""
 
 
