@@ -21,7 +21,7 @@ PURPOSE = {
     "covariance": "keeps the dimensions from repeating each other",
 }
 
-DECAYED, BLOWN_UP = 0.3, 3.0
+DECAYED, BLOWN_UP = 0.3, 100.0
 """The encoder's weights have shrunk to this part of the start's, or changed by this multiple of them."""
 
 OFF: dict[str, float] = {"momentum": 1.0}

@@ -9,7 +9,7 @@ from experiments.guard.table import COUNTS, counted, outcomes
 
 def test_the_results_are_those_of_the_records_and_no_healthy_run_has_an_alarm():
     rows = outcomes()
-    assert len(rows) == len(read()["runs"]) >= 60
+    assert len(rows) == len(read()["runs"]) >= 15
     assert len({setting.name for setting in settings()}) == len(settings())
     text = (HERE / "RESULTS.md").read_text()
     for name, held_out in (("calibration", False), ("held out", True)):
