@@ -160,7 +160,7 @@ FORCED: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, Any]],
 PAIRS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("simsiam", "no stop-gradient", LINE, (SHARED,)),
     ("vicreg", "no pull", ("apart",), ("objective.mse.weight=0.001",)),
-    ("byol", "no moving average", POINT, (SHARED,)),
+    ("byol", "no moving average", LINE, (SHARED,)),
 )
 
 FIXED_PREDICTOR = "training.groups=[{of: [predictor], frozen_epochs: 1000}]"
