@@ -9,6 +9,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -338,6 +339,12 @@ def check_protocol(name: str) -> None:
     metrics = protocol(train, test)
     assert protocol.version >= 1 and metrics and all(isinstance(value, (int, float)) for value in metrics.values())
     assert all(value.removesuffix("_chance") in metrics for value in metrics)
+    quality = [
+        metric
+        for metric in metrics
+        if not metric.endswith("_chance") and any(fnmatchcase(metric, each) for each in protocol.quality)
+    ]
+    assert all(0 <= metrics[metric] <= 1 for metric in quality) and bool(quality) >= protocol.needs_labels
     if protocol.needs_labels:
         assert next(iter(metrics.values())) > 0.9
         with pytest.raises(ValueError, match="no labels"):

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypedDict
 
-import yaml
-
 from ssl_zoo import registry
+from ssl_zoo.collapse.overrides import typed
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import protocol_class
 from ssl_zoo.recipe.load import load_recipe, method_names
@@ -67,12 +66,6 @@ def next_steps(level: str, recipe: Mapping[str, Any], *, epochs: float | None = 
             if _is_valid(plain, changes):
                 found.append(Step(why=why, override=" ".join(typed(key, value) for key, value in changes)))
     return found[:MOST]
-
-
-def typed(key: str, value: Any) -> str:
-    """Return an override as it is typed, quoted for the shell."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
-    return "-s " + shlex.quote(f"{key}={text.partition(chr(10) + '...')[0].strip()}")
 
 
 def _is_valid(recipe: Mapping[str, Any], changes: Sequence[tuple[str, Any]]) -> bool:

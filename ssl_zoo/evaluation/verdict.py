@@ -163,7 +163,9 @@ def _guard(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
         status, reason = collapse.get("status"), str(collapse.get("reason") or "").rstrip(".")
         seed = f" (seed {summary.get('seed')})" if len(summaries) > 1 else ""
         if _has_collapsed(summary):
+            cause = str(collapse.get("cause") or "").rstrip(".")
             found.append(f"The representation has collapsed{seed}{': ' + reason if reason else ''}.")
+            found += [f"{cause[0].upper()}{cause[1:]}."] if cause else []
         elif status == "warned":
             found.append(f"The guard warned of a collapse that did not last{seed}: {reason}.")
         elif status == "not judged":

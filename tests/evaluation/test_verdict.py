@@ -137,10 +137,16 @@ def test_seeds_that_disagree_make_it_unclear() -> None:
 
 
 def test_a_collapse_goes_first_whatever_was_measured() -> None:
-    collapse = {"status": "collapsed", "reason": "step 50: a point.", "remedies": ["lower it: -s training.base_lr=1.0"]}
+    collapse = {
+        "status": "collapsed", "reason": "step 50: a point.", "cause": "the likely cause is the rate",
+        "remedies": ["lower it: -s training.base_lr=1.0"],
+    }  # fmt: skip
     found = verdict_on([run(accuracies(0.9, 0.9), LOW, LOW, collapse=collapse)], RECIPE)
     assert found["level"] == "collapsed"
-    assert found["sentences"][0] == "The representation has collapsed: step 50: a point."
+    assert found["sentences"][:2] == [
+        "The representation has collapsed: step 50: a point.",
+        "The likely cause is the rate.",
+    ]
     assert found["next"] == [{"why": "lower it", "override": "-s training.base_lr=1.0"}]
 
 
