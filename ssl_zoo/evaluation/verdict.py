@@ -18,6 +18,15 @@ Level = Literal["better", "unclear", "worse", "collapsed", "not measured"]
 BASELINES = {"raw": "the raw samples", "untrained": "the untrained encoder"}
 """What sentences call them."""
 
+WITHOUT_LABELS = {
+    "better": "It tells samples apart better than untrained under the changes of these views; whether it knows what "
+    "you need to know, only labels or your own use can tell.",
+    "worse": "It has lost what tells samples apart under the changes of these views: nearest neighbours are likely "
+    "worse than untrained. A linear classifier on labels of yours may still gain.",
+    "unclear": "A few hundred labelled samples would tell what it knows.",
+}
+"""What a stand-in for labels is worth, by the level that it gives; docs/decisions/0009 has the study."""
+
 
 class Verdict(TypedDict):
     """What `summary.json` has under `verdict`.
@@ -83,15 +92,11 @@ def _conclusion(chosen: Sequence[Comparison], labels: bool) -> list[str]:
     else:
         parts = [f"better than {beaten} in {_listed(names['better'])}"] if names["better"] else []
         parts += [f"worse than {_who_is_better(names['worse'])}"] if names["worse"] else []
-        parts += [f"not clearly apart from one of the two in {_listed(names['unclear'])}"] if names["unclear"] else []
+        bars = {name for each in chosen for name in each.baselines}
+        which = "one of the two" if len(bars) > 1 else beaten
+        parts += [f"not clearly apart from {which} in {_listed(names['unclear'])}"] if names["unclear"] else []
         found = f"It is not clear whether the encoder is good: it is {', '.join(parts)}."
-    if labels:
-        return [found]
-    return [
-        found,
-        "No accuracy was measured. This says how well the encoder tells samples apart under the changes of the views; "
-        "whether it knows what you need to know, only labels or your own use can tell.",
-    ]
+    return [found] if labels else [found, f"No accuracy was measured. {WITHOUT_LABELS[level]}"]
 
 
 def _who_is_better(worse: Sequence[Comparison]) -> str:
