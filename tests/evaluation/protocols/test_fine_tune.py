@@ -1,6 +1,7 @@
 """Fine-tuning: it learns what a linear probe cannot, trains copies only, and is a function of its seed."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from ssl_zoo.evaluation.protocols.linear import Linear
 from ssl_zoo.evaluation.representations import compare_representations
 from ssl_zoo.evaluation.seen import EvaluationData
 from ssl_zoo.evaluation.subject import Subject
+from ssl_zoo.rng import derive
 from tests.contract import Rows, Vectors
 
 OPTIONS = {"steps": 60, "lrs": [0.1], "batch_size": 64}
@@ -66,6 +68,33 @@ def test_it_is_a_function_of_its_seed_and_chooses_on_train_alone() -> None:
     wrong = protocol(train, Subject(encoder, Vectors(), flipped, torch.arange(100)))
     assert wrong["top1"] == pytest.approx(1 - first["top1"])
     assert protocol.choose_lr(train, train.labels, torch.arange(2)) == 0.1
+
+
+class Still(Vectors):
+    """Vectors whose views are the samples themselves."""
+
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, torch.Tensor]:
+        return {"noise": torch.zeros(num, 6)}
+
+
+def test_it_is_adamw_on_the_cross_entropy_of_all_weights_with_a_cosine() -> None:
+    """Plain torch, on batches of all samples, from the same first weights of the classifier."""
+    samples, encoder, steps, lr = rows(40, 0), Narrow(), 6, 0.05
+    train = Subject(encoder, Still(), samples, torch.arange(40))
+    ours = FineTune(steps=steps, batch_size=40, weight_decay=0.1).train(train, samples.labels, 2, lr)
+    theirs = copy.deepcopy(encoder).train()
+    torch.manual_seed(derive(0, "fine_tune", 0))
+    head = nn.Linear(1, 2)
+    optimizer = torch.optim.AdamW([*theirs.parameters(), *head.parameters()], lr=lr, weight_decay=0.1)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.zero_grad()
+        scores = head(theirs(samples.x)).log_softmax(dim=1)
+        (-scores[torch.arange(40), samples.labels].mean()).backward()
+        optimizer.step()
+    for one, other in zip([*theirs.parameters(), *head.parameters()], ours.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert not torch.equal(theirs[0].weight, encoder[0].weight)
 
 
 def test_a_batch_that_is_larger_than_the_data_takes_all_of_it() -> None:
