@@ -23,6 +23,9 @@ _AUGMENTATION = frozenset((
 """Options of views that do not affect samples without augmentation. Any other one may: baselines that differ in it have
 rows of their own, since a row too many does less harm than a wrong mean."""
 
+_MEASURED = ("protocols", "limit")
+"""Keys of `evaluation` that the numbers of a baseline depend on."""
+
 _NAMED = 3
 """The most groups that a name lists."""
 
@@ -34,7 +37,7 @@ def _depends_on(group: Group, name: str) -> str:
         return json.dumps([(s.get("data") or {}).get("source") for s in group.summaries[:1]])
     recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     data, views = recipe["data"], recipe["views"]
-    found = [data["source"], data.get("decode"), _plain(views), recipe["evaluation"]]
+    found = [data["source"], data.get("decode"), _plain(views), [recipe["evaluation"].get(key) for key in _MEASURED]]
     if name == "untrained":
         found.append(recipe["encoder"])
         if "name" not in views:  # samples that are mappings: their members are compared by what is built on the encoder

@@ -92,6 +92,13 @@ def test_runs_on_the_same_data_share_their_baselines_once_a_seed(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_what_is_kept_for_the_report_makes_no_baseline_of_its_own(tmp_path: Path) -> None:
+    groups = [group(tmp_path, name, summary(0.8)) for name in "ab"]
+    path = groups[1].runs[0] / "recipe.yaml"
+    path.write_text(path.read_text().replace("limit: null", "limit: null\n  report_samples: 0"))
+    assert [row[0] for row in comparison(groups).rows] == ["raw input", "untrained encoder", "a", "b"]
+
+
 def test_other_data_and_another_encoder_have_baselines_of_their_own(tmp_path: Path) -> None:
     groups = [
         group(tmp_path, "a", summary(0.8)),
