@@ -205,7 +205,8 @@ class Trainer:
 
     def load(self, state: dict[str, Any]) -> None:
         """Resume from what `state` returned, strictly; weight decay is this recipe's, as the learning rate is."""
-        own = [{key: group[key] for key in ("weight_decay", "decay") if key in group} for group in self._groups]
+        keys = ("weight_decay", "decay")
+        own: list[dict[str, Any]] = [{key: group[key] for key in keys if key in group} for group in self._groups]
         self.strategy.load(state)
         for group, kept in zip(self._groups, own, strict=True):
             group.update(kept)
