@@ -72,7 +72,7 @@ class Entry:
             load_recipe(self.reference, self.own, data=self.data, variant=self.variant)
         except UserError:
             return "."
-        return f"; an option for one of the recipes is written NAME:KEY=VALUE, here -s {self.name}:KEY=VALUE."
+        return "; to change one of the recipes and not all, write -s NAME:KEY=VALUE."
 
 
 def read_entries(

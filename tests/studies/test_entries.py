@@ -34,7 +34,7 @@ def test_a_variant_is_for_all_that_are_experiments() -> None:
     [
         (["simsiam"], ["byol:target=ema"], r"-s byol:target=ema: byol is not among the recipes compared"),
         (["simsiam", "byol"], ["simsiem:target=ema"], "did you mean 'simsiam'"),
-        (["simsiam", "barlow_twins"], ["predictor.dims=[8]"], r"barlow_twins: .*here -s barlow_twins:KEY"),
+        (["simsiam", "barlow_twins"], ["predictor.dims=[8]"], r"barlow_twins: .*and not all, write -s NAME:KEY=VALUE"),
         (["simsiam"], ["predictor.dims=[8"], r"-s predictor.dims=\[8: the value is not valid YAML \(quote lists[^;]*$"),
         (["simsiam", "byol"], ["byol:target.speed=1"], r"byol: .*speed"),
         (["simsiam", "simsiam"], [], "2 recipes are called simsiam; name them: a=simsiam b=simsiam"),
