@@ -81,6 +81,7 @@ def findings_text(groups: Sequence[Group], claims: Mapping[str, Claim], notes: M
     by_name = {group.name: group for group in groups}
     tables: dict[str, list[list[str]]] = {}
     verdicts: list[str] = []
+    whole: list[bool] = []
     for group in groups:
         claim = claims.get(group.name, Claim(""))
         if not claim.paper:
@@ -92,12 +93,14 @@ def findings_text(groups: Sequence[Group], claims: Mapping[str, Claim], notes: M
             verdicts.append(WORDS.get(found.verdict, OPEN))
             rows.append([*first, code(line), found.numbers, verdicts[-1], num])
             first = ["", ""]
+        whole += [set(verdicts[-len(claim.expect) :]) == {CONFIRMED}] if claim.expect else []
         if not claim.expect:
             rows.append([*first, "-", "-", "-", num])
     if not tables:
         return []
     counts = ", ".join(f"{verdicts.count(w)} {w}" for w in (CONFIRMED, NOT_CONFIRMED, UNCLEAR, OPEN) if w in verdicts)
-    parts = ["## The paper's findings", f"{len(verdicts)} conditions: {counts or 'none'}. {NOTE}"]
+    shown = f"{sum(whole)} of {len(whole)} settings have all of theirs confirmed."
+    parts = ["## The paper's findings", f"{len(verdicts)} conditions: {counts or 'none'}. {shown} {NOTE}"]
     for experiment, rows in tables.items():
         header = ["setting", "paper", "condition", "ours", "verdict", "n"]
         parts += [f"### {escaped(experiment)}", markdown(header, rows)]

@@ -132,7 +132,7 @@ def results_text(
     if changed:
         parts += ["Differs from the recipes; changed by: " + " ".join(map(code, changed)) + "."]
     parts += [*findings, *(["## All settings"] if findings else []), comparison_table(groups)]
-    verdicts = verdict_lines(groups)
+    verdicts = [] if findings else verdict_lines(groups)  # a paper's findings are what such a study is about
     if verdicts:
         parts += ["## Verdict", "\n".join(verdicts)]
     lines = expectation_lines(groups, expected, peers)

@@ -90,7 +90,9 @@ def test_findings_stand_beside_the_papers() -> None:
         "gone": Claim("toy", ("status == done", "knn.top1 < base:knn.top1"), PEERS, "0.1: collapses"),
     }
     title, count, heading, table, note = findings_text(GROUPS, claims, {"toy": "Ours\n  differs."})
-    assert title == "## The paper's findings" and count.startswith("4 conditions: 3 confirmed, 1 not confirmed.")
+    assert title == "## The paper's findings" and count.startswith(
+        "4 conditions: 3 confirmed, 1 not confirmed. 1 of 2 s"
+    )
     assert heading == "### toy" and note == "Ours differs."
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()[2:]]
     assert rows == [
