@@ -5,7 +5,13 @@ import pytest
 import ssl_zoo
 from ssl_zoo.errors import UserError
 
-SHORT = ["data.source=digits", "training.max_steps=2", "training.batch_size=16", "evaluation.protocols=[]"]
+SHORT = [
+    "data.source.placements=1",
+    "encoder.widths=[8, 16]",
+    "training.max_steps=2",
+    "training.batch_size=16",
+    "evaluation.protocols=[]",
+]
 
 
 @pytest.fixture(scope="module")
