@@ -21,6 +21,7 @@ from tests.tiny import small
 TERMS = [f"term/{name}" for name in registry.names("term")]
 METHODS = [f"method/{name}" for name in method_names()]
 PAIRS = [f"pairs/{name}" for name in HEADS]
+TARGETS = ["target/alternate", "target/view_average"]
 SIZES = (2, 3)
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 WRONG = [
@@ -36,26 +37,28 @@ WRONG = [
 
 
 def recipe_of(item: str) -> Recipe:
-    """Return the recipe of `method/NAME`, of `pairs/NAME` across two members, or one with the term of `term/NAME`."""
+    """Return the recipe of `method/NAME`, of `pairs/NAME` across two members, or one with a term or a target."""
     kind, name = item.split("/")
     if kind == "pairs":
         return cross(name)
     if kind == "method":
         return small(name)
+    if kind == "target":
+        return small("simsiam", [f"target={name}"])
     heads = ["projector.dims=[1024, 1024]", "predictor={name: mlp, dims: [2048, 1024]}"]
     return small("vicreg", [f"objective={name}", *heads, "pairing=all_pairs"])
 
 
 @pytest.fixture(scope="module")
 def results() -> dict[int, Any]:
-    recipes = {item: recipe_of(item) for item in (*TERMS, *METHODS, *PAIRS)}
+    recipes = {item: recipe_of(item) for item in (*TERMS, *METHODS, *PAIRS, *TARGETS)}
     keys = [(item, dtype, "") for item in recipes for dtype in TOLERANCE]
     keys += [(item, "float64", wrong) for item, wrong, _ in WRONG]
     return {size: run_group(size, compare, recipes, keys)[0] for size in SIZES}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("item", [*TERMS, *METHODS, *PAIRS])
+@pytest.mark.parametrize("item", [*TERMS, *METHODS, *PAIRS, *TARGETS])
 @pytest.mark.parametrize("size", SIZES)
 def test_several_processes_equal_one(results: dict[int, Any], size: int, item: str, dtype: str) -> None:
     furthest, unequal = results[size][item, dtype, ""]
@@ -74,4 +77,4 @@ def test_a_wrong_reduction_is_seen(results: dict[int, Any], size: int, item: str
 def test_nothing_is_left_out(results: dict[int, Any]) -> None:
     assert len(TERMS) >= 21 and len(METHODS) >= 29
     for size in SIZES:
-        assert {item for item, _, wrong in results[size] if not wrong} == {*TERMS, *METHODS, *PAIRS}
+        assert {item for item, _, wrong in results[size] if not wrong} == {*TERMS, *METHODS, *PAIRS, *TARGETS}
