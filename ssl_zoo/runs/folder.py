@@ -14,6 +14,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs import lock
 from ssl_zoo.runs.atomic import write_atomically as write_atomically
 from ssl_zoo.runs.atomic import writing
+from ssl_zoo.runs.metrics_log import read_records
 from ssl_zoo.runs.summary import read_summary
 
 
@@ -219,7 +220,7 @@ class RunFolder:
         Raises:
             UserError: a line is not a record of a run.
         """
-        return (record for record in self._records() if "evaluation" not in record)
+        return (record for record in read_records(self.metrics) if "evaluation" not in record)
 
     def read_evaluations(self) -> Iterator[dict[str, Any]]:
         """Yield the records of evaluations during the training, in the order of their steps.
@@ -229,25 +230,7 @@ class RunFolder:
         Raises:
             UserError: a line of `metrics.jsonl` is not a record of a run.
         """
-        return (record for record in self._records() if "evaluation" in record)
-
-    def _records(self) -> Iterator[dict[str, Any]]:
-        if not self.metrics.is_file():
-            return
-        try:
-            text = self.metrics.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise UserError(f"{self.metrics}: is not a text file in UTF-8.") from None
-        except OSError as error:
-            raise UserError(f"{self.metrics}: cannot be read: {error.strerror or error}.") from None
-        for number, line in enumerate(text.split("\n")[:-1], start=1):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not _is_record(record):
-                raise UserError(f"{self.metrics}: line {number} is not a record of a run of ssl_zoo.")
-            yield record
+        return (record for record in read_records(self.metrics) if "evaluation" in record)
 
     def rewind_metrics(self, step: int) -> None:
         """Remove the records after `step`, so that a resumed run logs each step once.
@@ -257,7 +240,7 @@ class RunFolder:
             CannotWrite: it cannot be written.
         """
         if self.metrics.is_file():
-            kept = [json.dumps(record) + "\n" for record in self._records() if record["step"] <= step]
+            kept = [json.dumps(record) + "\n" for record in read_records(self.metrics) if record["step"] <= step]
             write_atomically(self.metrics, "".join(kept))
 
     def write_bad_files(self, bad: Mapping[str, str]) -> None:
@@ -286,25 +269,6 @@ class RunFolder:
         if not self.summary.is_file():
             raise UserError(f"{self.path}: holds no finished run (no summary.json).")
         return read_summary(self.summary)
-
-
-def _is_record(record: Any) -> bool:
-    """Return whether a line of `metrics.jsonl` has the keys that its readers use."""
-    if not isinstance(record, dict) or type(record.get("step")) is not int:
-        return False
-    if "evaluation" in record:
-        found = record["evaluation"]
-        return isinstance(found, dict) and all(
-            isinstance(each, dict) and all(map(_is_number, each.values())) for each in found.values()
-        )
-    if "loss" not in record:
-        return False
-    embedding = record.get("embedding", {})
-    return isinstance(embedding, dict) and all(map(_is_number, (record["loss"], *embedding.values())))
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 FREE = ("on_error", "bad_budget", "num_workers", "cache")
