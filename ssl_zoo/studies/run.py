@@ -178,8 +178,7 @@ def run_study(
     num = places(parallel)
     groups = run_settings(settings, folder, log, parallel=num, threads=threads_of_each(threads, num), keep_going=True)
     if not interrupted(groups):
-        notes = {name: experiment.notes for name, experiment in experiments.items()}
-        _write(path, reference, settings, groups, notes, options(overrides, data), log)
+        _write(path, reference, settings, groups, _notes(experiments), options(overrides, data), log)
         for axes in grids_of(experiments):
             _draw_grid(path.with_name("heatmap.png"), folder.name, axes, groups, log)
     return [dict(summary) for group in groups for summary in group.summaries]
@@ -206,6 +205,10 @@ def dry_study(
     settings = settings_of(experiments_of(reference, only), variants, seeds, data, overrides)
     num = places(parallel)
     return dry_run(settings, study_folder(reference, out), num, threads_of_each(threads, num), log)
+
+
+def _notes(experiments: Mapping[str, Experiment]) -> dict[str, str]:
+    return {name: experiment.notes for name, experiment in experiments.items()}
 
 
 def _write(

@@ -27,7 +27,8 @@ MOST_NUMBERS = 2**24
 """The most numbers that are kept: with more, fewer steps (64 MiB in fp32)."""
 
 FEW_WEIGHTS = 64
-"""Entries of each weight that are watched: the first ones, at most so many."""
+"""Entries of each weight that are watched, at most, at equal distances: its first row may be one that never changes, as
+that of padding in a table of embeddings."""
 
 FEATURES = "h."
 """The prefix of metrics of h, the encoder's output."""
@@ -47,12 +48,13 @@ class Measurement:
         self.every, self.total_steps = every, total_steps
         self.temperature: float | None = method.cluster_temperature
         self.num_steps = max(1, min(-(-ENOUGH_ROWS // batch_size), total_steps // MOST_PART))
-        self._weights = [] if _is_sharded(method.encoder) else [p for p in method.encoder.parameters() if p.ndim > 1]
+        weights = [p for p in method.encoder.parameters() if p.ndim > 1 and p.requires_grad]
+        self._weights = [] if _is_sharded(method.encoder) else weights
         self._first = self._sample()
         self._kept: list[list[Tensor]] = []
 
     def _sample(self) -> Tensor | None:
-        few = [p.detach().flatten()[:FEW_WEIGHTS].float() for p in self._weights]
+        few = [p.detach().flatten()[:: -(-p.numel() // FEW_WEIGHTS)].float() for p in self._weights]
         return torch.cat(few) if few else None
 
     def due(self, number: int) -> bool:

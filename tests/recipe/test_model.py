@@ -54,8 +54,8 @@ def test_a_single_term_or_protocol_stands_for_a_list_of_it():
     [
         ("traget", "ema", "here: traget: unknown key; did you mean 'target'? Known: data, encoder, "),
         ("training.bacth_size", 3, "here: training.bacth_size: unknown key; did you mean 'batch_size'? Known: "),
-        ("guard.paitence", 3, "here: guard.paitence: unknown key; did you mean 'patience'? Known: every, pat"),
-        ("target", "emma", "here: target: unknown target 'emma'; did you mean 'ema'? Known: ema, "),
+        ("guard.paitence", 3, "here: guard.paitence: unknown key; did you mean 'patience'? Known: change, every, pat"),
+        ("target", "emma", "here: target: unknown target 'emma'; did you mean 'ema'? Known: alternate, ema, "),
         ("encoder.width", 8, "here: encoder.width: unknown key of encoder 'convnet'; did you mean 'widths'? Known: "),
         ("objective", [{"name": "mse", "wieght": 2}], "here: objective.0.wieght: unknown key of term 'mse'; did you "),
         ("training.groups", [{"of": ["norm"], "lr_scal": 1}], "here: training.groups.0.lr_scal: unknown key; did yo"),

@@ -175,7 +175,7 @@ def test_settings_with_equal_recipes_share_their_runs(experiment: Path, tmp_path
     out = tmp_path / "runs"
     summaries = run_study(str(experiment), out=out, log=silent)
     assert [s["seed"] for s in summaries] == [0, 1, 0, 1] and summaries[:2] == summaries[2:]
-    assert sorted(p.name for p in (out / "toy").iterdir() if p.is_dir()) == ["tiny-seed0", "tiny-seed1"]
+    assert sorted(p.name for p in (out / "toy").glob("tiny-*")) == ["tiny-seed0", "tiny-seed1"]
     assert "- again: `knn.top1 >= base:knn.top1` holds" in (out / "toy" / "RESULTS.md").read_text()
 
 
