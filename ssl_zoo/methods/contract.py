@@ -249,7 +249,9 @@ class Trial:
         z = [torch.zeros(SAMPLES, width, device=self.device) for _ in self.views]
         if len(self.views) == 1:
             raise PartFailed("views.num_views: one view has no other to be compared with; use at least 2.")
-        made = list(Batch([self._on(view) for view in self.views], torch.tensor(range(SAMPLES), device=self.device)).views)
+        made = list(
+            Batch([self._on(view) for view in self.views], torch.tensor(range(SAMPLES), device=self.device)).views
+        )
         t = self._run(f"{label}: raises", lambda: target(made, z))
         if not isinstance(t, (list, tuple)) or len(t) != len(self.views):
             raise PartFailed(f"{label}: must return a list of {len(self.views)}, one item per view.")
