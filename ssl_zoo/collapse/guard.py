@@ -171,9 +171,14 @@ class CollapseGuard:
         num = len(self._recent)
         keys = set.intersection(*(set(metrics) for metrics in self._recent))
         mean = {key: sum(metrics[key] for metrics in self._recent) / num for key in keys}
+        # The largest, the first steps included, since weights that a huge rate throws far away may shrink again.
+        seen = [self._start, *self._recent]
+        grown = {key: max(metrics.get(key, 0.0) for metrics in seen) for key in keys & {"weight_norm"}}
         growth = self._recent[-1].get("std", 1.0) / max(self._recent[0].get("std", 1.0), 1e-12)
         growth = growth if num == self.patience else math.inf
-        return next(judge(Seen(mean, self._start, limit, ease, growth, progress, self.shrinks, self.given)), None)
+        return next(
+            judge(Seen({**mean, **grown}, self._start, limit, ease, growth, progress, self.shrinks, self.given)), None
+        )
 
     def _alarm_of(self, finding: Finding, step: int, dim: int, batch: int) -> Alarm:
         facts = {"dim": dim, "batch_size": batch, **self.recipe_facts}

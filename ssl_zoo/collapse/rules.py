@@ -32,7 +32,8 @@ PREFIX = {Z: "", H: "h."}
 NAMES = {Z: "the embeddings", H: "the encoder's outputs"}
 
 STD_LOW, STD_FALL = 0.15, 0.5
-"""Complete collapse: below 0.15 of the isotropic spread (a mean cosine of about 0.98) and half of the start's."""
+"""Complete collapse: below 0.15 of the isotropic spread (a mean cosine of about 0.98) and half of the start's, and not
+growing again by half from the first to the last of the checks, as after first steps that move z away from 0."""
 
 STD_DEAD, STD_GROWTH = 0.02, 1.5
 """Dead from the start: below 0.02, and not growing by half from the first to the last of the checks."""
@@ -61,7 +62,7 @@ knowing the sample says nothing, their number being all samples' to 2 %."""
 STILL_ALIKE = 1.005
 """The same of a head that was so from the start, a tenth of the run gone: to 0.5 %."""
 
-GROWN = 100.0
+GROWN = 50.0
 """Divergence: the weights of the encoder have grown by this factor. Small healthy networks grow thirtyfold."""
 
 STILL, STILL_AFTER = 1e-4, 0.1
@@ -141,7 +142,10 @@ class Seen:
 def spread(seen: Seen) -> Finding | None:
     """Complete collapse: all embeddings point the same way (Chen & He 2021, section 4.1)."""
     std, first = seen.mean.get("std", math.inf), seen.start.get("std", 0.0)
-    if std < seen.ease * STD_LOW and std < seen.ease * STD_FALL * first:
+    rising = (
+        seen.ease == 1.0 and math.isfinite(seen.growth) and seen.growth >= STD_GROWTH
+    )  # a collapse that holds, holds
+    if std < seen.ease * STD_LOW and std < seen.ease * STD_FALL * first and not rising:
         fall = f"their spread fell from {first:.2f} to {std:.3f} (isotropic is 1)"
         return seen.found("complete", "std", std, first, f"have collapsed to almost one point, {fall}")
     if std < seen.ease * STD_DEAD and seen.growth < STD_GROWTH:
