@@ -64,10 +64,15 @@ class Count(TorchDispatchMode):
         return sum(max(flops / machine.flops, size / machine.bytes) for flops, size in self.ops)
 
 
-def measure_machine(device: torch.device, dtype: torch.dtype, size: int = 4096) -> Machine:
-    """Return the speed of a product of square matrices in `dtype`, and of a copy of as many float32 as four have."""
+COPIED = 2**26
+"""Float32 values of the copy, 256 MiB: more than a cache holds."""
+
+
+def measure_machine(device: torch.device, dtype: torch.dtype) -> Machine:
+    """Return the speed of a product of square matrices in `dtype`, and of a copy of 256 MiB."""
+    size = 2048 if device.type == "cpu" else 4096  # a core is at its full speed with the smaller one
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    source = torch.randn(4 * size * size, device=device)
+    source = torch.randn(COPIED, device=device)
     target = torch.empty_like(source)
     product, copy = _least(lambda: torch.mm(a, b)), _least(lambda: target.copy_(source))
     return Machine(2 * size**3 / product, 2 * source.nbytes / copy)
