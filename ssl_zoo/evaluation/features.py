@@ -163,30 +163,10 @@ def at_a_time(spec: InputSpec, most: int) -> int:
 
 
 def collect(
-    policy: ViewPolicy,
-    split: Split,
-    embed: Callable[[list[View]], Mapping[str, Tensor]],
-    *,
-    batch_size: int = 512,
-    limit: int | None = None,
-    index: Tensor | None = None,
-    device: torch.device | str,
+    policy: ViewPolicy, split: Split, embed: Callable[[list[View]], Mapping[str, Tensor]], **how: Any
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Apply a function to what the evaluation sees of a split, in batches on `device`.
-
-    Args:
-        policy: the view policy; its `looks` are seen.
-        split: the samples.
-        embed: views of the same samples -> `{name: (B, ...)}`, the same names for all batches.
-        batch_size: how many samples are read at a time, at most.
-        limit: largest number of samples, see `chosen`.
-        index: `(N,)` positions of the samples, in place of a limit.
-        device: where `embed` runs.
-
-    Returns:
-        `{name: (N, ...)}`, float32 in main memory, and the labels of the samples.
-    """
-    found, used = collect_at(policy, split, embed, batch_size=batch_size, limit=limit, index=index, device=device)
+    """Return what `collect_at` does, with its arguments, and the labels of the samples in place of their positions."""
+    found, used = collect_at(policy, split, embed, **how)
     return found, None if split.labels is None else split.labels[used]
 
 
@@ -200,7 +180,20 @@ def collect_at(
     index: Tensor | None = None,
     device: torch.device | str,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return what `collect` does, and in place of the labels the positions `(N,)` of the samples in the split."""
+    """Apply a function to what the evaluation sees of a split, in batches on `device`.
+
+    Args:
+        policy: the view policy; its `looks` are seen.
+        split: the samples.
+        embed: views of the same samples -> `{name: (B, ...)}`, the same names for all batches.
+        batch_size: how many samples are read at a time, at most.
+        limit: largest number of samples, see `chosen`.
+        index: `(N,)` positions of the samples, in place of a limit.
+        device: where `embed` runs.
+
+    Returns:
+        `{name: (N, ...)}`, float32 in main memory, and the positions `(N,)` of the samples in the split.
+    """
     budget = split.budget()
     found: dict[str, Tensor] = {}
     used = []
