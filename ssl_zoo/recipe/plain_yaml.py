@@ -6,6 +6,8 @@ aliases that multiply, numbers of many digits. A date is text.
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,11 @@ def load(text: str) -> Any:
     """
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"more than {LARGEST} characters")
+    return deepcopy(_parse(text))
+
+
+@lru_cache(maxsize=256)  # a study reads its few files for each of its runs, and to parse one takes longer than all else
+def _parse(text: str) -> Any:
     loader = _Loader(text)
     try:
         return loader.get_single_data()
