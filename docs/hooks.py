@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 import griffe
+from diagram import diagram
+from measured import measured
 
 import ssl_zoo
 from ssl_zoo import registry
@@ -123,16 +125,13 @@ def table_of_methods() -> str:
         given = (made.options.get(key) for key in ("projector", "predictor", "target", "pairing"))
         parts = ["" if part is None else f"`{part.name}`" for part in given]
         objective = ", ".join(f"`{term.name}`" for term in made.objective)
-        rows.append("| " + " | ".join([f"[{name}](#{name})", *parts, objective]) + " |")
+        rows.append("| " + " | ".join([f"[{name}]({name}.md)", *parts, objective]) + " |")
     return "\n".join(rows)
 
 
-def methods() -> str:
-    """Return every shipped method: its headline, and the whole recipe."""
-    lines: list[str] = []
-    for name in method_names():
-        lines += [f"## {name}", "", *_fence("yaml", recipe_path(name).read_text(encoding="utf-8")), ""]
-    return "\n".join(lines)
+def parts_of(name: str) -> str:
+    """Return a picture of the parts of a shipped method."""
+    return diagram(load_recipe(name))
 
 
 def recipe(name: str) -> str:
@@ -181,7 +180,8 @@ def modules() -> str:
 
 GENERATED: dict[str, Callable[..., str]] = {
     each.__name__: each
-    for each in (parts, list_of_parts, table_of_methods, methods, recipe, source, commands, public_names, modules)
+    for each in [parts, list_of_parts, table_of_methods, parts_of, measured]
+    + [recipe, source, commands, public_names, modules]
 }
 
 
