@@ -82,7 +82,7 @@ def _of_views(recipe: Recipe) -> Panel:
     target, predictor = options["target"], options["predictor"]
     averaged = _second_network(target)
     online = [
-        _views(recipe, "a view"),
+        ("a view", _views_of(recipe.views)),
         ("encoder f", recipe.encoder.name),
         ("projector g", _head(options["projector"])),
     ]
@@ -176,10 +176,6 @@ def _second_network(target: Part) -> bool:
     return "momentum" in target.options and "schedule" in target.options
 
 
-def _views(recipe: Recipe, title: str) -> Label:
-    return title, _views_of(recipe.views)
-
-
 def _views_of(views: Part) -> str:
     options: dict[str, Any] = views.options
     number, local = options.get("num_views", 2), options.get("num_local")
@@ -216,8 +212,9 @@ def _svg(panel: Panel, words: str) -> str:
     shapes += _goal(panel, y)
     height = y + sum(_tall(label) + GAP for label in (panel.compared, panel.alone) if label is not None) - GAP + 4
     opening = f'<svg class="parts" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(words)}">'
-    head = '<defs><marker id="parts-head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-    defs = f'{head}<path class="parts-tip" d="M0 0L8 4L0 8z"/></marker></defs>'
+    size = 'viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8"'
+    tip = '<path class="parts-tip" d="M0 0L8 4L0 8z"/>'
+    defs = f'<defs><marker id="parts-head" {size} orient="auto">{tip}</marker></defs>'
     return "\n".join(['<div class="parts-frame" data-search-exclude>', opening, defs, *shapes, "</svg>", "</div>"])
 
 

@@ -47,6 +47,17 @@ KINDS = {
 }
 
 
+CONTRACTS = {
+    "ssl_zoo.batch": ["Encoder", "InputSpec", "Pairs", "StepOutput", "ViewSpec"],
+    "ssl_zoo.parts": ["Head", "Pairing", "Target", "Term"],
+    "ssl_zoo.data.source": ["Media", "Modality", "Source", "Split", "ViewPolicy"],
+    "ssl_zoo.distributed.strategy": ["Strategy"],
+    "ssl_zoo.evaluation.contract": ["EvaluationProtocol"],
+    "ssl_zoo.methods.builder": ["Builder"],
+}
+"""What parts of one's own derive from, or have to look like, by module."""
+
+
 def parts() -> str:
     """Return a section per kind of part and, for each of its parts, its documentation and a table of its options."""
     lines: list[str] = []
@@ -166,6 +177,11 @@ def public_names() -> str:
     return "\n".join(f"::: {ssl_zoo._HOMES[name]}.{name}" for name in sorted(ssl_zoo.__all__, key=str.lower)) + "\n"
 
 
+def contracts() -> str:
+    """Return the documentation of each contract that a part of one's own keeps."""
+    return "\n".join(f"::: {module}.{name}" for module, names in CONTRACTS.items() for name in names) + "\n"
+
+
 def modules() -> str:
     """Return the documentation of every module, in the order of their names, without what the Python API lists."""
     lines: list[str] = []
@@ -173,6 +189,7 @@ def modules() -> str:
         if info.ispkg or info.name == "ssl_zoo.__main__" or info.name.startswith("ssl_zoo.cli."):
             continue
         listed = [f"!^{name}$" for name, home in ssl_zoo._HOMES.items() if home == info.name]
+        listed += [f"!^{name}$" for name in CONTRACTS.get(info.name, ())]
         lines += [f"::: {info.name}", "    options:", "      heading_level: 2", "      show_root_full_path: true"]
         lines += [f"      filters: {json.dumps(['!^_', *listed])}", ""]
     return "\n".join(lines)
@@ -181,7 +198,7 @@ def modules() -> str:
 GENERATED: dict[str, Callable[..., str]] = {
     each.__name__: each
     for each in [parts, list_of_parts, table_of_methods, parts_of, measured]
-    + [recipe, source, commands, public_names, modules]
+    + [recipe, source, commands, public_names, contracts, modules]
 }
 
 

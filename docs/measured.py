@@ -67,8 +67,8 @@ def measured(method: str) -> str:
     if not found:
         return "Not measured: no experiment of this repository has trained it."
     intro = (
-        "Copied from the experiments' tables when this page is built. Accuracies are percentages on the test split, mean "
-        "+- sample standard deviation over `n` seeds; the settings are small ones for CPU cores, far from the papers'."
+        "Copied from the experiments' tables when this page is built. Accuracies are percentages on the test split, "
+        "mean +- sample standard deviation over `n` seeds. The settings are small, for CPU cores, far from the papers'."
     )
     machines: dict[str, list[str]] = {}
     for results in found:
@@ -98,7 +98,7 @@ def _is_of(label: str, method: str) -> bool:
 
 
 def _baselines(results: Results, method: str) -> list[dict[str, str]]:
-    """Return the rows of raw input and untrained encoder; those of several settings as one, with the range of each cell."""
+    """Return the rows of raw input and untrained encoder; of several settings one row with ranges."""
     found = []
     for kind in ("raw input", "untrained encoder"):
         rows = [row for row in results.rows if row["representation"].partition(" of ")[0] == kind]
