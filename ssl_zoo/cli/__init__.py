@@ -16,7 +16,8 @@ from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.compare import compare
 from ssl_zoo.cli.data import data
 from ssl_zoo.cli.look import check, list_, schema, show, views
-from ssl_zoo.cli.work import demo, embed, evaluate, report, run, train
+from ssl_zoo.cli.search import embed
+from ssl_zoo.cli.work import demo, evaluate, report, run, train
 from ssl_zoo.errors import TrainingFailed, UserError
 
 

@@ -149,29 +149,6 @@ def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: 
 
 
 @click.command()
-@click.argument("run")
-@options.data
-@click.option("--out", default="features.parquet", show_default=True, type=click.Path(dir_okay=False),
-              help="FILE.parquet, written piece by piece, or FILE.npz.")  # fmt: skip
-@options.overrides
-@options.imports
-@options.as_json
-def embed(run: str, data: str | None, out: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Write a row for each sample of the data: its name, its label if there is one, and its vector by RUN's encoder.
-
-    Example: ssl-zoo embed runs/mine --data PHOTOS --out features.parquet
-    """
-    from ssl_zoo.evaluation.embed import embed as write_embeddings
-
-    found = write_embeddings(run, out, data=data, overrides=overrides, log=options.log)
-    if as_json:
-        options.print_json(found)
-    else:
-        widths = ", ".join(f"{column} of {width} numbers" for column, width in found["dims"].items())
-        click.echo(shown_name(f"{found['out']}: {found['num']} samples, {widths}"))
-
-
-@click.command()
 @click.argument("experiment")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only these variants, or one scale's.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only these experiments of the study; default all.")

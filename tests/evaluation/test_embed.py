@@ -1,5 +1,7 @@
 """Embeddings as a file: they are the encoder's features, every sample once, whatever cannot be read named."""
 
+import csv
+import importlib
 import json
 from pathlib import Path
 
@@ -10,9 +12,14 @@ import torch
 from PIL import Image
 
 import ssl_zoo
+from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed.launch import Processes
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation import embed as embedding
+from ssl_zoo.evaluation import encoding
 from ssl_zoo.evaluation.embed import embed
+from ssl_zoo.evaluation.feature_parts import Parts
+
+embedding = importlib.import_module("ssl_zoo.evaluation.embed")
 
 SMALL = [
     "encoder={name: convnet, widths: [4, 6]}", "projector.dims=[8, 8]", "predictor.dims=[4, 8]", "views.size=8",
@@ -55,7 +62,7 @@ def test_the_vectors_are_the_encoders_features_in_the_order_of_the_names(run, tm
 
 def test_other_data_with_labels_and_an_npz_are_the_same_numbers(run, tmp_path, monkeypatch) -> None:
     data = str(photos(tmp_path / "classes", 12, classes=3))
-    monkeypatch.setattr(embedding, "BATCH", 5)  # several chunks
+    monkeypatch.setattr(encoding, "BATCH", 5)  # several chunks
     table = pq.read_table(embed(run, tmp_path / "a.parquet", data=data)["out"])
     arrays = np.load(embed(run, tmp_path / "a.npz", data=data)["out"])
     assert table["class"].to_pylist() == [Path(name).parent.name for name in table["name"].to_pylist()]
@@ -78,6 +85,9 @@ def test_samples_that_cannot_be_read_stop_it_or_are_listed(run, tmp_path, cache)
     found = embed(run, out, data=str(data), overrides=allowed, log=lines.append)
     assert found["num"] == 19 and len(found["bad"]) == 1 and "1 samples" in lines[0]
     assert "05.png" in (tmp_path / "features.bad_files.txt").read_text()
+    with pytest.raises(UserError, match="exists and is not replaced"):
+        embed(run, out, data=str(data), overrides=allowed)
+    out.unlink()
     (data / "05.png").unlink()
     embed(run, out, data=str(data))
     assert not (tmp_path / "features.bad_files.txt").exists()
@@ -85,13 +95,92 @@ def test_samples_that_cannot_be_read_stop_it_or_are_listed(run, tmp_path, cache)
 
 @pytest.mark.parametrize("name", ["features.csv", "features"])
 def test_another_ending_is_refused_before_anything_is_read(run, tmp_path, name) -> None:
-    with pytest.raises(UserError, match=r"\.parquet or \.npz"):
+    with pytest.raises(UserError, match=r"\.parquet, \.npz, \.npy"):
         embed(run, tmp_path / name)
     with pytest.raises(UserError, match="holds no run"):
         embed(tmp_path, tmp_path / "a.parquet")
 
 
-def test_an_npz_that_does_not_fit_into_memory_is_refused(run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(embedding, "free_bytes", lambda: 100)
-    with pytest.raises(UserError, match=r"name a \.parquet file"):
-        embed(run, tmp_path / "a.npz")
+def test_an_npy_is_a_memory_map_with_the_rest_beside_it(run, tmp_path) -> None:
+    data = str(photos(tmp_path / "classes", 12, classes=3))
+    table = pq.read_table(embed(run, tmp_path / "a.parquet", data=data)["out"])
+    x = np.load(embed(run, tmp_path / "b.npy", data=data)["out"], mmap_mode="r")
+    assert x.dtype == np.float32 and np.array_equal(x, np.array(table["vector"].to_pylist(), dtype=np.float32))
+    rows = list(csv.DictReader((tmp_path / "b.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == table["name"].to_pylist()
+    assert [row["class"] for row in rows] == table["class"].to_pylist()
+    about = json.loads((tmp_path / "b.json").read_text())["about"]
+    assert about == json.loads(table.schema.metadata[b"ssl_zoo"])
+    assert about["sha256"] == json.loads((run / "encoder.json").read_text())["sha256"]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".npz", ".npy"])
+def test_an_interrupted_run_goes_on_and_the_file_is_the_same_to_the_bit(run, tmp_path, monkeypatch, ending) -> None:
+    monkeypatch.setattr(encoding, "BATCH", 4)
+    data = photos(tmp_path / "some")
+    (data / "05.png").write_bytes(b"no picture")
+    given = {"data": str(data), "overrides": ["data.on_error=skip", "data.bad_budget=0.1"]}
+    embed(run, tmp_path / f"whole{ending}", **given)
+    real, out, lines = encoding.Encoding.encode, tmp_path / f"part{ending}", []
+
+    def killed(self, piece):
+        if piece.start == 12:
+            raise KeyboardInterrupt
+        return real(self, piece)
+
+    monkeypatch.setattr(encoding.Encoding, "encode", killed)
+    with pytest.raises(KeyboardInterrupt):
+        embed(run, out, **given)
+    assert not out.exists() and (tmp_path / f"part{ending}.parts").is_dir()
+    monkeypatch.setattr(encoding.Encoding, "encode", real)
+    found = embed(run, out, **given, log=lines.append)
+    assert "3 of 5 parts" in lines[0] and found["num"] == 19 and list(found["bad"]) == [str(data / "05.png")]
+    assert out.read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
+    assert not (tmp_path / f"part{ending}.parts").exists()
+
+
+def test_what_an_interrupted_run_left_is_not_mixed_with_other_vectors(run, tmp_path, monkeypatch) -> None:
+    def killed(self, piece):
+        raise KeyboardInterrupt
+
+    out, data = tmp_path / "a.parquet", photos(tmp_path / "some", 4)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(encoding.Encoding, "encode", killed)
+        embed(run, out, data=str(data))
+    state = tmp_path / "a.parquet.parts" / "state.json"
+    left = state.read_text()
+    for key, word in (("sha256", "another encoder"), ("views", r"other settings \(views\)")):
+        state.write_text(json.dumps({**json.loads(left), key: "0"}))
+        with pytest.raises(UserError, match=f"{word}.*not mixed.*remove .*a.parquet.parts"):
+            embed(run, out, data=str(data))
+    state.write_text(left[:50])
+    with pytest.raises(UserError, match="state.json: is damaged; remove"):
+        embed(run, out, data=str(data))
+    state.write_text(left)
+    with pytest.raises(UserError, match="other data"):
+        embed(run, out, data=str(photos(tmp_path / "more", 5)))
+    (tmp_path / "a.parquet.parts" / "00000.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match="00000.npz: is damaged"):
+        embed(run, out, data=str(data))
+    (tmp_path / "a.parquet.parts" / "00000.npz").unlink()
+    assert embed(run, out, data=str(data))["num"] == 4
+
+
+def test_processes_share_the_pieces_and_the_file_is_that_of_one(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(encoding, "BATCH", 3)
+    embed(run, tmp_path / "one.npz")
+    done: dict[int, list[int]] = {0: [], 1: []}
+    write = Parts.write
+    for rank in done:  # one after the other, and so the first does not find what the second one is to do
+        with monkeypatch.context() as patch:
+            patch.setattr(embedding, "launch", lambda hardware, size: Processes(torch.device("cpu"), 2))
+            patch.setattr(collectives, "rank", lambda rank=rank: rank)
+            patch.setattr(Parts, "write", lambda self, i, part, to=done[rank]: (to.append(i), write(self, i, part)))
+            if rank == 0:
+                with pytest.raises(UserError, match="00001.npz: cannot be read"):
+                    embed(run, tmp_path / "two.npz")
+            else:
+                assert embed(run, tmp_path / "two.npz") == {}
+    assert done == {0: [0, 2, 4, 6], 1: [1, 3, 5]}
+    embed(run, tmp_path / "two.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
