@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ssl_zoo.batch import Batch as Batch
     from ssl_zoo.batch import View as View
     from ssl_zoo.errors import UserError as UserError
+    from ssl_zoo.evaluation.embed import embed as embed
     from ssl_zoo.evaluation.evaluate import evaluate as evaluate
     from ssl_zoo.methods.build import build as build
     from ssl_zoo.methods.method import Method as Method
@@ -28,6 +29,7 @@ _HOMES = {
     "View": "ssl_zoo.batch",
     "build": "ssl_zoo.methods.build",
     "compare": "ssl_zoo.studies.compare",
+    "embed": "ssl_zoo.evaluation.embed",
     "evaluate": "ssl_zoo.evaluation.evaluate",
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",
@@ -45,6 +47,7 @@ __all__ = [
     "View",
     "build",
     "compare",
+    "embed",
     "evaluate",
     "load_encoder",
     "load_recipe",

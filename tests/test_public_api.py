@@ -17,6 +17,7 @@ PUBLIC = [
     "View",
     "build",
     "compare",
+    "embed",
     "evaluate",
     "load_encoder",
     "load_recipe",
