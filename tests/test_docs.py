@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -39,6 +40,7 @@ from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.parts import Head, Pairing, Target, Term
 from ssl_zoo.recipe.load import load_recipe, method_names
+from tests.site_search import SiteSearch
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
@@ -263,6 +265,33 @@ def test_the_documentation_builds_without_a_warning(site: Path) -> None:
     assert (
         "self.objective(self.pairing(p, t, batch.views), z, batch.views)" in step and "def distance(p: Tensor" in step
     )
+
+
+QUESTIONS = yaml.safe_load((ROOT / "docs" / "questions.yaml").read_text("utf-8"))
+
+
+def test_the_search_finds_the_page_that_answers(site: Path) -> None:
+    assert len(QUESTIONS) >= 20
+    search = SiteSearch(site)
+    assert {each["page"] for each in QUESTIONS} <= search.pages
+    hits = {each["question"]: search.pages_for(each["question"])[:5] for each in QUESTIONS}
+    missed = {
+        each["question"]: hits[each["question"]] for each in QUESTIONS if each["page"] not in hits[each["question"]]
+    }
+    assert not missed
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs").rglob("*.ipynb")))
+def test_a_notebook_is_valid_and_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = next((ROOT / "docs").rglob(name)).read_text("utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert cells and not any(cell.outputs for cell in cells)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for number, cell in enumerate(cells):
+        exec(compile(cell.source, f"{name}[{number}]", "exec"), namespace)
 
 
 def test_nothing_on_the_site_comes_from_another_server(site: Path) -> None:
