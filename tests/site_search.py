@@ -1,4 +1,4 @@
-"""The search of the documentation site in Python: what mkdocs-material's search worker does with lunr, on the same index."""
+"""The search of the documentation site: what mkdocs-material's search worker does with lunr, on the same index."""
 
 from __future__ import annotations
 
