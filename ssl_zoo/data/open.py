@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ssl_zoo import registry
+from ssl_zoo.data.contents import Contents, contents_of
+from ssl_zoo.data.given import Given
 from ssl_zoo.data.memory import Cache, load
 from ssl_zoo.data.source import Modality, Source, Split
 from ssl_zoo.errors import UserError
@@ -22,6 +24,7 @@ class OpenData:
         bad: samples that could not be read, name -> reason.
         modality: of the samples.
         notes: sentences of the source about what was left out, and how the data were understood.
+        contents: what the samples to train on are, so that others are noticed; None where it was not asked for.
     """
 
     train: Split
@@ -29,6 +32,7 @@ class OpenData:
     bad: dict[str, str]
     modality: Modality
     notes: tuple[str, ...] = ()
+    contents: Contents | None = None
 
 
 class SourcePart(Protocol):
@@ -43,13 +47,19 @@ class SourcePart(Protocol):
         """Values of its options."""
 
 
-def build_source(name: str, options: Mapping[str, Any], modality: Modality) -> Source:
+def build_source(name: str, options: Mapping[str, Any], modality: Modality, given: Given | None = None) -> Source:
     """Build a registered source.
+
+    Args:
+        name: of the source.
+        options: of it.
+        modality: of the samples.
+        given: data sets as Python objects, for the source of these.
 
     Raises:
         PartFailed: it does not keep the contract of a `Source`.
     """
-    source: Source = registry.build("source", name, options, modality=modality)
+    source: Source = registry.build("source", name, options, modality=modality, given=given)
     for attribute, what in (("splits", "the names of its splits, train first"), ("notes", "sentences, or none")):
         if not isinstance(getattr(source, attribute, None), tuple):
             raise registry.PartFailed(f"source {name!r}: must have the attribute {attribute}, a tuple: {what}.")
@@ -79,6 +89,8 @@ def open_data(
     cache: Cache = "auto",
     on_error: Literal["raise", "skip"] = "raise",
     bad_budget: float = 0.001,
+    given: Given | None = None,
+    compared: bool = False,
 ) -> OpenData:
     """Open the splits `train` and `test` of a source, decoded into memory where they fit.
 
@@ -88,14 +100,20 @@ def open_data(
         cache: see `load`.
         on_error: see `load`.
         bad_budget: see `load`.
+        given: data sets as Python objects, for the source of these.
+        compared: whether to look at the contents of some samples, so that a resumed run notices other data.
 
     Raises:
         UserError: there is no source, or its data cannot be read.
     """
     if source is None:
         raise UserError("the recipe names no data; give --data PATH (a folder, zip or parquet) or --data digits.")
-    opened = build_source(source.name, source.options, modality)
-    names = [name for name in ("train", "test") if name in opened.splits]
-    splits = {name: load(split_of(opened, name), cache, on_error, bad_budget, modality) for name in names}
+    opened = build_source(source.name, source.options, modality, given)
+    train = split_of(opened, "train")
+    contents = contents_of(train) if compared else None
+    splits = {"train": load(train, cache, on_error, bad_budget, modality)}
+    del train  # what it holds may be large, and is in memory decoded
+    if "test" in opened.splits:
+        splits["test"] = load(split_of(opened, "test"), cache, on_error, bad_budget, modality)
     bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
-    return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(opened.notes))
+    return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(opened.notes), contents)

@@ -43,6 +43,22 @@ def reader_of_members(path: Path, kinds: Mapping[str, type[Modality]]) -> str | 
     return next((name for name, source in readers_of_members().items() if source.matches(path, kinds)), None)
 
 
+def python_source() -> str:
+    """Return the name of the source of data that are given as Python objects: its class has `takes_objects = True`."""
+    return next(e.name for e in registry.entries("source") if getattr(e.factory, "takes_objects", False))
+
+
+def places_of(source: str) -> tuple[str, ...]:
+    """Return the options of a source that say where data are, and not which: its attribute `places`, or `path`."""
+    found: tuple[str, ...] = getattr(registry.find("source", source)[0].factory, "places", ("path",))
+    return found
+
+
 def gives_members(factory: Any) -> bool:
     """Return whether a source gives samples that are mappings: its class has `gives_members = True`."""
     return bool(getattr(factory, "gives_members", False))
+
+
+def gives_either(factory: Any) -> bool:
+    """Return whether a source gives samples of one modality or mappings, as is asked for: `gives_members = None`."""
+    return getattr(factory, "gives_members", False) is None

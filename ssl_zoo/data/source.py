@@ -6,11 +6,12 @@ A sample is opaque to everything but its modality and its view policy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -72,6 +73,13 @@ class Split(ABC):
         """Return notes on how sample `i` was understood, such as `50 pages, of which the first is used`."""
         return ()
 
+    def sizes(self) -> Iterable[int] | None:
+        """Return the bytes of each sample as it is stored, -1 where that is not known; None where all are not.
+
+        No sample is read for it. By the sizes, a resumed run notices files that have changed.
+        """
+        return None
+
     def budget(self) -> Budget | None:
         """Return a new list of bad samples, to which unreadable ones may be added; None where they are errors."""
         return None
@@ -116,6 +124,7 @@ class Modality:
             them.
         columns: names that a column of encoded samples may have, the first choice first.
         reads_text: whether such a column may hold strings, or lists of strings, instead of bytes; see `from_value`.
+        item_keys: keys of a mapping that is one sample, as an item of a Python data set; none where there is no such.
         any_size: whether samples of different sizes, or that are no tensors, are kept in memory where all of them fit;
             else only tensors of one size are.
         max_bytes: the largest encoded sample.
@@ -128,6 +137,7 @@ class Modality:
     more_extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     reads_text: bool = False
+    item_keys: tuple[str, ...] = ()
     any_size: bool = False
     max_bytes: int = 2**31
     size_option: str = ""
@@ -160,6 +170,24 @@ class Modality:
         if not isinstance(value, bytes):
             raise BadSample(name, f"a {type(value).__name__}, not the bytes of a file")
         return self.decode(value, name)
+
+    def from_item(self, value: Any, name: str) -> Sample:
+        """Return the sample in an item of a Python data set: what `decode` returns, an array, or what a table may hold.
+
+        Args:
+            value: arrays become tensors, encoded bytes are decoded; a modality that `reads_text` gets strings and
+                lists of strings too. Other values are taken for samples as they are.
+            name: of the sample, for messages.
+
+        Raises:
+            BadSample: it is none.
+        """
+        if isinstance(value, np.ndarray):
+            return torch.from_numpy(value)
+        is_cell = isinstance(value, bytes) or (self.reads_text and isinstance(value, (str, list)))
+        if value is None or (isinstance(value, str) and not is_cell):
+            raise BadSample(name, f"a {type(value).__name__}, not a sample of the modality {self.spec.modality!r}")
+        return self.from_value(value, name) if is_cell else value
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on how an encoded sample is understood."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec
+from ssl_zoo.data.given import Given, Place, objects, take
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
@@ -164,7 +165,8 @@ def evaluate(
     run: str | Path,
     protocols: Sequence[str] = (),
     *,
-    data: str | None = None,
+    data: Any = None,
+    test: Any = None,
     overrides: Sequence[str] = (),
     log: Log = print,
 ) -> dict[str, Results]:
@@ -173,7 +175,9 @@ def evaluate(
     Args:
         run: a finished run folder.
         protocols: names; empty takes the recipe's.
-        data: other data than the run's.
+        data: other data than the run's: a registered source or a path, several of these, or a data set as a Python
+            object, see `ssl_zoo.data.given.take`. A run on Python data has to be given them again.
+        test: a data set to measure on, beside one in `data`.
         overrides: dotted keys on the run's recipe, such as `evaluation.protocols.knn.k=20`.
         log: prints a line for the user: each of `notes`, and what was left out.
 
@@ -184,14 +188,15 @@ def evaluate(
         UserError: no such run, protocol or data; a protocol that needs labels where there are none, or no protocol at
             all; an override that would have no effect; an encoder that does not take the samples.
     """
-    return evaluate_and_judge(run, protocols, data=data, overrides=overrides, log=log)[0]
+    return evaluate_and_judge(run, protocols, data=data, test=test, overrides=overrides, log=log)[0]
 
 
 def evaluate_and_judge(
     run: str | Path,
     protocols: Sequence[str] = (),
     *,
-    data: str | None = None,
+    data: Any = None,
+    test: Any = None,
     overrides: Sequence[str] = (),
     log: Log = print,
 ) -> tuple[dict[str, Results], Verdict]:
@@ -200,13 +205,13 @@ def evaluate_and_judge(
     Raises:
         UserError: as `evaluate`.
     """
-    folder = RunFolder(run)
-    recipe = _recipe_of(folder, protocols, data, overrides)
+    folder, given = RunFolder(run), take(data, test)
+    recipe = _recipe_of(folder, protocols, given, overrides)
     encoder = load_encoder(run)
     policy = build_views(recipe)
     check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     device = choose(for_training=False).device
-    opened = open_recipe_data(recipe, policy.spec)
+    opened = open_recipe_data(recipe, policy.spec, objects(given))
     if all(protocol_class(name).sees not in (AugmentedViews, Subject) for name, _ in _protocols(recipe)):
         check_views(str(folder.recipe), overrides, policy, opened.train)
     if _divided(recipe, opened).reason and len(left_out(recipe, opened)) == len(recipe.evaluation.protocols):
@@ -248,7 +253,7 @@ def _sizes(spec: InputSpec) -> dict[str, str]:
     return {member: "x".join(map(str, each.sides or each.views[0].shape)) for member, each in spec.each.items()}
 
 
-def recipe_of(folder: RunFolder, data: str | None, overrides: Sequence[str]) -> Recipe:
+def recipe_of(folder: RunFolder, data: Place | Given | None, overrides: Sequence[str]) -> Recipe:
     """Return the recipe of a run, with other data and with overrides that its encoder allows.
 
     Raises:
@@ -263,7 +268,9 @@ def recipe_of(folder: RunFolder, data: str | None, overrides: Sequence[str]) -> 
     return recipe
 
 
-def _recipe_of(folder: RunFolder, protocols: Sequence[str], data: str | None, overrides: Sequence[str]) -> Recipe:
+def _recipe_of(
+    folder: RunFolder, protocols: Sequence[str], data: Place | Given | None, overrides: Sequence[str]
+) -> Recipe:
     """Return the recipe of a run with what an evaluation changes in it; see `evaluate`."""
     recipe = recipe_of(folder, data, overrides)
     if protocols:

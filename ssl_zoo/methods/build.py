@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec
+from ssl_zoo.data.given import Given
 from ssl_zoo.data.open import OpenData, open_data
 from ssl_zoo.data.paired import PairedModality, PairedViews
 from ssl_zoo.data.source import Modality, ViewPolicy
@@ -165,19 +166,21 @@ def _modality(spec: InputSpec, options: Mapping[str, Any]) -> Modality:
     return registry.build("modality", spec.modality, options, spec=spec)
 
 
-def open_recipe_data(recipe: Recipe, spec: InputSpec) -> OpenData:
+def open_recipe_data(recipe: Recipe, spec: InputSpec, given: Given | None = None, compared: bool = False) -> OpenData:
     """Open the data of a recipe, decoded into memory where they fit.
 
     Args:
         recipe: a validated recipe.
         spec: of its views.
+        given: its data as Python objects, where they are such.
+        compared: see `open_data`.
 
     Raises:
         UserError: the recipe names no data, or they cannot be read.
     """
     settings = recipe.data
     modality = build_modality(recipe, spec)
-    return open_data(settings.source, modality, settings.cache, settings.on_error, settings.bad_budget)
+    return open_data(settings.source, modality, settings.cache, settings.on_error, settings.bad_budget, given, compared)
 
 
 def build(

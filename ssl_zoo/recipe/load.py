@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ssl_zoo.data.given import Given, Place
 from ssl_zoo.errors import UserError, explain, short, suggest
 from ssl_zoo.recipe import plain_yaml
 from ssl_zoo.recipe.experiment import Experiment as Experiment
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.overrides import put, split
-from ssl_zoo.recipe.resolve import modality_of, resolve
+from ssl_zoo.recipe.resolve import modality_of, resolve, same_options
 
 
 def recipe_root() -> Path:
@@ -114,18 +115,20 @@ def load_recipe(
     reference: str,
     overrides: Sequence[str] = (),
     *,
-    data: str | None = None,
+    data: Place | Given | None = None,
     seed: int | None = None,
     variant: str | None = None,
+    moved: bool = False,
 ) -> Recipe:
     """Load, put together and validate a recipe.
 
     Args:
         reference: a method name, STUDY/NAME, a YAML file, or a run folder.
         overrides: dotted keys, `target.momentum=0.99`; the values are YAML.
-        data: a registered source or a path, in place of the recipe's.
+        data: in place of the recipe's: a registered source or a path, several of these, or data sets of Python's.
         seed: in place of the recipe's.
         variant: one of the experiment's named sets of overrides.
+        moved: whether `data` are those of the recipe at another place, so that the options of its source are kept.
 
     Raises:
         UserError: one sentence with the file, the key path and what to do.
@@ -140,7 +143,9 @@ def load_recipe(
     of_source = [key.startswith("data.source.") for key, _ in changes]
     if data is not None:  # in place of any other source; then come the options that are turned on it
         changes.sort(key=lambda change: change[0].startswith("data.source."))
-        changes.insert(of_source.count(False), ("data.source", data))
+        value = data.part() if isinstance(data, Given) else data
+        changes.insert(of_source.count(False), ("data.source", value))
+    before = _source_of(raw) if moved and data is not None else None
     for key, value in changes:
         if key.startswith("data.source."):
             _find_source(raw)
@@ -148,7 +153,40 @@ def load_recipe(
     if seed is not None:
         raw["seed"] = seed
     _find_source(raw)
+    if before is not None:
+        raw["data"]["source"] = same_options(before, raw["data"]["source"])
     return parse(raw, shown(path), overrides)
+
+
+def with_data(recipe: Recipe | str, data: Place | Given | None, moved: bool = False) -> Recipe:
+    """Return a recipe, on other data where some are given.
+
+    Args:
+        recipe: a recipe, or what `load_recipe` takes.
+        data: as in `load_recipe`; None keeps the recipe's.
+        moved: as in `load_recipe`.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    if isinstance(recipe, str):
+        return load_recipe(recipe, data=data, moved=moved)
+    if data is None:
+        return recipe
+    raw = recipe.dump()
+    before = _source_of(raw)
+    raw["data"]["source"] = data.part() if isinstance(data, Given) else data
+    _find_source(raw)
+    if moved and before is not None:
+        raw["data"]["source"] = same_options(before, raw["data"]["source"])
+    return parse(raw, "the recipe")
+
+
+def _source_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the source of a resolved recipe, with its options."""
+    data = raw.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    return dict(source) if isinstance(source, dict) else None
 
 
 def _put_together(reference: str, variant: str | None) -> dict[str, Any]:

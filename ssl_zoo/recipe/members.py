@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ssl_zoo import registry
-from ssl_zoo.data.readers import gives_members
+from ssl_zoo.data.readers import gives_either, gives_members
 from ssl_zoo.errors import suggest
 from ssl_zoo.recipe.part import FOR_ALL, AnyPart, PerMember
 from ssl_zoo.registry import explain_option
@@ -79,7 +79,10 @@ def check_source(name: str, members: tuple[str, ...], key: str = "data.source") 
     """
     entries = registry.entries("source")
     theirs = ", ".join(entry.name for entry in entries if gives_members(entry.factory))
-    pairs = gives_members(registry.find("source", name)[0].factory)
+    factory = registry.find("source", name)[0].factory
+    if gives_either(factory):
+        return
+    pairs = gives_members(factory)
     if members and not pairs:
         raise ValueError(
             f"{key}: {name!r} gives samples of one modality, but the views ask for the members "

@@ -50,6 +50,20 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     raise UserError(f"--data {text}: no source reads it as {what}; those that read paths are: {', '.join(known)}.")
 
 
+def same_options(before: Any, now: Any) -> Any:
+    """Return a source with the options that it had at another place, where it is of the same kind.
+
+    Args:
+        before: the source of a recipe, or a list of sources.
+        now: the source that a text means, or a list of them.
+    """
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [same_options(*each) for each in zip(before, now, strict=True)]
+    if not (isinstance(before, dict) and isinstance(now, dict)) or before.get("name") != now.get("name"):
+        return now
+    return {**before, **{key: same_options(before.get(key), value) for key, value in now.items()}}
+
+
 def _listed(members: Mapping[str, str]) -> str:
     each = [member if member == name else f"{member} ({name})" for member, name in members.items()]
     return " and ".join([", ".join(each[:-1]), each[-1]] if len(each) > 1 else each)

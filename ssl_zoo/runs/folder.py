@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo.data.readers import places_of
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs import lock
@@ -31,6 +32,19 @@ def _finite(value: Any) -> Any:
     return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
+def default_out(recipe: Recipe | str, resume: bool = False) -> Path:
+    """Return the folder of a run that is given none: runs/METHOD-seedN, or the run to resume that `recipe` names."""
+    if isinstance(recipe, str) and (Path(recipe) / "recipe.yaml").is_file() and resume:
+        return Path(recipe)
+    if isinstance(recipe, str):
+        from ssl_zoo.recipe.load import load_recipe
+
+        path = Path(recipe)
+        name = path.stem if path.suffix in (".yaml", ".yml") else path.name if path.is_dir() else recipe
+        return Path("runs") / f"{name.replace('/', '-')}-seed{load_recipe(recipe).seed}"
+    return Path("runs") / f"{recipe.method.replace('/', '-')}-seed{recipe.seed}"
+
+
 BEFORE_THE_RECIPE = (lock.NAME, "checkpoints", "recipe.yaml.partial")
 """Files that a run killed while it made its folder leaves behind; only `recipe.yaml` makes a folder a run."""
 
@@ -49,6 +63,7 @@ class RunFolder:
         self.card = self.path / "encoder.json"
         self.summary = self.path / "summary.json"
         self.bad_files = self.path / "bad_files.txt"
+        self.data_index = self.path / "data.npy"
         self.views = self.path / "views.png"
         self.samples = self.path / "samples.json"
         self.report_data = self.path / "report.safetensors"
@@ -151,7 +166,7 @@ class RunFolder:
     def _compare(self, then: Recipe, now: Recipe, resuming: bool) -> None:
         old, new = then.dump(), now.dump()
         if resuming:
-            old, new = _trained_alike(old, new), _trained_alike(new, old)
+            old, new = _trained_alike(old), _trained_alike(new)
         if (difference := first_difference(old, new)) is not None:
             key, first, second = difference
             raise UserError(
@@ -275,16 +290,24 @@ FREE = ("on_error", "bad_budget", "num_workers", "cache")
 """Keys of `data` about how samples are read, and not which ones."""
 
 
-def _trained_alike(recipe: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _trained_alike(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a recipe that must equal another's for a run to be resumed: all that the training depends on.
 
-    Left out are how samples are read, the evaluation, and the path of the data if both recipes read them from a path.
+    Left out are how samples are read, where they lie, and the evaluation.
     """
     data = {key: value for key, value in recipe["data"].items() if key not in FREE}
-    one, two = data["source"], other["data"]["source"]
-    if one is not None and two is not None and one["name"] == two["name"] and "path" in one and "path" in two:
-        data["source"] = {key: value for key, value in one.items() if key != "path"}
+    data["source"] = _without_places(data["source"])
     return {**{key: value for key, value in recipe.items() if key != "evaluation"}, "data": data}
+
+
+def _without_places(source: Any) -> Any:
+    """Return a source, or a list of sources, without the options that say where the data are."""
+    if isinstance(source, list):
+        return [_without_places(each) for each in source]
+    if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+        return source
+    places = places_of(source["name"])
+    return {key: _without_places(value) for key, value in source.items() if key not in places}
 
 
 def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ssl_zoo.data.identity import check_identity, identity
+from ssl_zoo.data.identity import check_identity, difference, identity
 from ssl_zoo.errors import CannotWrite, UserError
 from ssl_zoo.evaluation.evaluate import notes
 from ssl_zoo.evaluation.online import notes_online
@@ -16,6 +16,7 @@ from ssl_zoo.methods.members import width_of
 from ssl_zoo.recipe.display_name import called
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
+from ssl_zoo.runs.data_index import read_index, write_index
 from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
@@ -41,7 +42,14 @@ def first_state(recipe: Recipe, weights: Weights, data: Mapping[str, Any] | None
     }
 
 
-def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRequest, log: Log) -> ActiveRun:
+def begin(
+    run: Run,
+    weights: Weights,
+    state: dict[str, Any] | None,
+    stop: StopRequest,
+    log: Log,
+    allow_changed_data: bool = False,
+) -> ActiveRun:
     """Put a resumed run where it was, write the folder's first files, and print what will be done.
 
     Args:
@@ -50,15 +58,16 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         state: the checkpoint of a resumed run.
         stop: whether it is asked to stop.
         log: prints a line for the user.
+        allow_changed_data: whether a resumed run may go on with other data than it was started with.
 
     Raises:
         UserError: the checkpoint does not belong to the run, or the data are others; nothing was written.
         CannotWrite: the disk is full, or the folder is gone.
     """
-    data, folder = identity(run.data.train), run.folder
+    data, folder = identity(run.data.train, run.data.contents), run.folder
+    about_data: list[str] = []
     if state is not None:
-        if state["data"] is not None:
-            check_identity(state["data"], data, str(folder.path))
+        about_data = _compare(state, data, run, allow_changed_data)
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
     step = run.trainer.step
@@ -66,7 +75,11 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         folder.rewind_metrics(step)
         first = first_state(run.asked, weights, data) if not step and not (state or {}).get("rollbacks") else None
         folder.create(run.asked, first)
+        if run.data.contents is not None and (first is not None or about_data):
+            write_index(folder.data_index, run.data.contents)
     _banner(run, log)
+    for line in about_data:
+        log(line)
     if not step:
         for line in report(run.method, weights):
             log(line)
@@ -91,6 +104,31 @@ def begin(run: Run, weights: Weights, state: dict[str, Any] | None, stop: StopRe
         monitor.close()
         raise
     return active
+
+
+def _compare(state: dict[str, Any], data: dict[str, Any], run: Run, allow_changed: bool) -> list[str]:
+    """Compare the data of a resumed run with those it was started with; return sentences on what is another.
+
+    Raises:
+        UserError: they differ, and may not.
+    """
+    then, folder = state["data"], run.folder
+    if then is None:  # it was stopped before it had looked at them
+        return []
+    before = read_index(folder.data_index)
+    if not allow_changed:
+        check_identity(then, data, str(folder.path), before, run.data.contents)
+    found = []
+    if what := difference(then, data, before, run.data.contents):
+        found.append(
+            f"data: the run {what}; it goes on with these, and is neither a run on the old nor on the new data"
+        )
+    old, new = state["recipe"]["data"]["source"], run.recipe.dump()["data"]["source"]
+    if old != new and not what:
+        found.append(
+            f"data: at another place than before, and the same {data['samples']} samples as far as is compared"
+        )
+    return found
 
 
 def _load(state: dict[str, Any], into: Any, path: Any) -> None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, InputSpec
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, WorkerChoice, choose_workers
+from ssl_zoo.data.given import Given
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.preview import some_views
 from ssl_zoo.data.source import ViewPolicy
@@ -65,6 +66,7 @@ def assemble(
     processes: Processes,
     weights: Mapping[str, Mapping[str, Tensor]],
     asked: Recipe | None = None,
+    given: Given | None = None,
 ) -> Run:
     """Put the pieces of a training together, in each of its processes.
 
@@ -75,6 +77,7 @@ def assemble(
         processes: the processes that train together.
         weights: {component: {name: tensor}} to start from.
         asked: the recipe before any rollback; None where there was none.
+        given: the data as Python objects, where they are such.
 
     Raises:
         UserError: parts that do not join, or data that cannot be read.
@@ -86,7 +89,7 @@ def assemble(
     _check_batch(recipe, policy.spec, method)
     _prepare(recipe, method.encoder)
     parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
-    data = open_recipe_data(recipe, policy.spec)
+    data = open_recipe_data(recipe, policy.spec, given, compared=True)
     if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     sets = open_sets(recipe, policy, data) if processes.is_main else {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo.data.given import Given, objects, take
 from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
 from ssl_zoo.distributed.launch import count_processes, is_main_process, launch
@@ -16,10 +17,10 @@ from ssl_zoo.errors import NotFinite, UserError, shown_name
 from ssl_zoo.hardware import Hardware, choose
 from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.change import changed
-from ssl_zoo.recipe.load import load_recipe
+from ssl_zoo.recipe.load import with_data
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
-from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.folder import RunFolder, default_out
 from ssl_zoo.runs.memory import reset_peak_memory
 from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.active_run import ActiveRun, blank_summary
@@ -36,8 +37,11 @@ Log = Callable[[str], None]
 def train(
     recipe: Recipe | str,
     *,
-    out: str | Path,
+    data: Any = None,
+    test: Any = None,
+    out: str | Path | None = None,
     resume: bool = False,
+    allow_changed_data: bool = False,
     init_from: str | Path | None = None,
     init_parts: Sequence[str] = ("encoder",),
     devices: int | None = None,
@@ -53,10 +57,15 @@ def train(
 
     Args:
         recipe: a recipe, or what `load_recipe` takes.
-        out: the run folder; a new one, or with `resume` the run's own. No other process may work in it.
+        data: what to train on, in place of the recipe's: a registered source or a path, or a list of these; or any
+            data set as a Python object, see `ssl_zoo.data.given.take`, which has to be given again to resume the run.
+        test: a data set to evaluate on, beside one in `data`; None holds out a fifth of the labelled samples.
+        out: the run folder; a new one, or with `resume` the run's own. No other process may work in it. None takes
+            runs/METHOD-seedN, or with `resume` the run that `recipe` names.
         resume: continue the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
             summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
             how samples are read, and the evaluation.
+        allow_changed_data: go on with a run although its data have changed, which is an error otherwise.
         init_from: a run folder or an `encoder.safetensors` to take first weights from.
         init_parts: the components to take from it.
         devices: processes that train together, one per device. More than one are started by running the program once
@@ -75,7 +84,9 @@ def train(
         UserError: the recipe, the data or the folder does not allow the run; nothing was written.
         TrainingFailed: the run broke off; the summary says `failed`, and the last checkpoint is a good one.
     """
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    out = default_out(recipe, resume) if out is None else out
+    given = take(data, test)
+    recipe = with_data(recipe, given, moved=resume)
     if resume and init_from is not None:
         raise UserError("--resume continues from a run's own weights; leave --init-from out.")
     folder, (hardware, size) = RunFolder(out), _devices(recipe, devices)
@@ -87,13 +98,14 @@ def train(
         reset_peak_memory()
         if recipe.guard.policy == "rollback":
             changed(recipe)  # report a mistake in the change before the first step
-        start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state)
+        start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state,
+                       objects(given), allow_changed_data)  # fmt: skip
         return _run(start, stop, stop_at, None if baselines is None else Path(baselines), log)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a run starts from: the first weights it was given, and, if it is resumed, its checkpoint."""
+    """Where a run starts from: its first weights, its checkpoint if it is resumed, its data if they are Python's."""
 
     recipe: Recipe
     folder: RunFolder
@@ -101,6 +113,8 @@ class _Start:
     size: int
     weights: Weights
     state: dict[str, Any] | None
+    given: Given | None = None
+    allow_changed_data: bool = False
 
 
 def _devices(recipe: Recipe, devices: int | None) -> tuple[Hardware, int]:
@@ -144,7 +158,7 @@ def _run(start: _Start, stop: StopRequest, stop_at: int | None, baselines: Path 
     except Interrupted:
         return _stopped_early(start)
     with run.processes.fail_together():
-        active = begin(run, start.weights, start.state, stop, log)
+        active = begin(run, start.weights, start.state, stop, log, start.allow_changed_data)
     return _live(active, stop_at, baselines)
 
 
@@ -160,7 +174,7 @@ def _assembled(start: _Start) -> Run:
     processes = launch(start.hardware, start.size)
     with processes.fail_together():
         recipe = recipe_after(start.recipe, (start.state or {}).get("rollbacks", ()))
-        return assemble(recipe, start.folder, start.hardware, processes, start.weights, asked=start.recipe)
+        return assemble(recipe, start.folder, start.hardware, processes, start.weights, start.recipe, start.given)
 
 
 def _stopped_early(start: _Start) -> dict[str, Any]:

@@ -55,10 +55,14 @@ class Decoding:
             BadSample: it cannot be decoded, is cut short, empty, too long, or has values that are not finite.
         """
         values, rate, _, _ = self._read(data, name)
-        sound = Sound(torch.from_numpy(values), rate)
-        if self.sample_rate in (None, rate):
+        return self.resampled(Sound(torch.from_numpy(values), rate))
+
+    def resampled(self, sound: Sound) -> Sound:
+        """Return a recording at `sample_rate`, where one is asked for."""
+        rate = self.sample_rate or sound.rate
+        if rate == sound.rate:
             return sound
-        return Sound(resample(sound.part(0, len(sound)), rate, self.sample_rate or rate), self.sample_rate or rate)
+        return Sound(resample(sound.part(0, len(sound)), sound.rate, rate), rate)
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on how a recording is understood.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, BinaryIO
+from collections.abc import Mapping
+from typing import Annotated, Any, BinaryIO
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
@@ -41,6 +43,7 @@ class AudioModality(Modality):
     axes = "seconds at Hz"
     extensions = EXTENSIONS
     columns = ("audio", "sound", "wav")
+    item_keys = ("array", "sampling_rate")
     any_size = True
     size_option = "data.decode.max_seconds"
 
@@ -63,7 +66,34 @@ class AudioModality(Modality):
         Raises:
             BadSample: it cannot be decoded, or has another rate than the first one that was read.
         """
-        sound = self.decoding.decode(data, name)
+        return self._at_one_rate(self.decoding.decode(data, name), name)
+
+    def from_item(self, value: Any, name: str) -> Sound:
+        """Return a recording in an item of a Python data set.
+
+        Args:
+            value: a `Sound`, the bytes of a file, or `{"array": values from -1 to 1, "sampling_rate": Hz}`, as Hugging
+                Face decodes them; several channels `(C, n)` are averaged.
+            name: of the sample, for messages.
+
+        Raises:
+            BadSample: it is none of these, or has another rate than the first one that was read.
+        """
+        if isinstance(value, bytes):
+            return self.decode(value, name)
+        if isinstance(value, Mapping) and set(self.item_keys) <= set(value):
+            array, rate = torch.as_tensor(value["array"]), value["sampling_rate"]
+            if array.ndim not in (1, 2) or not array.numel() or not array.is_floating_point():
+                raise BadSample(name, f"an array of {array.dtype} and shape {tuple(array.shape)}; give floats (n,)")
+            value = self.decoding.resampled(Sound(array.float().reshape(-1, array.shape[-1]).mean(0), int(rate)))
+        if not isinstance(value, Sound):
+            raise BadSample(
+                name, f"a {type(value).__name__}; give a file's bytes, or {{'array': (n,), 'sampling_rate': Hz}}"
+            )
+        return self._at_one_rate(value, name)
+
+    def _at_one_rate(self, sound: Sound, name: str) -> Sound:
+        """Return a recording that has the rate of the first one."""
         if self._first is None:
             self._first = name, sound.rate
         other, rate = self._first

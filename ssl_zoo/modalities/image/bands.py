@@ -86,7 +86,7 @@ class Bands:
             wanted = (header.channels, header.height, header.width)
             if stored.shape != wanted:
                 raise NotUnderstood(f"pixels of shape {stored.shape}, where its header states {wanted}")
-            pixels = self._converted(upright(stored, header.orientation), header.white_is_zero)
+            pixels = self.converted(upright(stored, header.orientation), header.white_is_zero)
         return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
@@ -115,7 +115,12 @@ class Bands:
                 "of views.channels",
             )
 
-    def _converted(self, pixels: np.ndarray, white_is_zero: bool) -> np.ndarray:
+    def converted(self, pixels: np.ndarray, white_is_zero: bool = False) -> np.ndarray:
+        """Return pixels `(C, H, W)` of any type as `dtype`.
+
+        Raises:
+            NotUnderstood: a value is not finite, or the type has no range where one is needed.
+        """
         if pixels.dtype.kind == "b":
             pixels = pixels * np.uint8(255)
         bits = 8 * pixels.dtype.itemsize

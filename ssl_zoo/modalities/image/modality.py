@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.bands import Bands, open_image
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.items import image_of
 from ssl_zoo.modalities.image.npy import Axes
 from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.modalities.image.units import white
@@ -69,6 +70,17 @@ class ImageModality(Modality):
     def decode(self, data: bytes | BinaryIO, name: str) -> Tensor:
         """Return an encoded image `(C, H, W)`; see `Decoding.decode` and `Bands.decode`."""
         return self.decoding.decode(data, name)
+
+    def from_item(self, value: Any, name: str) -> Tensor:
+        """Return an image in an item of a Python data set; see `items.image_of`.
+
+        Raises:
+            BadSample: it is none, or has other channels or values than are wanted.
+        """
+        if isinstance(value, bytes):
+            return self.decode(value, name)
+        with Decoding(3, max_pixels=self.decoding.max_pixels).reading(name):
+            return image_of(value, self.decoding, self._npy_axes)
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on how an encoded image is understood; see `Decoding.remarks` and `Bands.remarks`."""

@@ -47,7 +47,7 @@ def open_npy(content: bytes, channels: int | None, axes: Axes) -> Header:
         raise NotUnderstood(f"an array of shape {shape}, without a value")
     if math.prod(shape) * dtype.itemsize > len(content) - start:
         raise NotUnderstood(f"an array of shape {shape} and type {dtype}, and the file ends before its values do")
-    place = _channel_axis(shape, channels, axes)
+    place = channel_axis(shape, channels, axes)
 
     def pixels() -> np.ndarray:
         flat: np.ndarray = np.frombuffer(content, dtype, math.prod(shape), start)
@@ -58,8 +58,17 @@ def open_npy(content: bytes, channels: int | None, axes: Axes) -> Header:
     return Header(1 if place is None else shape[place], sides[0], sides[1], dtype, pixels)
 
 
-def _channel_axis(shape: tuple[int, ...], channels: int | None, axes: Axes) -> int | None:
-    """Return the axis of the channels; None where there is none."""
+def channel_axis(shape: tuple[int, ...], channels: int | None, axes: Axes) -> int | None:
+    """Return the axis of the channels of an array of this shape; None where there is none.
+
+    Args:
+        shape: of the array.
+        channels: that are asked for; None where they are to be found.
+        axes: order of the axes; `auto` takes the one end of the shape that has the channels.
+
+    Raises:
+        NotUnderstood: it does not tell.
+    """
     if len(shape) == 2:
         return None
     if len(shape) != 3:

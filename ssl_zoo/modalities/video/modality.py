@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.batch import InputSpec
+from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.video import readers
@@ -68,6 +69,18 @@ class VideoModality(Modality):
     def decode(self, data: bytes | BinaryIO, name: str) -> Video:
         """Return an encoded video, opened and checked, not decoded; see `Decoding.open`."""
         return self.decoding.open(data, name)
+
+    def from_item(self, value: Any, name: str) -> Footage:
+        """Return a video in an item of a Python data set: the bytes of a file, or `footage.Clip` with its frames.
+
+        Raises:
+            BadSample: it is neither, or cannot be decoded.
+        """
+        if isinstance(value, (bytes, Footage)):
+            return self.decode(value, name) if isinstance(value, bytes) else value
+        raise BadSample(
+            name, f"a {type(value).__name__}; give the bytes of a video file, or ssl_zoo.modalities.video.footage.Clip"
+        )
 
     def kept(self, sample: Footage) -> Footage:
         """Return a video with its frames decoded, or as it is where they would take more than 256 MiB."""
