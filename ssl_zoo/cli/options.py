@@ -56,7 +56,16 @@ overrides = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE",
     help="Override a key of the recipe, e.g. -s target=ema or -s training.batch_size=256; values are YAML.",
 )  # fmt: skip
-data = click.option("--data", metavar="SRC", help="A folder, zip or parquet, or a registered source.")
+
+
+def _one_or_several(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> str | list[str] | None:
+    return (value[0] if len(value) == 1 else list(value)) if value else None
+
+
+data = click.option(
+    "--data", multiple=True, metavar="SRC", callback=_one_or_several,
+    help="A folder, an archive, a table, a list of files, or a registered source; several are put together.",
+)  # fmt: skip
 seed = click.option("--seed", type=click.IntRange(min=0), help="Seed of the run.")
 variant = click.option("--variant", metavar="NAME", help="One of the experiment's named variants.")
 dry_run = click.option(

@@ -35,6 +35,8 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
 @options.recipe_options
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/METHOD-seedN.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out, exactly as if it had not been stopped.")
+@click.option("--allow-changed-data", is_flag=True,
+              help="With --resume: go on although the data are not those that the run was started with.")  # fmt: skip
 @click.option("--init-from", metavar="RUN", help="Start from the weights of a run folder or an encoder.safetensors.")
 @click.option("--init-part", "init_parts", multiple=True, default=("encoder",), show_default=True, metavar="PART",
               help="Component that --init-from loads: encoder, projector, predictor.")  # fmt: skip
@@ -54,6 +56,7 @@ def train(
     variant: str | None,
     out: str | None,
     resume: bool,
+    allow_changed_data: bool,
     init_from: str | None,
     init_parts: tuple[str, ...],
     devices: int | None,
@@ -75,13 +78,14 @@ def train(
         overrides = (*overrides, f"training.max_steps={max_steps}")
     is_run = _is_run(recipe, resume, out)
     reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may have the name of a method
-    loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant)
+    loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant, moved=is_run)
     if out is None:
         out = recipe if is_run else _default_out(recipe, variant, loaded.seed)
     summary = run_training(
         loaded,
         out=out,
         resume=resume,
+        allow_changed_data=allow_changed_data,
         init_from=init_from,
         init_parts=init_parts,
         devices=devices,

@@ -11,6 +11,18 @@ from ssl_zoo.data.source import Modality
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
+MOST_SIZED = 100_000
+"""Largest number of files of which the sizes are looked up: on a network disk, each takes about a millisecond."""
+
+
+def size_of(path: str) -> int:
+    """Return the size of a file in bytes, -1 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
 def read_regular(path: str, modality: Modality) -> bytes:
     """Return the bytes of a file, or of the one that a link leads to.
 

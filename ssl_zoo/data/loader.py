@@ -119,7 +119,8 @@ class Loader:
         num_ranks: processes that train together; divides a micro-batch.
 
     Attributes:
-        steps_per_epoch: whole batches in the split; the few samples that remain differ between epochs.
+        steps_per_epoch: whole batches in the split, or in what its `draws` take for an epoch; the few samples that
+            remain differ between epochs.
 
     Raises:
         UserError: fewer samples than a batch, a batch that `accumulate` and `num_ranks` do not divide, or `skip` where
@@ -148,11 +149,12 @@ class Loader:
                 f"data.on_error: skip would leave {num_ranks} processes with batches of different size, as the samples "
                 "are read during training; use data.cache=memory, which reads them before, or data.on_error=raise."
             )
-        self.steps_per_epoch = len(split) // batch_size
+        num = len(split) if split.draws is None else split.draws.num
+        self.steps_per_epoch = num // batch_size
         if not self.steps_per_epoch:
             raise UserError(
-                f"the data have {len(split)} samples, fewer than one batch of {batch_size}: "
-                f"lower batch_size to at most {len(split)} or give more data."
+                f"the data have {num} samples, fewer than one batch of {batch_size}: "
+                f"lower batch_size to at most {num} or give more data."
             )
         self._reader = _Reader(split, policy, seed, batch_size)
         self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
@@ -214,11 +216,13 @@ class Loader:
 
     def _requests(self, start_step: int, stop_step: int) -> Iterator[_Request]:
         size = self._reader.batch_size // self._accumulate
-        seed, num = self._reader.seed, len(self._reader.split)
+        seed, split = self._reader.seed, self._reader.split
         for step in range(start_step, stop_step):
             epoch, place = divmod(step, self.steps_per_epoch)
             if step == start_step or place == 0:
-                order = torch.randperm(num, generator=rng.generator(seed, "order", epoch))
+                generator = rng.generator(seed, "order", epoch)
+                draws = split.draws
+                order = torch.randperm(len(split), generator=generator) if draws is None else draws.order(generator)
             batch = order[place * self._reader.batch_size :][: self._reader.batch_size]
             own = size // self._num_ranks
             for first in range(self._rank * own, len(batch), size):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample, Budget
+from ssl_zoo.data.draws import Draws
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import SkippingSplit, probes
 from ssl_zoo.data.source import Modality, Sample, Split
@@ -66,7 +67,9 @@ class MemorySplit(Split):
 
     def to(self, device: torch.device) -> MemorySplit:
         """Return the split with its samples on a device: batches are then made there, and only indices travel."""
-        return MemorySplit(self.data.to(device), self.labels, self.class_names, self.names, self.bad)
+        moved = MemorySplit(self.data.to(device), self.labels, self.class_names, self.names, self.bad)
+        moved.draws = self.draws
+        return moved
 
     def name(self, i: int) -> str:
         """Return the sample's name in the source it came from."""
@@ -88,6 +91,7 @@ class LargeSplit(Split):
         self._whole = whole
         self.labels, self.class_names, self.bad = whole.labels, whole.class_names, whole.bad
         self.nbytes, self.remarks_of_some = whole.data.nbytes, whole.remarks_of_some
+        self.draws = whole.draws
 
     def __len__(self) -> int:
         return len(self._whole)
@@ -207,6 +211,7 @@ def _keep(split: Split, modality: Modality, budget: Budget, cache: Cache) -> Spl
     names = Strings(split.name(i) for i in places)
     kept = KeptSplit(samples, labels, split.class_names, names, budget.bad, total)
     kept.remarks_of_some = tuple(remarks_of_some(split))
+    kept.draws = _draws(split, places)
     return kept
 
 
@@ -265,7 +270,22 @@ def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
     names = Strings(split.name(i) for i in kept)
     loaded = MemorySplit(data[: len(kept)], labels, split.class_names, names, budget.bad)
     loaded.remarks_of_some = tuple(remarks_of_some(split))
+    loaded.draws = _draws(split, kept)
     return loaded
+
+
+def _draws(split: Split, kept: Sequence[int]) -> Draws | None:
+    """Return how many samples of each source an epoch has, where only some of them could be read.
+
+    Raises:
+        UserError: none of a source could be.
+    """
+    if split.draws is None:
+        return None
+    draws = split.draws.of(kept)
+    if draws is None:
+        raise UserError("data.source.weights: no sample of one of the sources can be read; leave it out.")
+    return draws
 
 
 def _check_room(sample: Tensor, num: int) -> None:

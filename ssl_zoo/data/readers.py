@@ -48,6 +48,11 @@ def python_source() -> str:
     return next(e.name for e in registry.entries("source") if getattr(e.factory, "takes_objects", False))
 
 
+def joining_source() -> str:
+    """Return the name of the source that puts others together: its class has `joins = True`."""
+    return next(e.name for e in registry.entries("source") if getattr(e.factory, "joins", False))
+
+
 def places_of(source: str) -> tuple[str, ...]:
     """Return the options of a source that say where data are, and not which: its attribute `places`, or `path`."""
     found: tuple[str, ...] = getattr(registry.find("source", source)[0].factory, "places", ("path",))

@@ -19,7 +19,7 @@ class SkippingSplit(Split):
     def __init__(self, split: Split, bad_budget: float) -> None:
         self._split, self._bad_budget = split, bad_budget
         self.labels, self.class_names = split.labels, split.class_names
-        self.names = split.names
+        self.names, self.draws = split.names, split.draws
 
     def __len__(self) -> int:
         return len(self._split)

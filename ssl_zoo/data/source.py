@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.bad_samples import BadSample, Budget
+from ssl_zoo.data.draws import Draws
 
 Sample = Any
 """A tensor, encoded bytes, a handle on a file, named tensors: only its modality and its view policy look inside."""
@@ -34,6 +35,7 @@ class Split(ABC):
         class_names: the name of each label, or None where they have none; the same list for all splits of a source.
         stacked: whether `read_batch` returns one tensor at once, from memory, without samples that cannot be read.
         names: the names of all samples where they are at hand, else None.
+        draws: how many samples of each source an epoch of the training has; None where it has each sample once.
         bad: name -> reason of the samples that were found unreadable when the split was opened, and left out.
         remarks_of_some: sentences on how some samples were understood, where they were collected on opening.
     """
@@ -43,6 +45,7 @@ class Split(ABC):
     stacked: bool = False
     names: Sequence[str] | None = None
     remarks_of_some: tuple[str, ...] | None = None
+    draws: Draws | None = None
     bad: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod

@@ -18,7 +18,7 @@ from ssl_zoo.recipe import plain_yaml
 from ssl_zoo.recipe.experiment import Experiment as Experiment
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.overrides import put, split
-from ssl_zoo.recipe.resolve import modality_of, resolve, same_options
+from ssl_zoo.recipe.resolve import modality_of, resolve_all, same_options
 
 
 def recipe_root() -> Path:
@@ -214,21 +214,23 @@ def _find_source(raw: dict[str, Any]) -> None:
         raw["data"] = {"source": raw["data"]}
     views = raw.get("views")
     names = {member: _name(part) for member, part in views.items()} if isinstance(views, dict) else {}
-    for section, key, where in _sources(raw):
-        text = section[key]
-        if isinstance(_name(views), str):
-            section[key] = _resolved(text, modality_of(_name(views)), where)
-        elif names and all(isinstance(name, str) for name in names.values()):  # else the validation says what is wrong
-            section[key] = _resolved(text, {member: modality_of(name) for member, name in names.items()}, where)
+    modality: str | dict[str, str] | None = None
+    if isinstance(_name(views), str):
+        modality = modality_of(_name(views))
+    elif names and all(isinstance(name, str) for name in names.values()):  # else the validation says what is wrong
+        modality = {member: modality_of(name) for member, name in names.items()}
+    for section, key, where in _sources(raw) if modality else ():
+        assert modality is not None
+        section[key] = _resolved(section[key], modality, where)
 
 
 def _sources(raw: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Yield (mapping, key, the dotted key in messages) of each source that a recipe gives as a text.
+    """Yield (mapping, key, the dotted key in messages) of each source of a recipe, perhaps given as a text.
 
     They are `data.source`, and whatever `evaluation.data` and the option `data` of protocols name.
     """
     data, evaluation = raw.get("data"), raw.get("evaluation")
-    if isinstance(data, dict) and isinstance(data.get("source"), str):
+    if isinstance(data, dict):
         yield data, "source", ""
     if not isinstance(evaluation, dict):
         return
@@ -237,15 +239,17 @@ def _sources(raw: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]
     for part in (evaluation, *protocols):
         sets: Any = part.get("data") if isinstance(part, dict) else None
         where = "evaluation.data" if part is evaluation else f"evaluation: protocol {_name(part)}: data"
-        for name, value in sets.items() if isinstance(sets, dict) else ():
-            if isinstance(value, str):
-                yield sets, name, f"{where}.{name}"
+        for name in sets if isinstance(sets, dict) else ():
+            yield sets, name, f"{where}.{name}"
 
 
-def _resolved(text: str, modality: str | Mapping[str, str], where: str) -> dict[str, str]:
-    """Return the source that a text means; messages name where it is written, in place of `--data`."""
+def _resolved(value: Any, modality: str | Mapping[str, str], where: str) -> Any:
+    """Return the source that a text, or a list of them, means; others are returned as they are.
+
+    Messages name where it is written, in place of `--data`.
+    """
     try:
-        return resolve(text, modality)
+        return resolve_all(value, modality)
     except UserError as error:
         if not where:
             raise

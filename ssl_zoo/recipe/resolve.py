@@ -10,7 +10,7 @@ from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.open import build_source
-from ssl_zoo.data.readers import reader, reader_of_members, readers, readers_of_members
+from ssl_zoo.data.readers import joining_source, reader, reader_of_members, readers, readers_of_members
 from ssl_zoo.data.source import Modality, Source
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.recipe.part import AnyPart, PerMember
@@ -48,6 +48,27 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     if found is not None:
         return {"name": found, "path": str(path)}
     raise UserError(f"--data {text}: no source reads it as {what}; those that read paths are: {', '.join(known)}.")
+
+
+def resolve_all(value: Any, modality: str | Mapping[str, str]) -> Any:
+    """Return the source that a text or several texts mean; what is a source already is returned as it is.
+
+    Args:
+        value: a text as in `resolve`; a list of these and of sources, which are put together; or a source, of which the
+            list `sources` may hold texts.
+        modality: as in `resolve`.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    if isinstance(value, str):
+        return resolve(value, modality)
+    if isinstance(value, list) and value:
+        found = [resolve_all(each, modality) for each in value]
+        return found[0] if len(found) == 1 else {"name": joining_source(), "sources": found}
+    if isinstance(value, dict) and isinstance(value.get("sources"), list):
+        return {**value, "sources": [resolve_all(each, modality) for each in value["sources"]]}
+    return value
 
 
 def same_options(before: Any, now: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from ssl_zoo.data.files import read_regular
+from ssl_zoo.data.files import MOST_SIZED, read_regular, size_of
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.tree import Labels, SplitFiles, split_files
 from ssl_zoo.data.layout.walk import Walk
@@ -87,6 +88,12 @@ class FolderSplit(Split):
         """Return notes on how sample `i` is understood."""
         name = self.name(i)
         return self._modality.remarks(read_regular(name, self._modality), name)
+
+    def sizes(self) -> Iterable[int] | None:
+        """Return the sizes of the files, of so many that this takes no time; -1 for one that is not there."""
+        if len(self) > MOST_SIZED:
+            return None
+        return (size_of(str(self._root / path)) for path in self._paths)
 
     def name(self, i: int) -> str:
         """Return the path of sample `i`."""

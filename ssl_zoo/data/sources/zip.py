@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,11 @@ class ZipSplit(Split):
             raise BadSample(name, f"damaged in the archive ({error})") from error
         data.seek(0)
         return data
+
+    def sizes(self) -> Iterable[int]:
+        """Return the sizes of the members, unpacked."""
+        _, members = self._archive()
+        return (members[path].file_size for path in self._members)
 
     def name(self, i: int) -> str:
         """Return the archive and the member, such as `birds.zip/train/owl/1.png`."""

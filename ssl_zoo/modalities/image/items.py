@@ -25,11 +25,9 @@ def image_of(value: Any, decoding: Decoding | Bands, axes: Axes = "auto") -> Ten
     the range of their type, unless `data.decode.value_range` states another one.
 
     Args:
-        value: a picture of Pillow; or a tensor `(C, H, W)` or `(H, W)`, or an array `(H, W, C)`, `(C, H, W)` or
-            `(H, W)`.
+        value: a picture of Pillow; or a tensor or an array `(C, H, W)`, `(H, W, C)` or `(H, W)`.
         decoding: of the modality.
-        axes: order of the axes of arrays; `auto` finds the channels, of a tensor first at the front, of an array first
-            at the end.
+        axes: order of the axes; `auto` takes the one end of the shape that can be channels.
 
     Raises:
         NotUnderstood: it is none of these, or has values or channels without a meaning.
@@ -38,16 +36,16 @@ def image_of(value: Any, decoding: Decoding | Bands, axes: Axes = "auto") -> Ten
     if is_picture and isinstance(decoding, Decoding):
         return decoding.to_tensor(value)
     if isinstance(value, Tensor):
-        array, first = _numpy(value), True
+        array = _numpy(value)
     elif is_picture or isinstance(value, np.ndarray):
-        array, first = np.asarray(value), False
+        array = np.asarray(value)
     else:
         raise NotUnderstood(f"a {type(value).__name__}; give a picture of Pillow, a tensor, an array or encoded bytes")
     if array.dtype.kind not in "biuf" or 0 in array.shape:
         raise NotUnderstood(f"{array.dtype} of shape {array.shape}; give integers or floats (channels, height, width)")
     if isinstance(decoding, Bands):
         return _bands(array, decoding, axes)
-    pixels = _at_the_end(array, axes, first)
+    pixels = _at_the_end(array, axes)
     return decoding.to_tensor(_picture(_eight_bits(pixels, decoding)))
 
 
@@ -64,15 +62,20 @@ def _bands(array: np.ndarray, decoding: Bands, axes: Axes) -> Tensor:
     return torch.from_numpy(np.require(decoding.converted(pixels), requirements=["C", "W"]))
 
 
-def _at_the_end(array: np.ndarray, axes: Axes, first: bool) -> np.ndarray:
+def _at_the_end(array: np.ndarray, axes: Axes) -> np.ndarray:
     """Return an array `(H, W, C)`, C one of 1, 3 and 4."""
     if array.ndim == 2:
         return array[..., None]
-    ends = (0, 2) if first else (2, 0)
     if array.ndim == 3:
-        places = [axis for axis in ends if array.shape[axis] in _PHOTOGRAPH] if axes == "auto" else [axes.index("C")]
-        if places and array.shape[places[0]] in _PHOTOGRAPH:
-            return np.moveaxis(array, places[0], 2)
+        able = [axis for axis in (0, 2) if array.shape[axis] in _PHOTOGRAPH]
+        if axes != "auto":
+            able = [axis for axis in able if axis == axes.index("C")]
+        if len(able) == 2:
+            raise NotUnderstood(
+                f"shape {array.shape}, whose channels may come first or last; set data.decode.npy_axes to CHW or HWC"
+            )
+        if able:
+            return np.moveaxis(array, able[0], 2)
     raise NotUnderstood(
         f"shape {array.shape}, which has no axis of 1, 3 or 4 channels; give (channels, height, width), and set "
         "views.channels for images of other channels"
