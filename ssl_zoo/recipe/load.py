@@ -230,7 +230,7 @@ def _sources(raw: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]
     They are `data.source`, and whatever `evaluation.data` and the option `data` of protocols name.
     """
     data, evaluation = raw.get("data"), raw.get("evaluation")
-    if isinstance(data, dict):
+    if isinstance(data, dict) and "source" in data:
         yield data, "source", ""
     if not isinstance(evaluation, dict):
         return
