@@ -6,7 +6,7 @@ import pytest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("train", "simsiam", "--init-from", "a", "--init-from=b"), "--init-from is given 2 times; it takes one value."),
+        (("train", "simsiam", "--init-from", "a", "--init-from=b"), "--init-from is given 2 times; it takes one"),
         (("train", "simsiam", "--out", "a", "--out", "a"), "--out is given 2 times"),
         (("views", "simsiam", "--seed", 1, "--seed", 2), "--seed is given 2 times"),
         (("data", "check", "digits", "--channels", 1, "--channels", 3), "--channels is given 2 times"),
