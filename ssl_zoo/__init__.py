@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ssl_zoo.registry import register as register
     from ssl_zoo.runs.encoder import load_encoder as load_encoder
     from ssl_zoo.studies.compare import compare as compare
+    from ssl_zoo.studies.init_recipe import init_recipe as init_recipe
     from ssl_zoo.training.train import train as train
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
     "compare": "ssl_zoo.studies.compare",
     "embed": "ssl_zoo.evaluation.embed",
     "evaluate": "ssl_zoo.evaluation.evaluate",
+    "init_recipe": "ssl_zoo.studies.init_recipe",
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",
     "names": "ssl_zoo.registry",
@@ -49,6 +52,7 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "init_recipe",
     "load_encoder",
     "load_recipe",
     "names",
@@ -58,6 +62,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("ssl_zoo")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,6 +1,7 @@
 """The public names: pinned here, so that one is not added or lost unnoticed."""
 
 import ast
+import importlib.metadata
 import importlib.util
 import inspect
 import re
@@ -19,6 +20,7 @@ PUBLIC = [
     "compare",
     "embed",
     "evaluate",
+    "init_recipe",
     "load_encoder",
     "load_recipe",
     "names",
@@ -27,7 +29,7 @@ PUBLIC = [
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "data", "demo", "embed", "eval", "list", "report", "run", "schema", "show",
+    "bench", "check", "compare", "data", "demo", "embed", "eval", "init", "list", "report", "run", "schema", "show",
     "train", "views",
 ]  # fmt: skip
 
@@ -35,6 +37,10 @@ COMMANDS = [
 def test_the_public_names_are_these():
     assert ssl_zoo.__all__ == PUBLIC == sorted(PUBLIC)
     assert dir(ssl_zoo) == PUBLIC
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert ssl_zoo.__version__ == importlib.metadata.version("ssl_zoo")
 
 
 def test_every_public_name_exists_and_is_documented():

@@ -15,6 +15,7 @@ from ssl_zoo.cli import options
 from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.compare import compare
 from ssl_zoo.cli.data import data
+from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.search import embed
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
@@ -48,7 +49,23 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a class may have a name that the terminal cannot show
 
 
-for command in (demo, train, evaluate, embed, compare, run, report, views, list_, show, check, schema, data, bench):
+for command in (
+    demo,
+    init,
+    train,
+    evaluate,
+    embed,
+    compare,
+    run,
+    report,
+    views,
+    list_,
+    show,
+    check,
+    schema,
+    data,
+    bench,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

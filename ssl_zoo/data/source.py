@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.draws import Draws
+from ssl_zoo.data.defaults import Defaults, Given
 
 Sample = Any
 """A tensor, encoded bytes, a handle on a file, named tensors: only its modality and its view policy look inside."""
@@ -133,9 +134,11 @@ class Modality:
         max_bytes: the largest encoded sample.
         size_option: the key of the option that raises `max_bytes`, where there is one.
         axes: what the numbers of `describe` are, such as `height x width`, where that needs words.
+        studies: experiments that a first recipe may start from, the nearest first: `speech` for `speech/simsiam`.
     """
 
     axes: str = ""
+    studies: tuple[str, ...] = ()
     extensions: frozenset[str] = frozenset()
     more_extensions: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
@@ -238,6 +241,19 @@ class Modality:
     def describe(self, sample: Sample) -> str:
         """Return the size of a sample, such as `32x32`: equal ones are counted."""
         return "x".join(map(str, sample.shape[1:]))
+
+    def defaults(self, samples: Iterable[Sample], given: Given) -> Defaults:
+        """Return the settings of a first recipe on some samples, for `ssl-zoo init`; by default none.
+
+        Args:
+            samples: some of those to train on, at least one, read one after the other as the iteration asks for them.
+            given: the method, the number of samples and the machine.
+        """
+        return Defaults(start="method")
+
+    def misfit(self, sample: Sample) -> str:
+        """Return in words how the views do not fit a sample, such as views much larger than it; empty if they do."""
+        return ""
 
     def raw(self, view: View, max_dim: int = 4096) -> Tensor:
         """Return plain samples as features `(B, D)`: the baseline that an encoder has to beat.

@@ -189,6 +189,20 @@ def _source_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(source) if isinstance(source, dict) else None
 
 
+def read_raw(reference: str, variant: str | None = None) -> dict[str, Any]:
+    """Return a recipe as plain data, put together and not validated: its options are those that its files state.
+
+    Args:
+        reference: a method name, STUDY/NAME, or a YAML file.
+        variant: of an experiment.
+
+    Raises:
+        UserError: there is no such recipe, or its files are wrong.
+    """
+    raw = read(recipe_path(reference))
+    return _put_together(reference, variant) if is_experiment(raw) else raw
+
+
 def _put_together(reference: str, variant: str | None) -> dict[str, Any]:
     experiment = read_experiment(reference)
     where = shown(recipe_path(reference))

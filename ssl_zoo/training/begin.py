@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ssl_zoo.data.fit import misfit
 from ssl_zoo.data.identity import check_identity, difference, identity
 from ssl_zoo.errors import CannotWrite, UserError
 from ssl_zoo.evaluation.evaluate import notes
@@ -14,8 +15,10 @@ from ssl_zoo.evaluation.online import notes_online
 from ssl_zoo.methods.first_weights import report
 from ssl_zoo.methods.members import width_of
 from ssl_zoo.recipe.display_name import called
+from ssl_zoo.recipe.load import method_names
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import writing
+from ssl_zoo.runs.commands import command
 from ssl_zoo.runs.data_index import read_index, write_index
 from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.monitor import Monitor
@@ -167,6 +170,10 @@ def _banner(run: Run, log: Log) -> None:
         log(f"note: {note}")
     for name, reason in run.data.bad.items():
         log(f"left out {name}: {reason}")
+    if not run.trainer.step and (problem := misfit(run.data.train, run.data.modality)):
+        data = run.recipe.data.source.options.get("path", run.recipe.data.source.name) if run.recipe.data.source else ""
+        method = run.recipe.method if run.recipe.method in method_names() else "METHOD"
+        log(f"note: {problem}; `{command('init', method, '--data', data)}` writes a recipe that fits")
     for line in notes(run.recipe, run.data):
         log(f"evaluation: {line}")
     for line in notes_online(run.recipe, run.sets):

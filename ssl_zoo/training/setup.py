@@ -67,6 +67,7 @@ def assemble(
     weights: Mapping[str, Mapping[str, Tensor]],
     asked: Recipe | None = None,
     given: Given | None = None,
+    opened: OpenData | None = None,
 ) -> Run:
     """Put the pieces of a training together, in each of its processes.
 
@@ -78,6 +79,7 @@ def assemble(
         weights: {component: {name: tensor}} to start from.
         asked: the recipe before any rollback; None where there was none.
         given: the data as Python objects, where they are such.
+        opened: its data; None opens those that are given or that the recipe names.
 
     Raises:
         UserError: parts that do not join, or data that cannot be read.
@@ -89,7 +91,7 @@ def assemble(
     _check_batch(recipe, policy.spec, method)
     _prepare(recipe, method.encoder)
     parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
-    data = open_recipe_data(recipe, policy.spec, given, compared=True)
+    data = opened or open_recipe_data(recipe, policy.spec, given, compared=True)
     if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     sets = open_sets(recipe, policy, data) if processes.is_main else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, BinaryIO
 
 import torch
@@ -12,9 +12,11 @@ from torch.nn.functional import pad
 
 from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.defaults import Defaults, Given
 from ssl_zoo.data.source import Media, Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.audio.decode import EXTENSIONS, HIGHEST_RATE, Channel, Decoding
+from ssl_zoo.modalities.audio.defaults import audio_defaults
 from ssl_zoo.modalities.audio.log_mel import AudioSpec, log_mel
 from ssl_zoo.modalities.audio.sound import Sound, wav_bytes
 from ssl_zoo.registry import register
@@ -41,6 +43,7 @@ class AudioModality(Modality):
     """
 
     axes = "seconds at Hz"
+    studies = ("speech", "cifar10", "masked")
     extensions = EXTENSIONS
     columns = ("audio", "sound", "wav")
     item_keys = ("array", "sampling_rate")
@@ -136,6 +139,10 @@ class AudioModality(Modality):
     def describe(self, sample: Sound) -> str:
         """Return the length and the rate, such as `0.4 at 8000`."""
         return f"{sample.seconds:.1f} at {sample.rate}"
+
+    def defaults(self, samples: Iterable[Sound], given: Given) -> Defaults:
+        """Return the settings of a first recipe on some recordings; see `audio_defaults`."""
+        return audio_defaults(samples, given)
 
 
 def check_rate(sound: Sound, rate: int) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, BinaryIO, Literal
 
 from torch import Tensor
 
 from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.defaults import Defaults, Given
 from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.bands import Bands, open_image
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
+from ssl_zoo.modalities.image.defaults import blown_up, image_defaults
 from ssl_zoo.modalities.image.items import image_of
 from ssl_zoo.modalities.image.npy import Axes
 from ssl_zoo.modalities.image.stored import ValueRange
@@ -42,6 +45,7 @@ class ImageModality(Modality):
     """
 
     axes = "height x width"
+    studies = ("cifar10", "masked")
     extensions = EXTENSIONS
     more_extensions = _ARRAYS
     columns = ("image", "img")
@@ -104,3 +108,11 @@ class ImageModality(Modality):
         except UserError:  # a package is missing; where it is needed, that is said
             return None
         return None if header.photograph else header.channels
+
+    def defaults(self, samples: Iterable[Tensor], given: Given) -> Defaults:
+        """Return the settings of a first recipe on some images; see `image_defaults`."""
+        return image_defaults(samples, given)
+
+    def misfit(self, sample: Tensor) -> str:
+        """Return that an image is much smaller than the views, where it is."""
+        return blown_up(sample, max(self.spec.sides)) if self.spec.sides else ""

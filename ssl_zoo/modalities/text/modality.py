@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, BinaryIO
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.defaults import Defaults, Given
 from ssl_zoo.data.source import Media, Modality, Sample
 from ssl_zoo.modalities.text.decode import EXTENSIONS, MAX_BYTES, Texts, decode, sample_of
+from ssl_zoo.modalities.text.defaults import text_defaults
 from ssl_zoo.registry import register
 
 COLUMNS = ("text", "texts", "caption", "captions", "sentence", "sentences", "document", "content")
@@ -32,6 +34,7 @@ class Text(Modality):
     """
 
     axes = "words"
+    studies = ("text", "cifar10", "masked")
     extensions = EXTENSIONS
     columns = COLUMNS
     reads_text = True
@@ -89,3 +92,7 @@ class Text(Modality):
         real = (x != 0).float()
         bag.scatter_add_(1, place.clamp(min=0), real)
         return bag / real.sum(dim=1, keepdim=True).clamp(min=1)
+
+    def defaults(self, samples: Iterable[Texts], given: Given) -> Defaults:
+        """Return the settings of a first recipe on some texts; see `text_defaults`."""
+        return text_defaults(samples, given)

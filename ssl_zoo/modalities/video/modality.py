@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field
@@ -9,10 +10,12 @@ from torch import Tensor
 
 from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.defaults import Defaults, Given
 from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.video import readers
 from ssl_zoo.modalities.video.decode import EXTENSIONS, KEEP_BYTES, MAX_FRAMES, Decoding, Most, Video
+from ssl_zoo.modalities.video.defaults import video_defaults
 from ssl_zoo.modalities.video.footage import Footage
 from ssl_zoo.modalities.video.readers import MAX_PIXELS, ReaderName
 from ssl_zoo.registry import register
@@ -45,6 +48,7 @@ class VideoModality(Modality):
     """
 
     axes = "frames x height x width"
+    studies = ("video", "masked", "cifar10")
     extensions = EXTENSIONS
     columns = ("video", "clip")
     any_size = True
@@ -115,3 +119,7 @@ class VideoModality(Modality):
         if self.decoding.reader == "auto" and readers.chosen("auto") == "av":
             found.append("read by PyAV, since torchcodec is not installed or finds no FFmpeg")
         return tuple(found)
+
+    def defaults(self, samples: Iterable[Footage], given: Given) -> Defaults:
+        """Return the settings of a first recipe on some videos; see `video_defaults`."""
+        return video_defaults(samples, given)
