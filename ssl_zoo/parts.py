@@ -37,7 +37,14 @@ def after_step(parts: Iterable[nn.Module], progress: float) -> None:
 
 
 class Part(nn.Module):
-    """A part of a method. Whatever `State` it holds moves by itself; other state moves in its own `after_step`."""
+    """A part of a method. Whatever `State` it holds moves by itself; other state moves in its own `after_step`.
+
+    Attributes:
+        depends_on_length: whether its state after some steps depends on the planned length of the run; a part that
+            moves in its own `after_step` and does not say so (None) may.
+    """
+
+    depends_on_length: bool | None = None
 
     def after_step(self, progress: float) -> None:
         """Move the state: once per optimizer step, `progress` being the part of the run that is done, in [0, 1]."""

@@ -18,8 +18,8 @@ from torch.nn.functional import interpolate
 
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.bad_samples import BadSample, Budget
-from ssl_zoo.data.draws import Draws
 from ssl_zoo.data.defaults import Defaults, Given
+from ssl_zoo.data.draws import Draws
 
 Sample = Any
 """A tensor, encoded bytes, a handle on a file, named tensors: only its modality and its view policy look inside."""

@@ -18,6 +18,7 @@ from ssl_zoo.evaluation.encoding import Encoding, OpenRun, open_run, pieces
 from ssl_zoo.evaluation.feature_files import WRITERS, Chunk, Columns, sidecars
 from ssl_zoo.evaluation.feature_parts import Part, Parts
 from ssl_zoo.runs import lock
+from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.atomic import check_place, write_atomically
 
 Log = Callable[[str], None]
@@ -46,7 +47,7 @@ def embed(
     sample several times, its vector is the mean.
 
     Args:
-        run: a finished run folder.
+        run: a run folder, or a checkpoint of one, such as `RUN@step500`; see `load_encoder`.
         out: FEATURES.parquet, .npz or .npy; the names of samples that could not be read, which `data.on_error=skip`
             allows, go into FEATURES.bad_files.txt beside it.
         data: other data than the run's.
@@ -70,7 +71,7 @@ def embed(
         raise UserError(f"--out {path}: name a file that ends in {', '.join(WRITERS)}.")
     check_new(path, "--out", *(sidecars(path) if path.suffix == ".npy" else ()))
     check_place(path, "--out")
-    opened = open_run(run, data, overrides)
+    opened = open_run(encoder_folder(run, log), data, overrides)
     if path.suffix == ".npy" and len(opened.dims) > 1:
         raise UserError(f"--out {path}: has room for one vector of each sample; name a .parquet or an .npz file.")
     size = count_processes(devices, opened.hardware)

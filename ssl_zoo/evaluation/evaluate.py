@@ -39,6 +39,7 @@ from ssl_zoo.methods.contract import try_encoder, views_of, without_memory
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.recipe.part import Part
+from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.card import read_card
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
@@ -173,7 +174,8 @@ def evaluate(
     """Measure a run's encoder by named protocols, with raw input and the untrained encoder as baselines.
 
     Args:
-        run: a finished run folder.
+        run: a run folder; of one that has not finished, the encoder of its last checkpoint is measured. `RUN@stepN`,
+            `RUN@best` and `RUN@last` name a checkpoint.
         protocols: names; empty takes the recipe's.
         data: other data than the run's: a registered source or a path, several of these, or a data set as a Python
             object, see `ssl_zoo.data.given.take`. A run on Python data has to be given them again.
@@ -205,6 +207,7 @@ def evaluate_and_judge(
     Raises:
         UserError: as `evaluate`.
     """
+    run = encoder_folder(run, log)
     folder, given = RunFolder(run), take(data, test)
     recipe = _recipe_of(folder, protocols, given, overrides)
     encoder = load_encoder(run)

@@ -33,6 +33,7 @@ def root_spectrum(correlation: Tensor, eps: float) -> Tensor:
 class _FromCorrelation(Head):
     """A linear predictor without bias, set from a running correlation of its input; it has no trainable weights."""
 
+    depends_on_length = False
     correlation: Tensor
     weight: Tensor
     steps: Tensor

@@ -57,6 +57,8 @@ class Prototypes(Head):
     Shapes: `(B, in_dim)` -> `(B, num)`.
     """
 
+    depends_on_length = False
+
     def __init__(
         self,
         in_dim: int,

@@ -49,6 +49,7 @@ class CentredCrossEntropy(Term):
     ):
         super().__init__()
         self.temperature, self.warmup = temperature, warmup
+        self.depends_on_length = warmup > 0
         self.cluster_temperature = temperature
         self.first, self.last = first_target_temperature, target_temperature
         self.centre = Running(torch.zeros(dim), momentum)

@@ -33,6 +33,8 @@ class NearestNeighbour(Pairing):
         reduce: `mean` over the pairs or their `sum`.
     """
 
+    depends_on_length = False
+
     queue: Tensor
     seen: Tensor
 

@@ -64,6 +64,8 @@ class Training(Frozen):
     The length is `max_steps` optimizer steps if given, else `epochs`. Where `final_weight_decay` is given, the
     optimizer's weight decay goes to it along half a cosine. `gradient_checkpointing` saves memory for time, exactly;
     `compile` has torch compile the encoder, which may save time on a GPU and differs by rounding.
+
+    The state after each `keep_every` optimizer steps, or epochs (`5 epochs`), is kept as `checkpoints/step-N.pt`.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 256
@@ -84,6 +86,7 @@ class Training(Frozen):
     strategy: Strategy = Field(default_factory=partial(default_part, "strategy", "auto"))
     log_every: Annotated[int, Field(ge=1)] = 10
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    keep_every: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\d+(\.\d+)? epochs?$")] | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> Training:

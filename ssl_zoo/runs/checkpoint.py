@@ -121,6 +121,13 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
+def digest(path: Path) -> str:
+    """Return the checksum that stands at the end of a checkpoint."""
+    with path.open("rb") as file:
+        file.seek(-_DIGEST, os.SEEK_END)
+        return file.read().decode("ascii", "replace")
+
+
 def _is_sound(path: Path) -> bool:
     """Return whether a file ends with the checksum of what is before it."""
     digest, size = hashlib.sha256(), path.stat().st_size - _DIGEST

@@ -137,7 +137,8 @@ def load_encoder(run: str | Path) -> nn.Module:
     """Return a run's trained encoder, in evaluation mode, on the CPU.
 
     Args:
-        run: a run folder that has finished, or any folder with `encoder.safetensors` and `encoder.json`.
+        run: a run folder, or any folder with `encoder.safetensors` and `encoder.json`. Of a run that has not finished
+            it is the encoder of its last checkpoint; `RUN@stepN`, `RUN@best` and `RUN@last` name one.
 
     Returns:
         A module that maps plain samples, such as `(B, C, H, W)` floats, normalised as the card states, to
@@ -148,6 +149,9 @@ def load_encoder(run: str | Path) -> nn.Module:
         UserError: the folder holds no encoder, or weights that do not belong to the card, were damaged, or are not
             finite.
     """
+    from ssl_zoo.runs.at_step import encoder_folder  # which writes by this module
+
+    run = encoder_folder(run)
     folder = RunFolder(run)
     if not folder.card.is_file() or not folder.encoder.is_file():
         raise UserError(f"{run}: holds no finished encoder (encoder.safetensors with encoder.json).")

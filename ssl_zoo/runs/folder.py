@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,15 @@ class RunFolder:
     def healthy(self, step: int) -> Path:
         """Return the checkpoint that the collapse guard may go back to, of a step."""
         return self.checkpoint.with_name(f"healthy-{step}.pt")
+
+    def kept(self, step: int) -> Path:
+        """Return the checkpoint that `training.keep_every` keeps of a step."""
+        return self.checkpoint.with_name(f"step-{step}.pt")
+
+    def kept_steps(self) -> list[int]:
+        """Return the steps of the checkpoints that are kept, in order."""
+        names = (path.stem.removeprefix("step-") for path in self.checkpoint.parent.glob("step-*.pt"))
+        return sorted(int(name) for name in names if name.isdecimal())
 
     @contextmanager
     def claimed(self, log: Callable[[str], None]) -> Iterator[None]:
@@ -152,7 +161,8 @@ class RunFolder:
         Args:
             recipe: to compare.
             resuming: whether it may differ in what the training does not depend on: how samples are read, where they
-                lie (the caller checks that they are the same), and the evaluation.
+                lie (the caller checks that they are the same), and the evaluation; and in its length, which the caller
+                checks too.
 
         Raises:
             UserError: there is no run here, or its recipe differs; the message names the first difference.
@@ -202,12 +212,13 @@ class RunFolder:
         summary = self.read_summary()
         return summary if summary["status"] in ("done", "collapsed") else None
 
-    def create(self, recipe: Recipe, state: Mapping[str, Any] | None = None) -> None:
+    def create(self, recipe: Recipe, state: Mapping[str, Any] | None = None, remarks: Sequence[str] = ()) -> None:
         """Write the first checkpoint, and the resolved recipe, which makes the folder a run.
 
         Args:
             recipe: of the run.
             state: to resume from while nothing else has been saved; None where there is a checkpoint already.
+            remarks: sentences for the top of the recipe's file.
 
         Raises:
             CannotWrite: the disk is full, or the folder is gone.
@@ -216,7 +227,7 @@ class RunFolder:
 
         if state is not None:
             checkpoint.save(self.checkpoint, dict(state))
-        text = recipe.to_yaml()
+        text = "".join(f"# {line}\n" for line in remarks) + recipe.to_yaml()
         if not self.recipe.is_file() or self.recipe.read_text(encoding="utf-8") != text:
             write_atomically(self.recipe, text)
 
@@ -290,14 +301,25 @@ FREE = ("on_error", "bad_budget", "num_workers", "cache")
 """Keys of `data` about how samples are read, and not which ones."""
 
 
+LENGTH = ("epochs", "max_steps", "keep_every")
+"""Keys of `training` about how long a run is, and which checkpoints it keeps."""
+
+
 def _trained_alike(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a recipe that must equal another's for a run to be resumed: all that the training depends on.
 
-    Left out are how samples are read, where they lie, and the evaluation.
+    Left out are how samples are read, where they lie, the evaluation, and the length of the run.
     """
     data = {key: value for key, value in recipe["data"].items() if key not in FREE}
     data["source"] = _without_places(data["source"])
-    return {**{key: value for key, value in recipe.items() if key != "evaluation"}, "data": data}
+    training = {key: value for key, value in recipe["training"].items() if key not in LENGTH}
+    rest = {key: value for key, value in recipe.items() if key != "evaluation"}
+    return {**rest, "data": data, "training": training}
+
+
+def same_length(one: Recipe, two: Recipe) -> bool:
+    """Return whether two recipes give the length of a run in the same words."""
+    return all(getattr(one.training, key) == getattr(two.training, key) for key in ("epochs", "max_steps"))
 
 
 def _without_places(source: Any) -> Any:

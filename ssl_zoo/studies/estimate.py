@@ -105,8 +105,9 @@ def estimate(recipe: Recipe, some: OpenData, num: int) -> Estimate:
         if peak is not None and len(sizes) > 1:
             slope = max(0.0, (peak - (peaks[sizes[0]] or 0)) / (last - sizes[0]))
             peak = int(peak + slope * (batch - last))
-    per_epoch = max(1, num // batch)
-    steps = settings.max_steps or max(1, round(settings.epochs * per_epoch))
+    from ssl_zoo.training.setup import total_steps
+
+    steps = total_steps(recipe, max(1, num // batch))
     return Estimate(steps, batch, tuple(sizes), step_s, peak, device)
 
 

@@ -31,6 +31,8 @@ class Alternate(Target):
         steps: optimizer steps from one recomputation of eta to the next.
     """
 
+    depends_on_length = False
+
     def __init__(self, branch: nn.Module, *, steps: Annotated[int, Field(ge=1)] = 1):
         super().__init__()
         self.network = copy.deepcopy(branch).requires_grad_(False)

@@ -58,6 +58,7 @@ class EMA(Target):
         disable_stochastic_layers(self.network)
         self._online = [branch]  # in a list, so that the online parameters are not registered a second time
         self.momentum, self.schedule, self.buffers_policy = momentum, schedule, buffers
+        self.depends_on_length = schedule != "constant"
         self.register_buffer("rate", torch.tensor(float(momentum)))
 
     def forward(self, views: Sequence[View], z: Sequence[Tensor]) -> list[Tensor | None]:

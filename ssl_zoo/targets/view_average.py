@@ -32,6 +32,7 @@ class ViewAverage(Target):
         momentum: the weight of the past, in [0, 1); 0 is the target `stop_gradient`.
     """
 
+    depends_on_length = False
     mean: Tensor
     known: Tensor
 

@@ -50,6 +50,7 @@ class ActiveRun:
         weights: that it was begun with, {component: {name: tensor}}.
         rollbacks: what the guard's policy `rollback` has done so far, see `ssl_zoo.training.rollback.Rollback`.
         healthy: the steps whose states are kept to go back to.
+        lengthened: each time that it was made longer, see `ssl_zoo.training.lengthen`.
     """
 
     run: Run
@@ -64,6 +65,7 @@ class ActiveRun:
     weights: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     healthy: list[int] = field(default_factory=list)
+    lengthened: list[dict[str, Any]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -80,6 +82,10 @@ class ActiveRun:
         """
         self._write(self.run.folder.checkpoint)
         self.saved = self.run.trainer.step
+
+    def keep(self) -> None:
+        """Write the state as one that is kept, beside the last one; see `save`."""
+        self._write(self.run.folder.kept(self.run.trainer.step))
 
     def keep_best(self) -> None:
         """Write the state as the best so far, beside the last one; see `save`."""
@@ -103,6 +109,7 @@ class ActiveRun:
             "ended": self.ended,
             "rollbacks": self.rollbacks,
             "healthy": self.healthy,
+            "lengthened": self.lengthened,
             "first": {part: dict(tensors) for part, tensors in self.weights.items()} if self._may_go_back else {},
         }
 
@@ -142,6 +149,7 @@ class ActiveRun:
             "data_wait_fraction": trainer.clock.data_fraction,
             "collapse": self.monitor.guard.status,
             "rollbacks": self.rollbacks,
+            **({"lengthened": self.lengthened} if self.lengthened else {}),
             **({"best": {"metric": run.recipe.evaluation.best, **self.online.best}} if self.online.best else {}),
             "data": {**_source(run.recipe), "train": len(run.data.train),
                      "test": len(run.data.test) if run.data.test is not None else 0},

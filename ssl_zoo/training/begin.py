@@ -21,6 +21,7 @@ from ssl_zoo.runs.atomic import writing
 from ssl_zoo.runs.commands import command
 from ssl_zoo.runs.data_index import read_index, write_index
 from ssl_zoo.training.active_run import ActiveRun
+from ssl_zoo.training.lengthen import lengthened, remarks
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
 from ssl_zoo.training.setup import Run, batch_norm_samples
@@ -69,20 +70,24 @@ def begin(
     """
     data, folder = identity(run.data.train, run.data.contents), run.folder
     about_data: list[str] = []
+    longer: list[dict[str, Any]] = []
     if state is not None:
         about_data = _compare(state, data, run, allow_changed_data)
+        longer = lengthened(run, state)
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
     step = run.trainer.step
     if run.processes.is_main:
         folder.rewind_metrics(step)
         first = first_state(run.asked, weights, data) if not step and not (state or {}).get("rollbacks") else None
-        folder.create(run.asked, first)
+        folder.create(run.asked, first, remarks(longer))
         if run.data.contents is not None and (first is not None or about_data):
             write_index(folder.data_index, run.data.contents)
     _banner(run, log)
     for line in about_data:
         log(line)
+    if longer and longer != (state or {}).get("lengthened"):
+        log(longer[-1]["note"])
     if not step:
         for line in report(run.method, weights):
             log(line)
@@ -93,6 +98,7 @@ def begin(
     active = ActiveRun(run, monitor, online, stop, log, data, before_s, step, ended, weights)
     if state is not None:
         active.weights = active.weights or state.get("first", {})
+        active.lengthened = longer
         active.rollbacks, active.healthy = list(state.get("rollbacks", [])), list(state.get("healthy", []))
     try:
         if state is not None and step:
@@ -172,8 +178,8 @@ def _banner(run: Run, log: Log) -> None:
         log(f"left out {name}: {reason}")
     if not run.trainer.step and (problem := misfit(run.data.train, run.data.modality)):
         data = run.recipe.data.source.options.get("path", run.recipe.data.source.name) if run.recipe.data.source else ""
-        method = run.recipe.method if run.recipe.method in method_names() else "METHOD"
-        log(f"note: {problem}; `{command('init', method, '--data', data)}` writes a recipe that fits")
+        name = run.recipe.method if run.recipe.method in method_names() else "METHOD"
+        log(f"note: {problem}; `{command('init', name, '--data', data)}` writes a recipe that fits")
     for line in notes(run.recipe, run.data):
         log(f"evaluation: {line}")
     for line in notes_online(run.recipe, run.sets):

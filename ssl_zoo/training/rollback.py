@@ -93,6 +93,9 @@ def go_back(active: ActiveRun, reason: str, since: int) -> None:
     active.restart(recipe, state)
     if active.run.processes.is_main:
         folder.rewind_metrics(to)
+        for each in folder.kept_steps():
+            if each > to:
+                folder.kept(each).unlink()
     active.save()
 
 

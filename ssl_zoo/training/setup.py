@@ -132,6 +132,12 @@ def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]
     return replace(run, recipe=recipe, method=method, trainer=trainer)
 
 
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Return the optimizer steps of a run of a recipe."""
+    settings = recipe.training
+    return settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
+
+
 def batch_norm_samples(recipe: Recipe, spec: InputSpec, num_processes: int) -> int:
     """Return how many samples each BatchNorm normalises over in a training step, of the views like the first."""
     shapes = [(member, view.shape) for member, view in spec.named_views]
@@ -170,8 +176,7 @@ def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
 def _trainer(
     recipe: Recipe, hardware: Hardware, processes: Processes, method: Method, policy: ViewPolicy, steps_per_epoch: int
 ) -> Trainer:
-    settings = recipe.training
-    total = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
+    settings, total = recipe.training, total_steps(recipe, steps_per_epoch)
     use_memory_format(method, hardware.memory_format)
     strategy: Strategy = registry.build(
         "strategy",

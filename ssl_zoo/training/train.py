@@ -17,15 +17,16 @@ from ssl_zoo.errors import NotFinite, UserError, shown_name
 from ssl_zoo.hardware import Hardware, choose
 from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.change import changed
-from ssl_zoo.recipe.load import with_data
+from ssl_zoo.recipe.load import load_recipe, with_data
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
-from ssl_zoo.runs.folder import RunFolder, default_out
+from ssl_zoo.runs.folder import RunFolder, default_out, same_length
 from ssl_zoo.runs.memory import reset_peak_memory
 from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
 from ssl_zoo.training.finish import finish
+from ssl_zoo.training.lengthen import keep_interval
 from ssl_zoo.training.rollback import forget, go_back, keep_if_healthy, recipe_after, wanted
 from ssl_zoo.training.setup import Run, assemble
 from ssl_zoo.training.stop import Interrupted, StopRequest
@@ -64,7 +65,7 @@ def train(
             runs/METHOD-seedN, or with `resume` the run that `recipe` names.
         resume: continue the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
             summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
-            how samples are read, and the evaluation.
+            how samples are read, and the evaluation; and it may be longer, see `ssl_zoo.training.lengthen`.
         allow_changed_data: go on with a run although its data have changed, which is an error otherwise.
         init_from: a run folder or an `encoder.safetensors` to take first weights from.
         init_parts: the components to take from it.
@@ -128,6 +129,8 @@ def _devices(recipe: Recipe, devices: int | None) -> tuple[Hardware, int]:
 def _finished(folder: RunFolder, recipe: Recipe, log: Log) -> dict[str, Any] | None:
     folder.check_same(recipe, resuming=True)
     summary = folder.finished()
+    if summary is not None and not same_length(load_recipe(str(folder.recipe)), recipe):
+        return None  # it is to be made longer
     if summary is not None:
         log(f"{folder.path}: this run is finished; to measure it again: {command('eval', folder.path)}")
     return summary
@@ -213,6 +216,7 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
     if run.finished:  # it was stopped after its last step
         return "done"
     status, saved = "done", time.monotonic()
+    keep = keep_interval(run.recipe, run.loader.steps_per_epoch)
 
     def anywhere(step: int, flag: bool) -> bool:
         # All processes have to stop, or save, at the same step; they agree on it where they exchange numbers anyway.
@@ -235,6 +239,8 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
         elif anywhere(step.number, save_is_due()):
             active.save()
             saved = time.monotonic()
+        if keep is not None and step.number % keep == 0 and status in ("done", "interrupted"):
+            active.keep()
         return status != "done"
 
     run.trainer.run(run.loader.iterate(run.trainer.step, run.trainer.total_steps), after_step)

@@ -108,9 +108,7 @@ def test_what_fits_images_of_some_size(shape, dtype, accelerator, encoder, size)
     raw = read_raw("simsiam") if found.start == "method" else near
     for each in found.settings:
         put(raw, each.key, each.value)
-    assert (
-        raw["encoder"] == (encoder if isinstance(encoder, dict) else {"name": encoder}) and raw["views"]["size"] == size
-    )
+    assert raw["encoder"] == encoder and raw["views"]["size"] == size
     assert raw["views"].get("channels", 3) == shape[0]
     if shape[0] == 13:
         mean = {"mean": [0.5], "std": [0.5]}
@@ -118,7 +116,8 @@ def test_what_fits_images_of_some_size(shape, dtype, accelerator, encoder, size)
     check_recipe(parse(raw, "test"))
 
 
-def test_wrong_inputs_are_one_sentence_and_nothing_is_written(tmp_path, cli):
+def test_wrong_inputs_are_one_sentence_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     empty = pictures(tmp_path / "few", 2, 8)
     for path in empty.glob("*/*.png"):
         path.write_bytes(b"nothing")
@@ -131,7 +130,7 @@ def test_wrong_inputs_are_one_sentence_and_nothing_is_written(tmp_path, cli):
         (("levljepa", "--data", "digits"), "levljepa: trains on samples of several members (image, text)"),
         (("simsiam", "--data", "digits", "-s", "training.epoch=3"), "unknown key"),
     ):
-        result = cli("init", *arguments)
+        result = run("init", *arguments)
         assert result.exit_code == 2 and words in result.stderr, (arguments, result.output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "there.yaml"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import median
+from typing import Any
 
 from ssl_zoo.data.defaults import Defaults, Given, Setting
 from ssl_zoo.modalities.video.footage import Footage
@@ -22,7 +23,9 @@ def video_defaults(samples: Iterable[Footage], given: Given) -> Defaults:
     side, seconds = int(median(sides)), median(lengths)
     size = min(side, 112 if given.accelerator else 40) // 8 * 8 or side
     rate = round(min(median(frames) / seconds, 2 * FRAMES / seconds), 2)
-    encoder = {"name": "r3d_18"} if given.accelerator else {"name": "tiny_r2plus1d", "widths": [16, 32, 64, 128]}
+    encoder: dict[str, Any] = (
+        {"name": "r3d_18"} if given.accelerator else {"name": "tiny_r2plus1d", "widths": [16, 32, 64, 128]}
+    )
     if given.has_patches:
         encoder = {
             "name": "video_vit",
@@ -36,7 +39,7 @@ def video_defaults(samples: Iterable[Footage], given: Given) -> Defaults:
         "size": f"frames of {min(sides)} to {max(sides)} pixels on the short side",
         "length": f"{min(lengths):.1f} to {max(lengths):.1f} s, {min(frames)} to {max(frames)} frames",
     }
-    views = {"name": "clips", "num_frames": FRAMES, "size": size, "rate": rate, "scale": [0.3, 1.0]}
+    views: dict[str, Any] = {"name": "clips", "num_frames": FRAMES, "size": size, "rate": rate, "scale": [0.3, 1.0]}
     if given.has_patches:
         views |= {"num_views": 1, "eval_clips": 1, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
     batch = 32 if not given.accelerator else 128

@@ -1,0 +1,123 @@
+"""The encoder of a checkpoint: of a run that was stopped, and of a step that was kept.
+
+A user names it `RUN@step500`, `RUN@best` or `RUN@last`, or, of a run that has not finished, by the run folder alone.
+It is written into `RUN/at-step-N`, a folder with `encoder.safetensors`, `encoder.json` and `recipe.yaml`, which is taken
+where a finished run is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ssl_zoo.errors import CannotWrite, UserError
+from ssl_zoo.hardware import choose, environment
+from ssl_zoo.methods.build import build
+from ssl_zoo.recipe.model import parse
+from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.encoder import save_encoder
+from ssl_zoo.runs.folder import RunFolder, write_atomically
+
+STATED = re.compile(r"step-?(\d+)")
+
+
+def silent(line: str) -> None:
+    """Log nothing."""
+
+
+def encoder_folder(run: str | Path, log: Callable[[str], None] = silent) -> Path:
+    """Return the folder with the encoder that a user names, written if it is that of a checkpoint.
+
+    Args:
+        run: a run folder or any folder with an encoder; `RUN@stepN`, `RUN@best`, `RUN@last`; or a checkpoint's file.
+        log: prints which step it is, where that is not the end of a finished run.
+
+    Raises:
+        UserError: there is no such checkpoint, it holds no trained weights, or the folder cannot be written.
+    """
+    path = Path(run)
+    named = _named(path)
+    if named is None:
+        return path
+    folder, file = named
+    state = checkpoint.load(file)
+    if "method" not in state:
+        raise UserError(f"{file}: is the state before the first step, which has no trained encoder.")
+    place = write_encoder(folder, file, state)
+    log(f"{run}: the encoder of step {state['step']} ({file}), as {place}")
+    return place
+
+
+def _named(path: Path) -> tuple[RunFolder, Path] | None:
+    """Return the run and the checkpoint that a user names; None where it is a folder with an encoder, or nothing."""
+    if path.suffix == ".pt" and path.is_file():
+        folder = RunFolder(path.parent.parent)
+        return (folder, path) if folder.recipe.is_file() else None
+    before, at, which = str(path).rpartition("@")
+    if at and not path.exists() and RunFolder(before).recipe.is_file():
+        return RunFolder(before), _checkpoint(RunFolder(before), which)
+    folder = RunFolder(path)
+    stopped = folder.recipe.is_file() and folder.checkpoint.is_file() and not folder.encoder.is_file()
+    return (folder, folder.checkpoint) if stopped else None
+
+
+def _checkpoint(folder: RunFolder, which: str) -> Path:
+    """Return the checkpoint of a run that a word names.
+
+    Raises:
+        UserError: it has no such one.
+    """
+    steps = folder.kept_steps()
+    known = [*(f"step{step}" for step in steps[-5:]), *(["best"] if folder.best.is_file() else []), "last"]
+    stated = STATED.fullmatch(which)
+    path = {"last": folder.checkpoint, "best": folder.best}.get(which)
+    if stated is not None:
+        path = folder.kept(int(stated[1]))
+    if path is None or not path.is_file():
+        more = "" if steps else "; training.keep_every keeps some"
+        raise UserError(f"{folder.path}@{which}: there is no such checkpoint; there is {', '.join(known)}{more}.")
+    return path
+
+
+def write_encoder(run: RunFolder, file: Path, state: dict[str, Any]) -> Path:
+    """Write the encoder of a checkpoint, unless it is there already, and return its folder.
+
+    Args:
+        run: of the checkpoint.
+        file: the checkpoint.
+        state: its content.
+
+    Raises:
+        UserError: the weights do not fit the recipe, or the folder cannot be written.
+    """
+    place = RunFolder(run.path / f"at-step-{state['step']}")
+    digest = checkpoint.digest(file)
+    if _is_of(place, digest):
+        return place.path
+    recipe = parse(state["recipe"], f"the recipe in {file}")
+    method = build(recipe)
+    try:
+        method.load_state_dict(state["method"])
+    except (RuntimeError, TypeError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{file}: does not fit this version of ssl_zoo or of your parts: {text[:300]}.") from None
+    made = {**environment(choose(for_training=False)), "checkpoint_sha256": digest}
+    try:
+        place.path.mkdir(exist_ok=True)
+        write_atomically(place.recipe, recipe.to_yaml())
+        save_encoder(place, method.product, recipe, state["step"], made)
+    except (OSError, CannotWrite) as error:
+        raise UserError(f"{place.path}: cannot be written ({error}); copy the run to where you may write.") from None
+    return place.path
+
+
+def _is_of(place: RunFolder, digest: str) -> bool:
+    """Return whether a folder holds the encoder of a checkpoint."""
+    try:
+        card = json.loads(place.card.read_text(encoding="utf-8"))
+        return bool(card["environment"]["checkpoint_sha256"] == digest) and place.encoder.is_file()
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
