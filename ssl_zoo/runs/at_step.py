@@ -1,8 +1,8 @@
 """The encoder of a checkpoint: of a run that was stopped, and of a step that was kept.
 
 A user names it `RUN@step500`, `RUN@best` or `RUN@last`, or, of a run that has not finished, by the run folder alone.
-It is written into `RUN/at-step-N`, a folder with `encoder.safetensors`, `encoder.json` and `recipe.yaml`, which is taken
-where a finished run is.
+It is written into `RUN/at-step-N`, a folder with `encoder.safetensors`, `encoder.json` and `recipe.yaml`, which is
+taken where a finished run is.
 """
 
 from __future__ import annotations
