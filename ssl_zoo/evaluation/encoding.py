@@ -25,6 +25,7 @@ from ssl_zoo.evaluation.overrides import check_views
 from ssl_zoo.hardware import Hardware, choose
 from ssl_zoo.methods.build import build_views, open_recipe_data
 from ssl_zoo.methods.members import PairedEncoder
+from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.card import read_card
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
@@ -86,14 +87,14 @@ def open_run(run: str | Path, data: str | None, overrides: Sequence[str]) -> Ope
     Each sample is read once, so that `data.cache=auto` keeps none in memory here.
 
     Args:
-        run: a finished run folder.
+        run: a run folder, or a checkpoint of one, such as `RUN@step500`; see `load_encoder`.
         data: other data than the run's.
         overrides: dotted keys on the run's recipe, such as `data.on_error=skip`.
 
     Raises:
         UserError: no such run or data, an encoder that does not take the samples, or no samples.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(encoder_folder(run))
     recipe = recipe_of(folder, data, overrides)
     if recipe.data.cache == "auto":
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache": "none"})})
