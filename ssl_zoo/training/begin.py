@@ -69,11 +69,11 @@ def begin(
         CannotWrite: the disk is full, or the folder is gone.
     """
     data, folder = identity(run.data.train, run.data.contents), run.folder
-    about_data: list[str] = []
+    changed, new = list[str](), list[str]()
     longer: list[dict[str, Any]] = []
     if state is not None:
-        about_data = _compare(state, data, run, allow_changed_data)
-        longer = lengthened(run, state)
+        changed, longer = _compare(state, data, run, allow_changed_data), lengthened(run, state)
+        new = changed + ([longer[-1]["note"]] if longer != state.get("lengthened", []) else [])
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
     step = run.trainer.step
@@ -81,16 +81,11 @@ def begin(
         folder.rewind_metrics(step)
         first = first_state(run.asked, weights, data) if not step and not (state or {}).get("rollbacks") else None
         folder.create(run.asked, first, remarks(longer))
-        if run.data.contents is not None and (first is not None or about_data):
+        if run.data.contents is not None and (first is not None or changed):
             write_index(folder.data_index, run.data.contents)
     _banner(run, log)
-    for line in about_data:
+    for line in (*new, *(() if step else report(run.method, weights))):
         log(line)
-    if longer and longer != (state or {}).get("lengthened"):
-        log(longer[-1]["note"])
-    if not step:
-        for line in report(run.method, weights):
-            log(line)
     monitor = Monitor(run.recipe, folder, run.trainer, run.loader.steps_per_epoch, run.method, bool(weights), log)
     monitor.rollbacks = len((state or {}).get("rollbacks", []))
     before_s, ended = (state["wall_s"], state["ended"]) if state is not None else (0.0, None)
