@@ -72,7 +72,7 @@ def test_a_cosine_run_made_longer_is_another_one_and_says_so(tmp_path, monkeypat
     assert run("train", "tiny.yaml", "--out", "run", "--max-steps", 2, *quick).exit_code == 0
     result = run("train", "run", "--resume", "--max-steps", 1)
     assert result.exit_code == 2 and "was planned for 2 steps, and 1 are asked for" in result.stderr
-    result = run("train", "run", "--resume", "--epochs", 0.06)
+    result = run("train", "run", "--resume", "--max-steps", 5)
     assert result.exit_code == 0, result.output
     assert (
         "this is not the run that 5 steps from the start would have been, since the learning rate so far"
