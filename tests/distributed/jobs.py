@@ -119,6 +119,7 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
         return {
             "whole": train(recipe, out=out / "one", log=lines.append),
             "resumed": train(recipe, out=out / "mixed", resume=True, log=lines.append),
+            "rolled back": train(_that_goes_back(), out=out / "back of one", log=lines.append),
             "evaluated": evaluate(out / "several"),
             "lines": lines,
         }
@@ -130,6 +131,7 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
         "odd": _error(on_noise("byol", batch_size=23), out=out / "no"),
         "devices": _error(recipe, out=out / "no", devices=size + 1),
         "skip": _error(recipe.model_copy(update={"data": lazy}), out=out / "no"),
+        "rolled back": train(_that_goes_back(), out=out / "back of several", log=lambda line: None),
         "unused head": train(_with_unused_head(recipe), out=out / "unused", log=lambda line: None),
         "lines": lines,
     }
@@ -150,6 +152,19 @@ def _with_unused_head(recipe: Recipe) -> Recipe:
     """Return the recipe with terms that do not look at the predictor."""
     raw = recipe.dump()
     return parse(raw | {"objective": ["variance", "covariance"]}, "unused")
+
+
+def _that_goes_back() -> Recipe:
+    """Return a VICReg without variance, which goes back to a healthy state at its alarm and on with its weight."""
+    from tests.distributed.noise import on_noise
+
+    sgd: dict[str, Any] = {"base_lr": 0.005, "lr_scaling": "none", "optimizer": {"name": "sgd"}}
+    raw = on_noise("vicreg", max_steps=40, **sgd).dump()
+    raw["training"]["schedule"] = {"name": "constant"}
+    raw["objective"][1]["weight"] = 0.0
+    raw["guard"] = {"policy": "rollback", "change": {"objective.variance.weight": 25.0}}
+    raw["evaluation"] = {"protocols": [], "baselines": False}
+    return parse(raw, "goes back")
 
 
 def _lazy(recipe: Recipe) -> Any:

@@ -104,6 +104,22 @@ def test_a_run_goes_on_with_another_number_of_processes(runs: tuple[Path, list[A
     assert (together(weights) - together({n: mixed[n] for n in weights})).norm() <= 1e-4 * together(weights).norm()
 
 
+def test_a_rollback_goes_back_to_the_step_that_it_goes_back_to_on_one_process(
+    runs: tuple[Path, list[Any], Any],
+) -> None:
+    out, (first, second), alone = runs
+    assert first["rolled back"] == second["rolled back"]
+    several, one = first["rolled back"], alone["rolled back"]
+    assert (several["status"], several["steps"]) == (one["status"], one["steps"]) == ("done", 40)
+    ((back,), (expected,)) = several["rollbacks"], one["rollbacks"]
+    assert 0 < back["to"] < back["step"] and back["change"] == {"objective.variance.weight": [0.0, 25.0]}
+    assert {**back, "reason": ""} == {**expected, "reason": ""}
+    logs = [list(RunFolder(out / f"back of {name}").read_metrics()) for name in ("one", "several")]
+    assert [each["step"] for each in logs[1]] == [each["step"] for each in logs[0]]
+    assert [each["loss"] for each in logs[1]] == pytest.approx([each["loss"] for each in logs[0]], rel=1e-4)
+    assert not list((out / "back of several" / "checkpoints").glob("healthy*"))
+
+
 def test_all_stop_at_one_step_when_one_is_asked_to(runs: tuple[Path, list[Any], Any]) -> None:
     _, several, _ = runs
     assert [(each["out of time"]["status"], each["out of time"]["steps"]) for each in several] == [
