@@ -178,7 +178,8 @@ def main() -> None:
         print(f"{setting.name}: {time.perf_counter() - started:.1f} s", flush=True)
     about = {"python": sys.version.split()[0], "torch": torch.__version__, "threads": torch.get_num_threads()}
     runs = [done[setting.name] for setting in settings() if setting.name in done]
-    text = json.dumps({"about": about, "runs": runs}, separators=(",", ":"))
+    trial = read().get("trial", [])
+    text = json.dumps({"about": about, "runs": runs, "trial": trial}, separators=(",", ":"))
     RECORDS.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
