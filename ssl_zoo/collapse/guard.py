@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ssl_zoo.collapse.causes import cause_of
 from ssl_zoo.collapse.metrics import RANK_ROWS
 from ssl_zoo.collapse.remedies import remedies
-from ssl_zoo.collapse.rules import Finding, H, Seen, judge, not_finite
+from ssl_zoo.collapse.rules import GROWN, STD_LOW, Finding, H, Seen, judge, not_finite
 
 Policy = Literal["warn", "stop", "rollback", "off"]
 
@@ -139,7 +139,7 @@ class CollapseGuard:
         if finding is None and not self._start:
             self._start = dict(metrics)
             return None
-        self._recent = [*self._recent, dict(metrics)][-self.patience :]
+        self._recent = [*self._recent, dict(metrics)][-2 * self.patience :]
         limit = min(dim, min(batch, RANK_ROWS) - 1)
         self._note_signs(step, limit, progress)
         if finding is None:
@@ -165,20 +165,22 @@ class CollapseGuard:
         self._signs = {metric: self._signs.get(metric, now) for metric, now in found.items()}
 
     def _judge(self, limit: int, ease: float, progress: float | None) -> Finding | None:
-        for metrics in self._recent:
+        recent = self._recent[-self.patience :]
+        for metrics in recent:
             if (broken := not_finite(metrics)) is not None:
                 return broken
-        num = len(self._recent)
-        keys = set.intersection(*(set(metrics) for metrics in self._recent))
-        mean = {key: sum(metrics[key] for metrics in self._recent) / num for key in keys}
+        keys = set.intersection(*(set(metrics) for metrics in recent))
+        mean = {key: sum(metrics[key] for metrics in recent) / len(recent) for key in keys}
         # The largest, the first steps included, since weights that a huge rate throws far away may shrink again.
-        seen = [self._start, *self._recent]
-        grown = {key: max(metrics.get(key, 0.0) for metrics in seen) for key in keys & {"weight_norm"}}
-        growth = self._recent[-1].get("std", 1.0) / max(self._recent[0].get("std", 1.0), 1e-12)
-        growth = growth if num == self.patience else math.inf
-        return next(
-            judge(Seen({**mean, **grown}, self._start, limit, ease, growth, progress, self.shrinks, self.given)), None
-        )
+        largest = max(metrics.get("weight_norm", 0.0) for metrics in [self._start, *recent])
+        mean |= {"weight_norm": largest} if largest >= GROWN else {}
+        seen = Seen(mean, self._start, limit, ease, progress=progress, shrinks=self.shrinks, given=self.given)
+        if len(recent) == self.patience:
+            std = [metrics.get("std", 1.0) for metrics in self._recent]
+            first, before = (max(std[-min(back, len(std))], 1e-12) for back in (self.patience, 3))
+            lasting = len(std) == 2 * self.patience and max(std) < STD_LOW
+            seen = replace(seen, growth=std[-1] / first, fall=std[-1] / before, lasting=lasting)
+        return next(judge(seen), None)
 
     def _alarm_of(self, finding: Finding, step: int, dim: int, batch: int) -> Alarm:
         facts = {"dim": dim, "batch_size": batch, **self.recipe_facts}

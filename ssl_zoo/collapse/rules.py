@@ -31,9 +31,13 @@ Z, H = "z", "h"
 PREFIX = {Z: "", H: "h."}
 NAMES = {Z: "the embeddings", H: "the encoder's outputs"}
 
-STD_LOW, STD_FALL = 0.15, 0.5
-"""Complete collapse: below 0.15 of the isotropic spread (a mean cosine of about 0.98) and half of the start's, and not
+STD_LOW, STD_FALL = 0.1, 0.5
+"""Complete collapse: below 0.1 of the isotropic spread (a mean cosine of about 0.99) and half of the start's, and not
 growing again by half from the first to the last of the checks, as after first steps that move z away from 0."""
+
+STILL_FALLS = 0.9
+"""A spread so low may come back where it falls no more (by a tenth in two checks) and views share more of their
+variance than at the start, as where z first moves away from 0: it is then given twice as many checks to grow again."""
 
 STD_DEAD, STD_GROWTH = 0.02, 1.5
 """Dead from the start: below 0.02, and not growing by half from the first to the last of the checks."""
@@ -43,6 +47,10 @@ SCALE_LOW, SCALE_FALL = 0.1, 0.1
 
 RANK_LOW, RANK_FALL = 5.0, 0.1
 """Dimensional collapse: fewer than 5 effective dimensions and less than a tenth of the start's."""
+
+RANK_LOST = 0.25
+"""The same where views share no more of their variance than at the start: less than a quarter of the start's rank is
+enough. Methods that learn lose as much at times, but in them views come to agree on what is left."""
 
 ENTROPY_LOW, ENTROPY_FALL = 0.15, 0.25
 """The same for narrow projectors and small batches, where a tenth of the start is less than one dimension: the entropy
@@ -64,6 +72,9 @@ STILL_ALIKE = 1.005
 
 GROWN = 50.0
 """Divergence: the weights of the encoder have grown by this factor. Small healthy networks grow thirtyfold."""
+
+SHRUNK = 0.05
+"""Complete collapse of the weights: less than a twentieth of those of the start is left."""
 
 STILL, STILL_AFTER = 1e-4, 0.1
 """No learning: a tenth of the run has passed and the encoder's weights have changed by less than this fraction."""
@@ -106,6 +117,8 @@ class Seen:
         limit: the rank that width and batch allow.
         ease: factor on all limits.
         growth: of the spread, from the first to the last of the checks; infinite where it is not to be judged.
+        fall: the last spread over that of two checks before; 0 where it is not to be judged.
+        lasting: whether the spread has been low for twice as many checks.
         progress: part of the run that is done; None where it is not known.
         shrinks: whether embeddings that shrink to one point solve the objective.
         given: whether the run was given first weights.
@@ -117,6 +130,8 @@ class Seen:
     limit: int
     ease: float = 1.0
     growth: float = math.inf
+    fall: float = 0.0
+    lasting: bool = True
     progress: float | None = None
     shrinks: bool = False
     given: bool = False
@@ -132,7 +147,12 @@ class Seen:
             for metrics in (self.mean, self.start)
         )
         rank = math.ceil(start.get("effective_rank", 1.0))
-        return replace(self, mean=mean, start=start, limit=rank, shrinks=False, growth=math.inf, of=H)
+        return replace(self, mean=mean, start=start, limit=rank, shrinks=False, growth=math.inf, fall=0.0, of=H)
+
+    @property
+    def learned(self) -> bool:
+        """Whether two views share more of their variance than at the start; False where it was not measured."""
+        return self.mean.get("agreement", 0.0) > self.start.get("agreement", 0.0)
 
     def found(self, kind: Kind, metric: str, value: float, reference: float, text: str) -> Finding:
         """Return a finding about z or h."""
@@ -142,16 +162,22 @@ class Seen:
 def spread(seen: Seen) -> Finding | None:
     """Complete collapse: all embeddings point the same way (Chen & He 2021, section 4.1)."""
     std, first = seen.mean.get("std", math.inf), seen.start.get("std", 0.0)
-    rising = (
-        seen.ease == 1.0 and math.isfinite(seen.growth) and seen.growth >= STD_GROWTH
-    )  # a collapse that holds, holds
-    if std < seen.ease * STD_LOW and std < seen.ease * STD_FALL * first and not rising:
+    # a collapse that holds, holds
+    recovers = seen.ease == 1.0 and math.isfinite(seen.growth) and _may_recover(seen)
+    if std < seen.ease * STD_LOW and std < seen.ease * STD_FALL * first and not recovers:
         fall = f"their spread fell from {first:.2f} to {std:.3f} (isotropic is 1)"
         return seen.found("complete", "std", std, first, f"have collapsed to almost one point, {fall}")
     if std < seen.ease * STD_DEAD and seen.growth < STD_GROWTH:
         text = f"are almost one point and stay so, their spread is {std:.4f} (isotropic is 1)"
         return seen.found("complete", "std", std, 1.0, text)
     return None
+
+
+def _may_recover(seen: Seen) -> bool:
+    """Return whether a low spread grows, or does not fall while views have come to agree, and has not lasted."""
+    if seen.fall < STILL_FALLS or not seen.learned:
+        return seen.growth >= STD_GROWTH
+    return seen.growth >= (1.0 if seen.lasting else 0.0)
 
 
 def scale(seen: Seen) -> Finding | None:
@@ -170,6 +196,7 @@ def rank(seen: Seen) -> Finding | None:
     """Dimensional collapse: embeddings lie on a few lines."""
     value, first = seen.mean.get("effective_rank", math.inf), seen.start.get("effective_rank", 0.0)
     few = value < seen.ease * RANK_LOW and value < seen.ease * RANK_FALL * first
+    few = few or ("agreement" in seen.mean and not seen.learned and value < seen.ease * RANK_LOST * first)
     if not few and seen.limit > 1 and first > 1:
         entropy = math.log(max(value, 1.0))
         few = entropy < seen.ease * ENTROPY_LOW * math.log(seen.limit)
@@ -243,6 +270,15 @@ def divergence(seen: Seen) -> Finding | None:
     return Finding("divergence", H, "weight_norm", grown, 1.0, text)
 
 
+def vanishing(seen: Seen) -> Finding | None:
+    """Complete collapse of the weights: weight decay has taken them away, and a norm hides it from the spread."""
+    left = seen.mean.get("weight_norm", 1.0)
+    if left >= seen.ease * SHRUNK:
+        return None
+    text = f"the encoder's weights have shrunk to {left:.2g} of those of the start, which leaves a norm with rounding"
+    return Finding("complete", H, "weight_norm", left, 1.0, text)
+
+
 def no_learning(seen: Seen) -> Finding | None:
     """No learning: weights that stay where they started."""
     change = seen.mean.get("weight_change", math.inf)
@@ -281,7 +317,7 @@ def drift(seen: Seen) -> Finding | None:
 
 Rule = Callable[[Seen], Finding | None]
 OF_BOTH: tuple[Rule, ...] = (spread, scale, rank, similarity, drift)
-OF_THE_RUN: tuple[Rule, ...] = (divergence, clusters, tokens, apart, no_learning)
+OF_THE_RUN: tuple[Rule, ...] = (divergence, clusters, tokens, apart, vanishing, no_learning)
 
 
 def judge(seen: Seen) -> Iterator[Finding]:
