@@ -60,10 +60,17 @@ class Outcome:
         return (first[name], last[name]) if name in first and name in last else None
 
 
+def terms_in(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the terms of a run's objective; those that were 0 at all checks have no weight."""
+    checks = [check[5] for check in record["checks"]]
+    return [{"name": name, "weight": float(any(c[name] for c in checks))} for name in (checks[0] if checks else ())]
+
+
 def replayed(setting: Setting, record: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Alarm | None:
     """Return the alarm of the guard on the measurements of a run, with the facts of its recipe for the remedies."""
     members = ("image", "audio") if setting.data == "pairs" else ()
-    guard = guard_of(members, shrinks=record["shrinks"], recipe_facts=facts or {})
+    facts = {"terms": terms_in(record)} if facts is None else facts
+    guard = guard_of(members, shrinks=record["shrinks"], recipe_facts=facts)
     for step, metrics, width, rows, *_ in record["checks"]:
         values = {key: math.nan if value is None else value for key, value in metrics.items()}
         last = step == record["steps"]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ssl_zoo.collapse.causes import cause_of
+from ssl_zoo.collapse.causes import PULL, cause_of, terms_of
 from ssl_zoo.collapse.metrics import RANK_ROWS
 from ssl_zoo.collapse.remedies import remedies
 from ssl_zoo.collapse.rules import GROWN, STD_LOW, Finding, H, Seen, judge, not_finite
@@ -104,6 +104,9 @@ class CollapseGuard:
             )
         self.policy, self.patience, self.shrinks, self.given = policy, patience, shrinks, given
         self.recipe_facts = dict(recipe_facts or {})
+        self._spreads = any(
+            term["name"] not in PULL and term.get("weight", 1.0) for term in terms_of(self.recipe_facts)
+        )
         self._start: dict[str, float] = {}
         self._recent: list[dict[str, float]] = []
         self._signs: dict[str, int] = {}
@@ -160,9 +163,13 @@ class CollapseGuard:
 
     def _note_signs(self, step: int, limit: int, progress: float | None) -> None:
         """Note since when each metric shows a collapse, without a break."""
-        seen = Seen(self._recent[-1], self._start, limit, progress=progress, shrinks=self.shrinks, given=self.given)
+        seen = self._seen(self._recent[-1], limit, progress)
         found = {} if not_finite(self._recent[-1]) else {finding.metric: step for finding in judge(seen)}
         self._signs = {metric: self._signs.get(metric, now) for metric, now in found.items()}
+
+    def _seen(self, mean: Mapping[str, float], limit: int, progress: float | None) -> Seen:
+        return Seen(mean, self._start, limit, progress=progress, shrinks=self.shrinks, given=self.given,
+                    spreads=self._spreads)  # fmt: skip
 
     def _judge(self, limit: int, ease: float, progress: float | None) -> Finding | None:
         recent = self._recent[-self.patience :]
@@ -174,12 +181,12 @@ class CollapseGuard:
         # The largest, the first steps included, since weights that a huge rate throws far away may shrink again.
         largest = max(metrics.get("weight_norm", 0.0) for metrics in [self._start, *recent])
         mean |= {"weight_norm": largest} if largest >= GROWN else {}
-        seen = Seen(mean, self._start, limit, ease, progress=progress, shrinks=self.shrinks, given=self.given)
+        seen = replace(self._seen(mean, limit, progress), ease=ease)
         if len(recent) == self.patience:
             std = [metrics.get("std", 1.0) for metrics in self._recent]
-            first, before = (max(std[-min(back, len(std))], 1e-12) for back in (self.patience, 3))
+            growth = std[-1] / max(std[-self.patience], 1e-12)
             lasting = len(std) == 2 * self.patience and max(std) < STD_LOW
-            seen = replace(seen, growth=std[-1] / first, fall=std[-1] / before, lasting=lasting)
+            seen = replace(seen, growth=growth, lasting=lasting)
         return next(judge(seen), None)
 
     def _alarm_of(self, finding: Finding, step: int, dim: int, batch: int) -> Alarm:

@@ -33,24 +33,21 @@ NAMES = {Z: "the embeddings", H: "the encoder's outputs"}
 
 STD_LOW, STD_FALL = 0.1, 0.5
 """Complete collapse: below 0.1 of the isotropic spread (a mean cosine of about 0.99) and half of the start's, and not
-growing again by half from the first to the last of the checks, as after first steps that move z away from 0."""
-
-STILL_FALLS = 0.9
-"""A spread so low may come back where it falls no more (by a tenth in two checks) and views share more of their
-variance than at the start, as where z first moves away from 0: it is then given twice as many checks to grow again."""
+coming back, see `_may_recover`."""
 
 STD_DEAD, STD_GROWTH = 0.02, 1.5
 """Dead from the start: below 0.02, and not growing by half from the first to the last of the checks."""
 
-SCALE_LOW, SCALE_FALL = 0.1, 0.1
-"""Loss of scale: below 0.1 in the units of z (VICReg keeps each dimension at 1) and a tenth of the start's."""
+SCALE_LOW, SCALE_FALL = 0.1, 0.2
+"""Loss of scale: below 0.1 in the units of z (VICReg keeps each dimension at 1) and a fifth of the start's."""
 
 RANK_LOW, RANK_FALL = 5.0, 0.1
 """Dimensional collapse: fewer than 5 effective dimensions and less than a tenth of the start's."""
 
-RANK_LOST = 0.25
-"""The same where views share no more of their variance than at the start: less than a quarter of the start's rank is
-enough. Methods that learn lose as much at times, but in them views come to agree on what is left."""
+RANK_LOST, LEARNED = 0.25, 1.1
+"""The same where the objective only pulls views together and they share no more of their variance than at the start, to
+a tenth: less than a quarter of the start's rank is enough. Methods that learn lose as much at times, but in them views
+come to agree on what is left."""
 
 ENTROPY_LOW, ENTROPY_FALL = 0.15, 0.25
 """The same for narrow projectors and small batches, where a tenth of the start is less than one dimension: the entropy
@@ -63,12 +60,12 @@ and the gap to positive pairs is below a tenth of that distance."""
 TOKENS_LOW, TOKENS_FALL = 0.2, 0.4
 """Token collapse: below 0.2 of the isotropic spread, over places or over samples, and 0.4 of the start's."""
 
-ONE_CLUSTER, TOLD_APART = 1.5, 1.02
+ONE_CLUSTER, TOLD_APART = 1.5, 1.01
 """Cluster collapse: all samples together use fewer than 1.5 clusters; or each is spread over so many of them that
-knowing the sample says nothing, their number being all samples' to 2 %."""
+knowing the sample says nothing, their number being all samples' to 1 %."""
 
 STILL_ALIKE = 1.005
-"""The same of a head that was so from the start, a tenth of the run gone: to 0.5 %."""
+"""The same of a head that was so from the start, a twelfth of the run gone: to 0.5 %."""
 
 GROWN = 50.0
 """Divergence: the weights of the encoder have grown by this factor. Small healthy networks grow thirtyfold."""
@@ -76,11 +73,11 @@ GROWN = 50.0
 SHRUNK = 0.05
 """Complete collapse of the weights: less than a twentieth of those of the start is left."""
 
-STILL, STILL_AFTER = 1e-4, 0.1
-"""No learning: a tenth of the run has passed and the encoder's weights have changed by less than this fraction."""
+STILL, STILL_AFTER = 1e-4, 0.08
+"""No learning: a twelfth of the run has passed and the encoder's weights have changed by less than this fraction."""
 
-APART, APART_AFTER = 0.05, 0.5
-"""Members apart: half of the run has passed and two of them share less than 0.05 of their variance."""
+APART, APART_AFTER = 0.1, 0.5
+"""Members apart: half of the run has passed and two of them share less than a tenth of their variance."""
 
 DRIFT = 0.6
 """Drift: two views share less than 0.6 of the part of the variance of h that they shared at the start."""
@@ -117,8 +114,8 @@ class Seen:
         limit: the rank that width and batch allow.
         ease: factor on all limits.
         growth: of the spread, from the first to the last of the checks; infinite where it is not to be judged.
-        fall: the last spread over that of two checks before; 0 where it is not to be judged.
-        lasting: whether the spread has been low for twice as many checks.
+        spreads: whether the objective has a term that does more than pull views together, which may bring a spread back.
+        lasting: whether the spread has been low for twice as many checks as are judged.
         progress: part of the run that is done; None where it is not known.
         shrinks: whether embeddings that shrink to one point solve the objective.
         given: whether the run was given first weights.
@@ -130,7 +127,7 @@ class Seen:
     limit: int
     ease: float = 1.0
     growth: float = math.inf
-    fall: float = 0.0
+    spreads: bool = False
     lasting: bool = True
     progress: float | None = None
     shrinks: bool = False
@@ -147,12 +144,12 @@ class Seen:
             for metrics in (self.mean, self.start)
         )
         rank = math.ceil(start.get("effective_rank", 1.0))
-        return replace(self, mean=mean, start=start, limit=rank, shrinks=False, growth=math.inf, fall=0.0, of=H)
+        return replace(self, mean=mean, start=start, limit=rank, shrinks=False, growth=math.inf, of=H)
 
     @property
     def learned(self) -> bool:
-        """Whether two views share more of their variance than at the start; False where it was not measured."""
-        return self.mean.get("agreement", 0.0) > self.start.get("agreement", 0.0)
+        """Whether two views share clearly more of their variance than at the start; False where it was not measured."""
+        return self.mean.get("agreement", 0.0) > LEARNED * self.start.get("agreement", 0.0)
 
     def found(self, kind: Kind, metric: str, value: float, reference: float, text: str) -> Finding:
         """Return a finding about z or h."""
@@ -174,10 +171,14 @@ def spread(seen: Seen) -> Finding | None:
 
 
 def _may_recover(seen: Seen) -> bool:
-    """Return whether a low spread grows, or does not fall while views have come to agree, and has not lasted."""
-    if seen.fall < STILL_FALLS or not seen.learned:
-        return seen.growth >= STD_GROWTH
-    return seen.growth >= (1.0 if seen.lasting else 0.0)
+    """Return whether a low spread may come back: it grows, or a term that can bring it back has had no time yet.
+
+    First steps may move the mean of z far from 0, so that all directions are alike. An objective that only pulls views
+    together does not undo that; one that also asks for spread may, and is given twice as many checks to let it grow.
+    """
+    if seen.spreads:
+        return not seen.lasting or seen.growth > 1
+    return seen.growth >= STD_GROWTH
 
 
 def scale(seen: Seen) -> Finding | None:
@@ -196,7 +197,8 @@ def rank(seen: Seen) -> Finding | None:
     """Dimensional collapse: embeddings lie on a few lines."""
     value, first = seen.mean.get("effective_rank", math.inf), seen.start.get("effective_rank", 0.0)
     few = value < seen.ease * RANK_LOW and value < seen.ease * RANK_FALL * first
-    few = few or ("agreement" in seen.mean and not seen.learned and value < seen.ease * RANK_LOST * first)
+    unlearned = "agreement" in seen.mean and not seen.learned and not seen.spreads
+    few = few or (unlearned and value < seen.ease * RANK_LOST * first)
     if not few and seen.limit > 1 and first > 1:
         entropy = math.log(max(value, 1.0))
         few = entropy < seen.ease * ENTROPY_LOW * math.log(seen.limit)

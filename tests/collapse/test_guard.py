@@ -104,7 +104,7 @@ def test_views_that_are_not_learned_yet_are_no_collapse():
 def test_the_alarm_comes_once_and_the_status_follows_the_run():
     guard = CollapseGuard()
     assert len(feed(guard, [START, *[COLLAPSED] * 8])) == 1
-    edge = metrics(std=0.2, random_similarity=0.96, similarity_gap=0.01)
+    edge = metrics(std=0.15, random_similarity=0.96, similarity_gap=0.01)
     assert feed(guard, [edge] * 8, first=9) == []
     assert guard.status["status"] == "collapsed", "noise around a limit is no recovery"
     assert feed(guard, [HEALTHY] * 8, first=17) == []

@@ -38,7 +38,7 @@ SHRINKING = [views(0.3 * 0.5**i, seed=i) for i in range(10)]
 def test_embeddings_that_shrink_with_their_directions_untouched_are_found():
     guard = CollapseGuard(shrinks=True, recipe_facts={"terms": [{"name": "mse", "weight": 25.0}]})
     (alarm,) = fed(guard, SHRINKING)
-    assert alarm.metric == "scale" and alarm.value < 0.03 and alarm.reference == pytest.approx(0.3, rel=0.1)
+    assert alarm.metric == "scale" and alarm.value < 0.04 and alarm.reference == pytest.approx(0.3, rel=0.1)
     assert "{name: variance, weight: 25.0}" in alarm.remedies[0]
     assert guard.status["status"] == "collapsed"
     assert embedding_metrics(SHRINKING[-1])["std"] > 0.9 and embedding_metrics(SHRINKING[-1])["similarity_gap"] > 0.9
