@@ -79,7 +79,6 @@ class Setting:
             raw["objective"][0] |= {"sub_batch": min(self.batch, 2 * self.cap), "eps": 0.01}
         return load_changed(raw, self.change, self.name)
 
-
     def _of_tokens(self) -> Recipe:
         """Return the recipe of a method that predicts tokens, with a transformer that a second suffices for."""
         raw = load_recipe(f"masked/{self.method}").dump()

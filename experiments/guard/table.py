@@ -12,7 +12,7 @@ from typing import Any
 from experiments.guard import verdict as truth
 from experiments.guard.outcome import Outcome, outcomes
 from experiments.guard.records import HERE, read
-from experiments.guard.terms import dying, of_terms
+from experiments.guard.terms import of_terms
 from experiments.guard.verdict import verdict
 
 HEAD = (

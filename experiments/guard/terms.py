@@ -1,4 +1,4 @@
-"""Whether a rule "a term of the objective dies" would do: how often terms die or rise again in runs that are healthy."""
+"""Whether a rule "a term of the objective dies" would do: how often terms die or rise again in healthy runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def courses(record: Mapping[str, Any]) -> dict[str, list[float]]:
     each = [check[5] for check in record["checks"] if None not in check[5].values()]
     if len(each) < 2 * WINDOW:
         return {}
-    windows = [each[i : j] for i, j in pairwise(range(0, len(each) + 1, WINDOW))]
+    windows = [each[i:j] for i, j in pairwise(range(0, len(each) + 1, WINDOW))]
     return {name: [sum(abs(terms[name]) for terms in w) / len(w) for w in windows] for name in each[0]}
 
 
@@ -48,13 +48,19 @@ def of_terms(rows: Sequence[Outcome]) -> list[str]:
         "| runs | number | a term dies | which | a term comes back | which |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for title, state, forced in (("whole methods, healthy", "healthy", False), ("forced, collapsed", "collapsed", True)):
+    for title, state, forced in (
+        ("whole methods, healthy", "healthy", False),
+        ("forced, collapsed", "collapsed", True),
+    ):
         own = [each.record for each in rows if each.truth.state == state and bool(each.setting.forced) == forced]
         own = [record for record in own if len(courses(record)) > 1]
         cells = [title, str(len(own))]
         for rule in (dying, rising):
             names = [rule(record) for record in own]
             which = Counter(name for each in names for name in each)
-            cells += [str(sum(map(bool, names))), ", ".join(f"{name} {num}" for name, num in which.most_common()) or "-"]
+            cells += [
+                str(sum(map(bool, names))),
+                ", ".join(f"{name} {num}" for name, num in which.most_common()) or "-",
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

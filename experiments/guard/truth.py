@@ -41,7 +41,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def nearer(a: Tensor, b: Tensor) -> Tensor:
-    """Return of each row of a how many rows of b are nearer than its own, by the cosine of the centred `(..., N, D)`."""
+    """Return of each row of a how many rows of b are nearer than its own, by cosine of the centred `(..., N, D)`."""
     similarity = _unit(a) @ _unit(b).transpose(-1, -2)
     own = similarity.diagonal(dim1=-2, dim2=-1)[..., None]
     return (similarity > own).sum(dim=-1)

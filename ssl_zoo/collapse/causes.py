@@ -55,7 +55,7 @@ def cause_of(kind: str, metrics: Mapping[str, float], facts: Mapping[str, Any]) 
     """Return the likely cause of a collapse.
 
     Args:
-        kind: of collapse, see `ssl_zoo.collapse.rules`.
+        kind: of collapse, see `ssl_zoo.collapse.seen`.
         metrics: of the last check.
         facts: of the recipe, see `ssl_zoo.collapse.remedies.remedies`; `own` are those of the method's own recipe.
     """

@@ -12,7 +12,6 @@ therefore not detected. Embeddings that are not finite raise the alarm at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -20,7 +19,8 @@ from typing import Any, Literal
 from ssl_zoo.collapse.causes import PULL, cause_of, terms_of
 from ssl_zoo.collapse.metrics import RANK_ROWS
 from ssl_zoo.collapse.remedies import remedies
-from ssl_zoo.collapse.rules import GROWN, STD_LOW, Finding, H, Seen, judge, not_finite
+from ssl_zoo.collapse.rules import GROWN, STD_LOW, judge, not_finite
+from ssl_zoo.collapse.seen import Finding, H, Seen
 
 Policy = Literal["warn", "stop", "rollback", "off"]
 
@@ -47,7 +47,7 @@ class Alarm:
     """The verdict that the guard returns once, when it detects a collapse.
 
     Attributes:
-        kind: of collapse, see `ssl_zoo.collapse.rules`.
+        kind: of collapse, see `ssl_zoo.collapse.seen`.
         of: `z`, the projection, or `h`, the encoder's output, which is what is kept.
         metric: the metric that shows it; of h it begins with `h.`.
         value: its mean over the last checks.

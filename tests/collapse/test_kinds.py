@@ -44,9 +44,11 @@ ALIKE = {"clusters": 255.9, "clusters_each": 255.8}
         ("cluster", "z", {"clusters": 60.0, "clusters_each": 59.8}, HEAD),
         ("cluster", "z", ALIKE, ALIKE),  # DINOv2 issue 143: the loss stays at log K
         ("divergence", "h", {"weight_norm": 300.0}, {}),
+        ("complete", "h", {"weight_norm": 0.01}, {}),  # a norm after weights that are gone
+        ("dimensional", "z", {"effective_rank": 9.0, "agreement": 0.1}, {}),  # a fifth of the rank, and views disagree
         ("no learning", "h", {**START, "weight_change": 1e-6}, {}),
         ("tokens", "", {"token_std": 0.05}, {"token_std": 0.8, "sample_std": 0.8}),  # V-JEPA
-        ("apart", "z", {"across": 0.01}, {"across": 0.0}),
+        ("apart", "z", {"across": 0.08}, {"across": 0.0}),
         ("non-finite", "z", {"std": float("nan")}, {}),
     ],
 )
@@ -62,6 +64,25 @@ def test_a_healthy_run_has_none_of_them():
     start = {**HEAD, "token_std": 0.8, "sample_std": 0.8, "across": 0.0}
     healthy = {"clusters": 61.0, "clusters_each": 50.0, "across": 0.5}
     assert run((50, healthy), start=start) is None
+
+
+SPREADS = {"terms": [{"name": "mse"}, {"name": "coding_rate", "weight": 1.0}]}
+MOVED = [0.07, 0.053, 0.049, 0.048, 0.05, 0.052, 0.056, 0.06, 0.066, 0.073, 0.08, 0.09, 0.1, 0.13, 0.2]
+"""The spread of EMP-SSL, whose first steps move z far from 0, and whose coding rate brings the spread back."""
+
+
+def test_an_objective_that_spreads_is_given_time_to_bring_a_low_spread_back():
+    back = [(1, {**POINT, "std": std, "similarity_gap": 0.1}) for std in MOVED]
+    assert run(*back, (35, {}), guard=CollapseGuard(recipe_facts=SPREADS)) is None
+    stays = {**POINT, "similarity_gap": 0.1}
+    assert run((50, stays), guard=CollapseGuard(recipe_facts=SPREADS)).step == 80, "twice as many checks as are judged"
+    pulls = {"terms": ["mse", {"name": "coding_rate", "weight": 0.0}]}
+    for facts in (pulls, {}):
+        assert run(*back, (35, {}), guard=CollapseGuard(recipe_facts=facts)).step == 40
+
+
+def test_a_low_rank_on_which_views_agree_is_no_collapse():
+    assert run((50, {"effective_rank": 9.0, "agreement": 0.7})) is None
 
 
 def test_what_a_collapse_of_z_means_for_the_encoder_is_said():
