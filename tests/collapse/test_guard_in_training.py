@@ -40,7 +40,7 @@ def test_vicreg_without_its_variance_term_loses_its_scale_and_the_guard_says_so(
     assert summary["status"] == summary["collapse"]["status"] == "collapsed"
     assert "have shrunk to almost one point" in summary["collapse"]["reason"] and summary["collapse"]["step"] < 90
     assert "-s objective.variance.weight=25.0" in text and "-s training.base_lr=0.005" in text
-    assert records[-1]["embedding"]["scale"] < 0.1 * records[0]["embedding"]["scale"]
+    assert records[-1]["embedding"]["scale"] < 0.2 * records[0]["embedding"]["scale"]
     assert records[-1]["embedding"]["std"] > 0.4, "the directions do not show it"
 
 
