@@ -123,20 +123,25 @@ def wrong(rows: Sequence[Outcome]) -> list[Outcome]:
     ]
 
 
+def state_with(tried: Mapping[str, Any]) -> str:
+    """Return the state of a run with a remedy; a run that still does not learn is called collapsed."""
+    return "collapsed" if tried["kind"] == "no learning" else verdict(tried).state
+
+
 def trials(rows: Sequence[Outcome], tried: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines about the remedies."""
     by_name = {each.setting.name: each for each in rows}
-    states = [verdict(each).state for each in tried]
+    states = [state_with(each) for each in tried]
     summary = ", ".join(f"{states.count(state)} {state}" for state in ("healthy", "between", "collapsed"))
     found = [f"Of {len(tried)} runs, with it: {summary}.", ""]
     found += ["| method | forced | run | alarm | first remedy | with it | found by z |", "| --- " * 7 + "|"]
     for each in tried:
-        before, after = by_name[each["name"]], verdict(each)
+        before = by_name[each["name"]]
         first, last = each["truth"][0][1], each["truth"][-1][1]
         pair = "found_z" if "found_z" in first else "found_h"
         values = f"{first.get(pair, 0):.2f} to {last.get(pair, 0):.2f}"
         found.append(f"| {before.setting.method} | {what(before)} | {size_of(before)} | {before.kind} | "
-                     f"{each['remedy'].replace('|', '/')} | {after.state} | {values} |")  # fmt: skip
+                     f"{each['remedy'].replace('|', '/')} | {state_with(each)} | {values} |")  # fmt: skip
     return found
 
 

@@ -41,8 +41,9 @@ def tried(each: Outcome) -> dict[str, Any]:
     words = shlex.split(remedy.partition(": ")[2])
     overrides = tuple(word for word in words if word != "-s")
     found = rounded(record(replace(each.setting, change=(*each.setting.change, *overrides))))
+    again = replayed(each.setting, found)
     del found["checks"]
-    return {**found, "remedy": remedy}
+    return {**found, "name": each.setting.name, "remedy": remedy, "kind": again.kind if again else ""}
 
 
 def main() -> None:

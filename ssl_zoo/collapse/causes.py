@@ -7,6 +7,7 @@ not help where a term is what is missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,12 @@ DECAYED, BLOWN_UP = 0.3, 100.0
 
 OFF: dict[str, float] = {"momentum": 1.0}
 """The value at which an option of a term does nothing, where it is not 0."""
+
+NO_SWITCH = ("weight", "warmup")
+"""Options of terms that switch nothing off."""
+
+ENOUGH, LEAST_SEEN = 0.1, 1e-8
+"""The change of the weights, relative to their size, that a first part of a run is to make; the least that is seen."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def cause_of(kind: str, metrics: Mapping[str, float], facts: Mapping[str, Any]) 
     """
     causes = [*_of_the_weights(kind, metrics, facts)]
     if kind not in ("non-finite", "divergence", "no learning", "apart"):
-        causes += [*_missing_terms(facts), *_switched_off(facts), *_asymmetry(facts)]
+        causes += [*_missing_terms(facts, kind), *_switched_off(facts), *_asymmetry(facts)]
     if kind == "apart":
         causes += [*_weak_pull(facts)]
     if not causes:
@@ -78,7 +85,8 @@ def _of_the_weights(kind: str, metrics: Mapping[str, float], facts: Mapping[str,
     size, change = metrics.get("weight_norm", 1.0), metrics.get("weight_change", 0.0)
     lr, decay = facts.get("base_lr"), facts.get("weight_decay")
     if kind == "no learning":
-        higher = f"raise the learning rate: {typed('training.base_lr', _number(lr * 100))}" if lr else None
+        factor = _ten_to(ENOUGH / max(change, LEAST_SEEN))
+        higher = f"raise the learning rate: {typed('training.base_lr', _number(lr * factor))}" if lr else None
         text = f"the likely cause is a learning rate that is too low, training.base_lr = {lr:g}" if lr else UNKNOWN.text
         yield Cause("learning rate", text, (higher,) if higher else ())
     elif size < DECAYED and decay:
@@ -90,28 +98,38 @@ def _of_the_weights(kind: str, metrics: Mapping[str, float], facts: Mapping[str,
         what = "lower the weight decay: "
         yield Cause("weight decay", text,
                     tuple(what + typed("training.optimizer.weight_decay", value) for value in less))  # fmt: skip
-    elif not size < BLOWN_UP or not change < BLOWN_UP:
+    elif kind == "divergence" or not size < BLOWN_UP or not change < BLOWN_UP:
         text = (
             f"the likely cause is the learning rate, training.base_lr = {lr:g}: the encoder's weights have changed by "
             f"{change:.2g} times their size"
             if lr
             else "the likely cause is the learning rate"
         )
-        rates = [typed("training.base_lr", _number(lr / factor)) for factor in (10, 100)] if lr else []
+        grown = max(size, change)
+        first = 10 * _ten_to(grown) if kind == "divergence" and math.isfinite(grown) else 10.0
+        rates = [typed("training.base_lr", _number(lr / factor)) for factor in (first, 10 * first)] if lr else []
         yield Cause("learning rate", text, tuple(f"lower the learning rate: {rate}" for rate in rates))
+
+
+def _ten_to(factor: float) -> float:
+    """Return the power of ten at or above a factor, 1 at least."""
+    return 10.0 ** max(0, math.ceil(math.log10(factor) - 1e-9))
 
 
 def _purpose(name: str) -> str:
     return f", which {PURPOSE[name]}," if name in PURPOSE else ""
 
 
-def _missing_terms(facts: Mapping[str, Any]) -> Iterator[Cause]:
+def _missing_terms(facts: Mapping[str, Any], kind: str) -> Iterator[Cause]:
     """Yield the terms that the method has and this recipe has not, or has at the weight 0."""
     method, own = facts.get("method", "the method"), terms_of(facts.get("own", {}))
     now = terms_of(facts)
     names = [term["name"] for term in now]
     if {"target", "own"} <= facts.keys() and not any(name in names for name in (term["name"] for term in own)):
-        return  # another objective altogether: what it lacks is not known
+        if kind == "cluster" and own:
+            text = f"the likely cause is the objective, which has none of the terms that {method} has"
+            yield Cause("term", text, (f"put the method's own objective back: {typed('objective', own)}",))
+        return  # what another objective altogether lacks is not known
     factor = _factor(now, own)
     for term in own:
         if term["name"] in PULL:
@@ -148,7 +166,7 @@ def _switched_off(facts: Mapping[str, Any]) -> Iterator[Cause]:
             theirs = own.get(term["name"], {}).get(option)
             hot = option == "target_temperature" and value >= term.get("temperature", value + 1)
             off = hot or (isinstance(value, float | int) and value == OFF.get(option, 0.0))
-            if option == "weight" or not off or theirs is None or theirs == value:
+            if option in NO_SWITCH or not off or theirs is None or theirs == value:
                 continue
             key = f"objective.{_place(names, term['name'])}.{option}"
             text = f"the likely cause is {key} = {value:g}; {facts.get('method', 'the method')} has {theirs:g}"

@@ -27,6 +27,7 @@ def found(method, *overrides, kind="complete", metric="std", **metrics):
         ("tico", ["objective.covariance_contrast.weight=0", "target=shared"], "term", "covariance_contrast.weight=8.0"),
         ("barlow_twins", ["objective.cross_correlation.off_diagonal=0"], "term", "off_diagonal=0.0051"),
         ("dino", ["objective.centred_cross_entropy.momentum=1"], "term", "momentum=0.9"),
+        ("dino", ["objective=[{name: centred_cross_entropy, momentum: 1.0, warmup: 0.0}]"], "term", "momentum=0.9"),
     ],
 )
 def test_what_the_recipe_lacks_is_the_cause_and_put_back_first(method, overrides, part, override):
@@ -45,9 +46,21 @@ def test_weights_that_have_shrunk_or_blown_up_come_before_what_is_missing():
     assert cause.part == "weight decay" and "-s training.optimizer.weight_decay=0.02" in advice[0]
     assert "-s target=stop_gradient" in " ".join(advice), "what else is missing is named too"
     cause, advice = found("vicreg", "training.base_lr=1000", kind="divergence", metric="weight_norm", weight_norm=2e4)
-    assert cause.part == "learning rate" and "-s training.base_lr=100.0" in advice[0]
+    assert cause.part == "learning rate" and "-s training.base_lr=0.001" in advice[0], "by 10 times what they grew"
+    cause, advice = found("vicreg", "training.base_lr=1000", kind="divergence", metric="weight_norm", weight_norm=60.0)
+    assert cause.part == "learning rate" and "-s training.base_lr=1.0" in advice[0]
     cause, advice = found("vicreg", "training.base_lr=1e-9", kind="no learning", metric="weight_change")
-    assert cause.part == "learning rate" and "raise the learning rate: -s training.base_lr=1.0e-07" in advice[0]
+    assert cause.part == "learning rate" and "raise the learning rate: -s training.base_lr=0.01" in advice[0]
+    cause, advice = found(
+        "vicreg", "training.base_lr=1e-9", kind="no learning", metric="weight_change", weight_change=5e-5
+    )
+    assert "raise the learning rate: -s training.base_lr=1.0e-05" in advice[0]
+
+
+def test_a_head_with_another_objective_gets_the_method_s_own_back():
+    other = "objective=[{name: centred_cross_entropy, momentum: 1.0}]"
+    cause, advice = found("swav", other, kind="cluster", metric="clusters")
+    assert cause.part == "term" and "{name: sinkhorn_cross_entropy" in advice[0] and "centred" not in advice[0]
 
 
 def test_members_that_stay_apart_want_a_pull():
