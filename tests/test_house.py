@@ -21,7 +21,7 @@ ORDER = (
     {"evaluation"},
     {"training"},
     {"report"},
-    {"studies"},
+    {"finetuning", "studies"},
     {"bench"},
     {"cli"},
     {"__main__"},

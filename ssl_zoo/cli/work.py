@@ -37,7 +37,8 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
 @click.option("--resume", is_flag=True, help="Resume the run in --out, exactly as if it had not been stopped.")
 @click.option("--allow-changed-data", is_flag=True,
               help="With --resume: go on although the data are not those that the run was started with.")  # fmt: skip
-@click.option("--init-from", metavar="RUN", help="Start from the weights of a run folder or an encoder.safetensors.")
+@click.option("--init-from", metavar="RUN",
+              help="Start from a run's weights, or a file of torchvision, timm, lightly or the authors.")  # fmt: skip
 @click.option("--init-part", "init_parts", multiple=True, default=("encoder",), show_default=True, metavar="PART",
               help="Component that --init-from loads: encoder, projector, predictor.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(min=1), metavar="N",

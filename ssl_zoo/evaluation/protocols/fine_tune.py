@@ -2,42 +2,23 @@
 
 import copy
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_zoo.batch import View, encode
+from ssl_zoo.batch import View
 from ssl_zoo.evaluation.batches import labelled_batches
 from ssl_zoo.evaluation.contract import EvaluationProtocol, NotOffered
 from ssl_zoo.evaluation.features import mean_over
 from ssl_zoo.evaluation.holdout import holdout
 from ssl_zoo.evaluation.protocols.linear import HELD_OUT, Rate
 from ssl_zoo.evaluation.subject import Subject
+from ssl_zoo.evaluation.supervised import Classifier, supervised_steps
 from ssl_zoo.optim.schedules import half_cosine
 from ssl_zoo.registry import register
 from ssl_zoo.rng import derive
-
-
-class Classifier(nn.Module):
-    """An encoder with a linear classifier.
-
-    Args:
-        encoder: view -> h `(B, out_dim)`.
-        num_classes: K.
-    """
-
-    def __init__(self, encoder: nn.Module, num_classes: int) -> None:
-        super().__init__()
-        module: Any = encoder
-        self.encoder, self.head = encoder, nn.Linear(module.out_dim, num_classes)
-
-    def encode(self, view: View) -> Tensor:
-        """Return the scores `(B, K)` of a view."""
-        scores: Tensor = self.head(encode(self.encoder, view))
-        return scores
 
 
 @register("protocol", "fine_tune")
@@ -81,17 +62,15 @@ class FineTune(EvaluationProtocol):
             torch.manual_seed(derive(self.seed, "fine_tune", 0))
             model = Classifier(copy.deepcopy(train.encoder), num_classes).to(device).train()
             model.requires_grad_()
-            optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=self.weight_decay)
+            group = {"params": list(model.parameters()), "full": lr}
+            optimizer = torch.optim.AdamW([group], lr=lr, weight_decay=self.weight_decay)
             batches = labelled_batches(
                 train, labels, steps=self.steps, batch_size=self.batch_size, seed=self.seed, stream="fine_tune"
             )
-            for step, (view, y) in enumerate(batches):
-                optimizer.param_groups[0]["lr"] = lr * half_cosine(step / self.steps)
-                with torch.autocast(device.type, torch.bfloat16, enabled=train.half):
-                    scores = model.encode(view)
-                F.cross_entropy(scores.float(), y).backward()
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+            for _ in supervised_steps(
+                model, batches, optimizer, lambda step: half_cosine(step / self.steps), half=train.half
+            ):
+                pass
         return model
 
     def choose_lr(self, train: Subject, labels: Tensor, classes: Tensor) -> float:

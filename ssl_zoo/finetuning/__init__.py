@@ -1,0 +1,1 @@
+"""From a trained encoder and labelled samples to a classifier: training, its folder, predictions."""
