@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ssl_zoo.errors import UserError as UserError
     from ssl_zoo.evaluation.embed import embed as embed
     from ssl_zoo.evaluation.evaluate import evaluate as evaluate
+    from ssl_zoo.finetuning.classifier import load_classifier as load_classifier
+    from ssl_zoo.finetuning.finetune import finetune as finetune
+    from ssl_zoo.finetuning.predict import predict as predict
     from ssl_zoo.methods.build import build as build
     from ssl_zoo.methods.method import Method as Method
     from ssl_zoo.recipe.load import load_recipe as load_recipe
@@ -33,10 +36,13 @@ _HOMES = {
     "compare": "ssl_zoo.studies.compare",
     "embed": "ssl_zoo.evaluation.embed",
     "evaluate": "ssl_zoo.evaluation.evaluate",
+    "finetune": "ssl_zoo.finetuning.finetune",
     "init_recipe": "ssl_zoo.studies.init_recipe",
+    "load_classifier": "ssl_zoo.finetuning.classifier",
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",
     "names": "ssl_zoo.registry",
+    "predict": "ssl_zoo.finetuning.predict",
     "register": "ssl_zoo.registry",
     "train": "ssl_zoo.training.train",
 }
@@ -52,10 +58,13 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "finetune",
     "init_recipe",
+    "load_classifier",
     "load_encoder",
     "load_recipe",
     "names",
+    "predict",
     "register",
     "train",
 ]

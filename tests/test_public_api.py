@@ -20,17 +20,20 @@ PUBLIC = [
     "compare",
     "embed",
     "evaluate",
+    "finetune",
     "init_recipe",
+    "load_classifier",
     "load_encoder",
     "load_recipe",
     "names",
+    "predict",
     "register",
     "train",
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "data", "demo", "embed", "eval", "init", "list", "report", "run", "schema", "show",
-    "train", "views",
+    "bench", "check", "compare", "data", "demo", "embed", "eval", "finetune", "init", "list", "predict", "report", "run",
+    "schema", "show", "train", "views",
 ]  # fmt: skip
 
 

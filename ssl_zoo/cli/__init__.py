@@ -15,6 +15,7 @@ from ssl_zoo.cli import options
 from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.compare import compare
 from ssl_zoo.cli.data import data
+from ssl_zoo.cli.finetune import finetune, predict
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.search import embed
@@ -55,6 +56,8 @@ for command in (
     train,
     evaluate,
     embed,
+    finetune,
+    predict,
     compare,
     run,
     report,

@@ -279,10 +279,15 @@ class ViewPolicy(nn.Module):
     Attributes:
         modality: registered name of the modality.
         spec: shapes of the views.
+        mild: options of its twin that augments mildly, for training with labels: what leaves of crops and flips only
+            what keeps a sample's class. None where the policy is taken as it is.
+        per_view: options that may be lists with a number for each view.
     """
 
     modality: str
     spec: InputSpec
+    mild: Mapping[str, Any] = MappingProxyType({})
+    per_view: tuple[str, ...] = ()
 
     def draw(self, generator: torch.Generator, num: int) -> dict[str, Tensor]:
         """Return everything random of the views of `num` samples; each tensor has leading dimension `num`."""

@@ -81,22 +81,21 @@ class OpenRun:
         }
 
 
-def open_run(run: str | Path, data: str | None, overrides: Sequence[str]) -> OpenRun:
+def open_run(run: str | Path, data: str | None, overrides: Sequence[str], *, again: bool = False) -> OpenRun:
     """Open a run's encoder and the samples that it is to embed.
-
-    Each sample is read once, so that `data.cache=auto` keeps none in memory here.
 
     Args:
         run: a run folder, or a checkpoint of one, such as `RUN@step500`; see `load_encoder`.
         data: other data than the run's.
         overrides: dotted keys on the run's recipe, such as `data.on_error=skip`.
+        again: whether samples are read more than once; else `data.cache=auto` keeps none in memory.
 
     Raises:
         UserError: no such run or data, an encoder that does not take the samples, or no samples.
     """
     folder = RunFolder(encoder_folder(run))
     recipe = recipe_of(folder, data, overrides)
-    if recipe.data.cache == "auto":
+    if recipe.data.cache == "auto" and not again:
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache": "none"})})
     encoder, policy = load_encoder(folder.path), build_views(recipe)
     check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)

@@ -11,7 +11,7 @@ import torch
 
 from ssl_zoo.report.embedding import Left, class_name
 from ssl_zoo.report.table import COLUMNS, of_member
-from ssl_zoo.runs.report_data import Guesses, ReportData
+from ssl_zoo.runs.report_data import Guesses
 
 CELLS = 20
 """The most classes of a table of numbers; of more there is a picture."""
@@ -24,7 +24,7 @@ LISTED = 10
 def confusions(left: Sequence[Left]) -> list[dict[str, Any]]:
     """Return, for each group and classifier, `name`, `accuracy`, and `rows` of a table, or a picture and lists."""
     return [
-        {"name": f"{each.name}: {_title(key)}", "accuracy": guesses.accuracy, **_shown(each.data, guesses)}
+        {"name": f"{each.name}: {_title(key)}", "accuracy": guesses.accuracy, **shown(each.data.classes, guesses)}
         for each in left
         for key, guesses in each.data.guesses.items()
         if len(guesses.per_class)
@@ -37,7 +37,17 @@ def _title(key: str) -> str:
     return f"{member} {name}" if member else name
 
 
-def _shown(data: ReportData, guesses: Guesses) -> dict[str, Any]:
+def shown(names: Sequence[str] | None, guesses: Guesses) -> dict[str, Any]:
+    """Return what a template takes of the guesses of one classifier.
+
+    Args:
+        names: of the classes, where they have names.
+        guesses: what was taken for what.
+
+    Returns:
+        `classes`, `samples`, and either `rows`, the (count, share of the row) of each cell, or `picture`, a PNG in
+        base64 of the shares, `pairs` that are confused most and `hardest` classes.
+    """
     totals = guesses.per_class[:, 1]
     used = sorted({*totals.nonzero().flatten().tolist(), *guesses.pairs[:, 1].tolist()})
     place = {label: i for i, label in enumerate(used)}
@@ -46,19 +56,19 @@ def _shown(data: ReportData, guesses: Guesses) -> dict[str, Any]:
         for true, guess, count in guesses.pairs.tolist():
             matrix[place[true], place[guess]] = count
     shares = matrix / totals[used].clamp_min(1)[:, None]
-    shown: dict[str, Any] = {"classes": [class_name(data, label) for label in used], "samples": int(totals.sum())}
+    plain: dict[str, Any] = {"classes": [class_name(names, label) for label in used], "samples": int(totals.sum())}
     if len(used) <= CELLS:
         cells = zip(matrix.tolist(), shares.tolist(), strict=True)
-        return {**shown, "rows": [list(zip(*row, strict=True)) for row in cells], "picture": None}
-    pairs = [(class_name(data, a), class_name(data, b), num) for a, b, num in guesses.pairs.tolist() if a != b]
+        return {**plain, "rows": [list(zip(*row, strict=True)) for row in cells], "picture": None}
+    pairs = [(class_name(names, a), class_name(names, b), num) for a, b, num in guesses.pairs.tolist() if a != b]
     right = (guesses.per_class[:, 0] / totals.clamp_min(1))[used]
     hardest = [used[i] for i in right.argsort(stable=True).tolist() if totals[used[i]]][:LISTED]
     return {
-        **shown,
+        **plain,
         "rows": None,
         "picture": _picture(shares) if len(used) <= PIXELS else None,
         "pairs": pairs[:LISTED],
-        "hardest": [(class_name(data, i), *guesses.per_class[i].tolist()) for i in hardest],
+        "hardest": [(class_name(names, i), *guesses.per_class[i].tolist()) for i in hardest],
     }
 
 

@@ -149,7 +149,7 @@ class _Cells:
             tile = {"sheet": self.sheet, "row": row, "column": column}
         return {
             "name": data.names[i],
-            "label": None if label is None else class_name(data, label),
+            "label": None if label is None else class_name(data.classes, label),
             "same": None if label is None or other is None else label == other,
             "cosine": cosine,
             "tile": tile,
@@ -162,9 +162,9 @@ class _Cells:
         return int(self.data.labels[i])
 
 
-def class_name(data: ReportData, label: int) -> str:
+def class_name(names: Sequence[str] | None, label: int) -> str:
     """Return the name of a class, or its number."""
-    return data.classes[label] if data.classes is not None and label < len(data.classes) else str(label)
+    return names[label] if names is not None and label < len(names) else str(label)
 
 
 def maps(left: Sequence[Left], sheets: Sheets, tsne: bool) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _samples(data: ReportData, member: Shown, sheets: Sheets) -> dict[str, Any]:
         used = sorted({label for label in data.labels.tolist() if label >= 0})
         place = {label: i for i, label in enumerate(used)}
         found["groups"] = [place.get(label) for label in data.labels.tolist()]
-        found |= {"captions": [shortened(class_name(data, label), 40) for label in used], "clusters": False}
+        found |= {"captions": [shortened(class_name(data.classes, label), 40) for label in used], "clusters": False}
     else:
         clusters = k_means(member.points)
         found |= {

@@ -77,6 +77,7 @@ class LogMelViews(ViewPolicy):
     """
 
     modality = "audio"
+    mild = {"num_views": 1, "mixup": 0.0, "frequency_scale": (0.8, 1.2), "time_scale": (0.8, 1.2)}
 
     def __init__(
         self,

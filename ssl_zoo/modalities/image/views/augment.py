@@ -35,6 +35,11 @@ from ssl_zoo.modalities.image.views.policy import (
 from ssl_zoo.modalities.image.views.render import render
 from ssl_zoo.registry import register
 
+MILD = {
+    "num_views": 1, "scale": (0.5, 1.0), "jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, "drop_channels": 0.0,
+}  # fmt: skip
+"""Options of views for training with labels: crops that keep most of the image, and the run's flips."""
+
 
 @register("views", "augment")
 class Augment(ImageViewPolicy):
@@ -70,6 +75,9 @@ class Augment(ImageViewPolicy):
     Raises:
         UserError: a list of another length than there are views or channels, or colour changes that need RGB.
     """
+
+    mild = MILD
+    per_view = ("flip",)
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from ssl_zoo.batch import InputSpec, View, ViewSpec
 from ssl_zoo.data.source import Samples, ViewPolicy
 from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image.views.augment import Augment
+from ssl_zoo.modalities.image.views.augment import MILD, Augment
 from ssl_zoo.modalities.image.views.cuts import Cut
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 from ssl_zoo.modalities.image.views.policy import Count, Fraction, PerView, Positive, Probability, Strength
@@ -60,6 +60,8 @@ class MultiCrop(ViewPolicy):
     """
 
     modality = "image"
+    mild = {**MILD, "num_local": 1}
+    per_view = ("flip",)
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class Spans(ViewPolicy):
     """
 
     modality = "text"
+    mild = {"num_views": 1, "mask": 0.0}
 
     def __init__(
         self,

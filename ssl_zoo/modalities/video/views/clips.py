@@ -81,6 +81,8 @@ class Clips(ViewPolicy):
     """
 
     modality = "video"
+    mild = {"num_views": 1, "scale": (0.5, 1.0), "jitter": 0.0, "grey": 0.0, "blur": 0.0}
+    per_view = ("flip",)
 
     def __init__(
         self,
