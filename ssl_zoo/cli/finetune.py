@@ -27,7 +27,7 @@ from ssl_zoo.errors import shown_name
               help="BatchNorm by the statistics it has from RUN, or by those of each batch.")  # fmt: skip
 @click.option("--mixup", default=0.0, show_default=True, metavar="ALPHA", help="Mix samples; 0 leaves it out.")
 @click.option("--patience", default=5, show_default=True, type=click.IntRange(min=1),
-              help="Looks at the held-out part without a better one before it stops.")  # fmt: skip
+              help="Looks at the held-out part in a row that are clearly worse end it.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @options.overrides
 @options.imports
@@ -48,7 +48,7 @@ def finetune(run: str, data: str | None, out: str, overrides: tuple[str, ...], a
     click.echo(text(found))
     click.echo(
         f"trained on {sizes['learn']} samples, stopped by {sizes['held_out']}, tested on {sizes['test']}; "
-        f"best after step {found['step']} of {found['last_step']}"
+        f"kept after step {found['step']} of {found['last_step']}"
     )
     click.echo(shown_name(f"{found['out']}: use it with ssl-zoo predict {found['out']} --data FILES"))
 

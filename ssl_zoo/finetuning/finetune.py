@@ -51,8 +51,9 @@ def finetune(
 
     First a linear classifier is trained on the frozen encoder, then all weights on mild views (crops and flips), with
     learning rates that fall from the classifier to the first layer. A fifth of train is held out, drawn by class: the
-    training ends when it does not get better there, and its best state is kept, which may be the linear classifier.
-    The test split, or where there is none another fifth that was set aside before, is looked at once, at the end.
+    training ends when it stays clearly worse there than it was, and the last state that is not so is kept, which may
+    be the linear classifier. The test split, or where there is none another fifth that was set aside before, is looked
+    at once, at the end.
 
     Args:
         run: a run folder with an encoder.
@@ -66,7 +67,8 @@ def finetune(
 
     Returns:
         What is in `results.json`: `out`, `accuracy` (`{raw, linear, fine_tuned: {held_out, test}}`), `per_class`,
-        `confusion`, `samples` (the number of each part), `step` (the best), `last_step`, `looks`, `settings`, `notes`.
+        `confusion`, `samples` (the number of each part), `step` (that was kept), `last_step`, `looks`, `settings`,
+        `notes`.
 
     Raises:
         UserError: no such run or data, no labels to learn from, samples that are mappings of several, an option out of

@@ -21,7 +21,7 @@ class Settings(BaseModel):
         norm: `frozen` BatchNorm uses the statistics of the self-supervised training and trains its scale and shift;
             `batch` uses those of each batch, which small batches make noisy, and goes on averaging them.
         mixup: alpha of mixup (Zhang et al. 2018, arXiv 1710.09412); 0 leaves it out.
-        patience: so many looks at the held-out part without a better one end the training.
+        patience: so many looks in a row that are clearly worse than the best, on the held-out part, end the training.
         labels: use so many labelled samples of train, drawn by class; None uses all.
         seed: of the part held out, the order of samples, their views, and what else is random.
     """
