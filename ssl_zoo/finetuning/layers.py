@@ -28,7 +28,12 @@ def layers(encoder: nn.Module) -> list[Layer]:
     inner, prefix = _inside(encoder)
     found: list[Layer] = []
     own = list(inner.named_parameters(prefix=prefix, recurse=False))
-    for layer in _expanded(inner, prefix):
+    seen = {id(weight) for _, weight in own}
+    for every in _expanded(inner, prefix):
+        layer = [(name, weight) for name, weight in every if id(weight) not in seen]  # weights may be shared
+        seen |= {id(weight) for _, weight in layer}
+        if not layer:
+            continue
         if found and all(weight.ndim <= 1 for _, weight in layer):
             found[-1] += layer
         else:
