@@ -29,6 +29,7 @@ from ssl_zoo.finetuning.settings import Settings, settings_of
 from ssl_zoo.finetuning.training import Trained, scores_of, train
 from ssl_zoo.hardware import environment
 from ssl_zoo.recipe.part import PerMember
+from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.atomic import check_place, write_atomically, writing
 from ssl_zoo.runs.folder import RunFolder, to_json
 
@@ -56,7 +57,7 @@ def finetune(
     at once, at the end.
 
     Args:
-        run: a run folder with an encoder.
+        run: a run folder, or a checkpoint of one, such as `RUN@step500`; see `load_encoder`.
         out: the folder of the classifier, which must be new: `recipe.yaml`, `encoder.safetensors` and `encoder.json`
             (with which it is evaluated, embedded and exported like a run), `classifier.safetensors`,
             `classifier.json`, `results.json`, `results.md`, `confusion.html`.
@@ -86,7 +87,7 @@ def finetune(
         notes.append(line)
         log(line)
 
-    recipe = recipe_of(RunFolder(run), data, overrides)
+    recipe = recipe_of(RunFolder(encoder_folder(run)), data, overrides)
     if isinstance(recipe.views, PerMember):
         raise UserError(f"{run}: fine-tuning takes samples of one modality, and the run's are mappings of several.")
     opened = open_run(run, data, overrides, again=True)
