@@ -32,8 +32,8 @@ PUBLIC = [
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "data", "demo", "embed", "eval", "finetune", "init", "list", "predict", "report", "run",
-    "schema", "show", "train", "views",
+    "bench", "check", "compare", "data", "demo", "embed", "eval", "finetune", "init", "list", "predict", "report",
+    "run", "schema", "show", "train", "views",
 ]  # fmt: skip
 
 
