@@ -11,14 +11,19 @@ from ssl_zoo.data.source import Modality
 
 
 def readers(modality: str) -> dict[str, Any]:
-    """Return the registered sources that read paths as data of a modality, {name: class}."""
-    return {
-        entry.name: entry.factory
+    """Return the registered sources that read paths as data of a modality, {name: class}.
+
+    One that takes what no other takes, and has `last_resort = True`, is the last.
+    """
+    found = [
+        entry
         for entry in registry.entries("source")
         if hasattr(entry.factory, "matches")
         and not gives_members(entry.factory)
         and getattr(entry.factory, "modality", modality) == modality
-    }
+    ]
+    found.sort(key=lambda entry: getattr(entry.factory, "last_resort", False))
+    return {entry.name: entry.factory for entry in found}
 
 
 def reader(path: Path, kind: type[Modality], modality: str) -> str | None:
@@ -30,6 +35,12 @@ def reader(path: Path, kind: type[Modality], modality: str) -> str | None:
         modality: its registered name.
     """
     return next((name for name, source in readers(modality).items() if source.matches(path, kind)), None)
+
+
+def stands_for_several(text: str) -> bool:
+    """Return whether a source takes a text for the paths of several files: its `stands_for_several` says so."""
+    kinds = (entry.factory for entry in registry.entries("source"))
+    return any(kind.stands_for_several(text) for kind in kinds if hasattr(kind, "stands_for_several"))
 
 
 def readers_of_members() -> dict[str, Any]:

@@ -10,7 +10,14 @@ from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.open import build_source
-from ssl_zoo.data.readers import joining_source, reader, reader_of_members, readers, readers_of_members
+from ssl_zoo.data.readers import (
+    joining_source,
+    reader,
+    reader_of_members,
+    readers,
+    readers_of_members,
+    stands_for_several,
+)
 from ssl_zoo.data.source import Modality, Source
 from ssl_zoo.errors import UserError, suggest
 from ssl_zoo.recipe.part import AnyPart, PerMember
@@ -37,7 +44,7 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     if text in names or (family and not path.exists()):
         registry.find("source", text)
         return {"name": text}
-    if not path.exists():
+    if not path.exists() and not stands_for_several(text):
         raise UserError(f"--data {text}: no such file or folder, and no source of that name{suggest(text, names)}")
     if isinstance(modality, Mapping):
         found = reader_of_members(path, {member: modality_class(name) for member, name in modality.items()})

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssl_zoo.data.files import MOST_SIZED, read_regular, size_of
+from ssl_zoo.data.layout.file_labels import relabelled
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.tree import Labels, SplitFiles, split_files
 from ssl_zoo.data.layout.walk import Walk
@@ -25,6 +26,9 @@ class Folder:
         modality: of the files.
         path: the folder.
         labels: `auto` as above; `folder` insists on labels, `none` leaves them out.
+        label_file: a table (CSV, TSV or parquet) of file names or paths and labels, instead; its columns are called
+            `path`, `file` or `name`, and `label` or `class`.
+        label_pattern: a regular expression with a group `label` to find in file names, instead: `(?P<label>[a-z]+)_`.
         splits: `auto` as above, also under names like `Training` and `val2017`; `none` takes all folders for classes;
             or the folders of each split, `{train: [a, b], test: c}`, `*` for any one folder.
         test: where all files are one split, patterns of the paths of those that are its test: `["*_[0-4].wav"]`.
@@ -37,12 +41,17 @@ class Folder:
         UserError: no such folder, no file of the modality in it, or folders that look like splits and are not clear.
     """
 
+    places = ("path", "label_file")
+    last_resort = True
+
     def __init__(
         self,
         modality: Modality,
         *,
         path: str,
         labels: Labels = "auto",
+        label_file: str | None = None,
+        label_pattern: str | None = None,
         splits: Splits = "auto",
         test: list[str] = [],  # noqa: B006 - an option's default, never mutated
     ) -> None:
@@ -54,7 +63,10 @@ class Folder:
             raise UserError(f"the data path {path} is a file, not a folder.")
         where = f"the folder {path}"
         walk = Walk(self._root, modality.extensions)
-        found = split_files(walk, extensions=modality.extensions, labels=labels, where=where, splits=splits, test=test)
+        other = label_file is not None or label_pattern is not None
+        kind: Labels = "none" if other else labels
+        found = split_files(walk, extensions=modality.extensions, labels=kind, where=where, splits=splits, test=test)
+        found = relabelled(found, label_file, label_pattern, where)
         self._files = found.splits
         self.notes = tuple(map(shown_name, (*walk.notes(where), *found.notes)))
         self.splits = tuple(self._files)

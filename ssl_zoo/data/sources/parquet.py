@@ -18,6 +18,7 @@ from ssl_zoo.data.layout.parquet_files import below, find
 from ssl_zoo.data.layout.parquet_labels import read_labels
 from ssl_zoo.data.layout.parquet_schema import File, inspect, is_list, reading
 from ssl_zoo.data.layout.split_names import Splits
+from ssl_zoo.data.layout.table import names_files
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
@@ -108,7 +109,7 @@ class Parquet:
         if not modality.columns:
             return False
         if path.is_file():
-            return path.suffix.lower() == ".parquet"
+            return path.suffix.lower() == ".parquet" and not names_files(path, modality)
         found = list(islice(below(path), _LOOKED_AT)) if path.is_dir() else []
         tables = [path / name for name, is_parquet in found if is_parquet]
         if any(_holds_samples(table, modality) for table in tables[:10]):

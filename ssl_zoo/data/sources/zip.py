@@ -13,6 +13,7 @@ from typing import Any
 
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.files import check_size
+from ssl_zoo.data.layout.file_labels import relabelled
 from ssl_zoo.data.layout.left_out import files
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.tree import Labels, SplitFiles, split_files
@@ -32,6 +33,8 @@ class Zip:
         modality: of the files.
         path: the archive.
         labels: as in `folder`.
+        label_file: as in `folder`.
+        label_pattern: as in `folder`.
         splits: as in `folder`.
         test: as in `folder`.
 
@@ -44,12 +47,16 @@ class Zip:
             deflate, or folders that look like splits and are not clear.
     """
 
+    places = ("path", "label_file")
+
     def __init__(
         self,
         modality: Modality,
         *,
         path: str,
         labels: Labels = "auto",
+        label_file: str | None = None,
+        label_pattern: str | None = None,
         splits: Splits = "auto",
         test: list[str] = [],  # noqa: B006 - an option's default, never mutated
     ) -> None:
@@ -65,10 +72,12 @@ class Zip:
             raise UserError(f"cannot open {path} as a zip archive: {error}.") from error
         where = f"the archive {path}"
         links = {name for name, info in members.items() if not _is_regular(info)}
+        other = label_file is not None or label_pattern is not None
         found = split_files(
             (name for name in members if name not in links),
-            extensions=modality.extensions, labels=labels, where=where, splits=splits, test=test,
+            extensions=modality.extensions, labels="none" if other else labels, where=where, splits=splits, test=test,
         )  # fmt: skip
+        found = relabelled(found, label_file, label_pattern, where)
         for split in found.splits.values():
             _check_packing([members[name] for name in split.paths], where)
         self._files = found.splits
