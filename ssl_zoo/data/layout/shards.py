@@ -152,9 +152,9 @@ def _members(archive: tarfile.TarFile, shard: Shard) -> Iterator[tarfile.TarInfo
             shard.cut = True
             return
         if member is None:  # at the end mark, or where the archive ends in a header
-            shard.cut = archive.offset + tarfile.BLOCKSIZE > shard.size  # type: ignore[attr-defined]
+            shard.cut = archive.offset + tarfile.BLOCKSIZE > shard.size
             return
-        archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+        setattr(archive, "members", [])  # noqa: B010 - it would keep all of them, and has no type
         if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
             if member.offset_data + member.size > shard.size:
                 shard.cut = True

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.data.layout.parquet_schema import inspect, reading, short
+from ssl_zoo.data.layout.parquet_schema import reading, short
 from ssl_zoo.data.source import Modality
 from ssl_zoo.errors import UserError, suggest
 
@@ -137,13 +137,18 @@ def _is_whole(text: str) -> bool:
 
 
 def names_files(path: Path, modality: type[Modality]) -> bool:
-    """Return whether a parquet file has a column of paths, and none of encoded samples."""
+    """Return whether a parquet file has a column of paths, strings, and none that samples of the modality may be in."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
-        inspect(path, path.name, modality.columns or ("",), None, modality.reads_text)
-    except UserError:
-        try:
-            table = Table(path)
-        except UserError:
-            return False
-        return table.column("auto", PATHS, "", required=False) is not None
-    return False
+        with reading(path):
+            schema = pq.read_schema(path)
+    except UserError:  # raised again where it is read
+        return False
+    kinds = {field.name.lower(): field.type for field in schema}
+    if kinds.keys() & set(modality.columns):
+        return False
+    return any(
+        name in kinds and (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name])) for name in PATHS
+    )
