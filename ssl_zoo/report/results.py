@@ -145,15 +145,14 @@ def results_text(
     return "\n\n".join(parts) + "\n"
 
 
-def options(overrides: Sequence[str], data: str | None = None) -> list[str]:
+def options(overrides: Sequence[str], data: str | Sequence[str] | None = None) -> list[str]:
     """Return overrides and data as options of the command line: `-s KEY=VALUE`, `--data SRC`.
 
     A path is shortened to its last name: the folders before it are private to a machine.
     """
     given = [f"-s {shlex.quote(override)}" for override in overrides]
-    if data is None:
-        return given
-    return [f"--data {shlex.quote(Path(data).name if Path(data).exists() else data)}", *given]
+    places = [data] if isinstance(data, str) else list(data or ())
+    return [*(f"--data {shlex.quote(Path(x).name if Path(x).exists() else x)}" for x in places), *given]
 
 
 def write_results(

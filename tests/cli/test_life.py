@@ -115,16 +115,22 @@ def test_other_data_are_refused_and_moved_data_are_found(cli, tiny, tmp_path):
     Image.new("L", (14, 14)).save(images / "cat" / "new.png")
     before = {path: path.read_bytes() for path in (tmp_path / "more").rglob("*") if path.is_file()}
     assert refused(cli("train", "more", "--resume")).startswith(
-        "--resume: more was started with 40 samples to train on, and the data now have 41; give the same data"
+        "--resume: more was started with 40 samples to train on, and the data now have 41: 1 new, for example cat/new.png; give"
     )
     assert {path: path.read_bytes() for path in (tmp_path / "more").rglob("*") if path.is_file()} == before
     (images / "cat" / "new.png").unlink()
+    bytes_before = (images / "cat" / "05.png").read_bytes()
+    (images / "cat" / "05.png").write_bytes(bytes_before + b"more")
+    words = "other contents of its samples: 1 of another size, for example cat/05.png; give the same data"
+    assert words in refused(cli("train", "more", "--resume"))
+    (images / "cat" / "05.png").write_bytes(bytes_before)
     (images / "cat" / "05.png").rename(images / "cat" / "x.png")
     assert "was started with other names of its samples" in refused(cli("train", "more", "--resume"))
     (images / "cat" / "x.png").rename(images / "cat" / "05.png")
     images.rename(tmp_path / "elsewhere")
     resumed = cli("train", "moved", "--resume", "--data", tmp_path / "elsewhere")
     assert resumed.exit_code == 0, resumed.output
+    assert "data: at another place, and the same 40 samples as far as they were compared" in resumed.stderr
     assert f"path: {tmp_path}/elsewhere" in (tmp_path / "moved" / "recipe.yaml").read_text()
     (tmp_path / "elsewhere").rename(images)
     assert [r["loss"] for r in records(tmp_path / "moved")] == [r["loss"] for r in records(tmp_path / "whole")]

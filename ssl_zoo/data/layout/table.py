@@ -16,7 +16,7 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 ENDINGS = (*SEPARATORS, ".parquet")
 
-PATHS = ("path", "file", "filename", "file_name", "filepath", "name", "image", "audio", "video", "id")
+PATHS = ("path", "file", "filename", "file_name", "filepath", "name", "id")
 """Names that a column of files may have, the first choice first."""
 
 LABELS = ("label", "class", "target")

@@ -36,7 +36,7 @@ class List:
         modality: of the files.
         path: the table.
         root: the folder that paths in it are relative to; None: the table's own.
-        column: of the paths; `auto`: `path`, `file`, `filename`, `name` or the like.
+        column: of the paths; `auto`: `path`, `file`, `filename`, `name` or the like, or a name of the modality's.
         label: the column of labels; `auto` takes `label`, `class` or `target` where there is one, None leaves labels
             out.
         split: the column of splits, `train`, `test` or `val`; `auto` takes `split` where there is one, None none.
@@ -69,7 +69,7 @@ class List:
         table = Table(Path(path).expanduser())
         self._root = table.path.parent if root is None else Path(root).expanduser()
         names = [
-            table.column(column, PATHS, "data.source.column"),
+            table.column(column, (*PATHS, *modality.columns), "data.source.column"),
             None if label is None else table.column(label, LABELS, "data.source.label", required=False),
             None if split is None else table.column(split, SPLITS, "data.source.split", required=False),
         ]
