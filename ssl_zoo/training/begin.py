@@ -129,9 +129,7 @@ def _compare(state: dict[str, Any], data: dict[str, Any], run: Run, allow_change
         )
     old, new = state["recipe"]["data"]["source"], run.recipe.dump()["data"]["source"]
     if old != new and not what:
-        found.append(
-            f"data: at another place than before, and the same {data['samples']} samples as far as is compared"
-        )
+        found.append(f"data: at another place than before: the same {data['samples']} samples as far as is compared")
     return found
 
 
