@@ -11,19 +11,14 @@ from ssl_zoo.data.source import Modality
 
 
 def readers(modality: str) -> dict[str, Any]:
-    """Return the registered sources that read paths as data of a modality, {name: class}.
-
-    One that takes what no other takes, and has `last_resort = True`, is the last.
-    """
-    found = [
-        entry
+    """Return the registered sources that read paths as data of a modality, {name: class}."""
+    return {
+        entry.name: entry.factory
         for entry in registry.entries("source")
         if hasattr(entry.factory, "matches")
         and not gives_members(entry.factory)
         and getattr(entry.factory, "modality", modality) == modality
-    ]
-    found.sort(key=lambda entry: getattr(entry.factory, "last_resort", False))
-    return {entry.name: entry.factory for entry in found}
+    }
 
 
 def reader(path: Path, kind: type[Modality], modality: str) -> str | None:

@@ -11,7 +11,9 @@ from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.tree import Labels, SplitFiles, split_files
 from ssl_zoo.data.layout.walk import Walk
 from ssl_zoo.data.source import Modality, Sample, Split
+from ssl_zoo.data.sources.huggingface import HuggingFace
 from ssl_zoo.data.sources.parquet import Parquet
+from ssl_zoo.data.sources.webdataset import WebDataset
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
 
@@ -42,7 +44,6 @@ class Folder:
     """
 
     places = ("path", "label_file")
-    last_resort = True
 
     def __init__(
         self,
@@ -73,8 +74,10 @@ class Folder:
 
     @staticmethod
     def matches(path: Path, modality: type[Modality]) -> bool:
-        """Return whether `path` is a folder, and not one of parquet files."""
-        return path.is_dir() and bool(modality.extensions) and not Parquet.matches(path, modality)
+        """Return whether `path` is a folder, and not one of parquet files, of archives or of Hugging Face's."""
+        if not path.is_dir() or not modality.extensions:
+            return False
+        return not any(other.matches(path, modality) for other in (Parquet, WebDataset, HuggingFace))
 
     def split(self, name: str) -> FolderSplit:
         """Return the split of that name."""
