@@ -143,7 +143,7 @@ def test_a_folder_of_another_modality_is_refused_in_one_sentence(pictures):
 def test_a_file_of_another_modality_is_refused_in_one_sentence(pictures):
     with pytest.raises(
         UserError,
-        match=r"no source reads it as data of the modality 'texts'; .*: list, parquet, webdataset, zip, folder",
+        match=r"no source reads it as data of the modality 'texts'; .*: folder, huggingface, list, parquet",
     ):
         opened(pictures / "a" / "1.png")
 
