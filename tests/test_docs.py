@@ -24,7 +24,7 @@ import sysconfig
 import tempfile
 import traceback
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def run_page(page: str) -> None:
 
 
 def serve() -> None:
-    """Execute the pages whose names come on standard input; answer each with its exit code and its output."""
+    """Execute the lists of pages that come on standard input; answer each with its exit code and its output."""
     import torch.utils.tensorboard  # noqa: F401
     import torchvision  # noqa: F401
 
@@ -162,7 +162,7 @@ def serve() -> None:
             print(json.dumps({"code": code, "output": output.read_text(errors="replace")}), flush=True)
 
 
-def in_child(page: str, folder: Path, output: Path) -> int:
+def in_child(pages: Sequence[str], folder: Path, output: Path) -> int:
     with output.open("w") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
@@ -172,7 +172,8 @@ def in_child(page: str, folder: Path, output: Path) -> int:
     os.chdir(work)
     code = 0
     try:
-        run_page(page)
+        for page in pages:
+            run_page(page)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -197,12 +198,16 @@ def server() -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_run(page: str, server: subprocess.Popen[str]) -> None:
-    if not any(block.runs for block in blocks(page)):
+TOGETHER = [page for page in PAGES if page.startswith(("docs/methods/", "docs/tutorials/", "docs/cheat-sheet"))]
+"""Pages that are executed in one process and one folder: what one imports is there for the next."""
+
+
+@pytest.mark.parametrize("pages", [*([page] for page in PAGES if page not in TOGETHER), TOGETHER], ids=lambda x: x[0])
+def test_the_examples_of_a_page_run(pages: list[str], server: subprocess.Popen[str]) -> None:
+    if not any(block.runs for page in pages for block in blocks(page)):
         return
     assert server.stdin is not None and server.stdout is not None
-    server.stdin.write(json.dumps(page) + "\n")
+    server.stdin.write(json.dumps(pages) + "\n")
     server.stdin.flush()
     answer = json.loads(server.stdout.readline())
     assert answer["code"] == 0, answer["output"]
