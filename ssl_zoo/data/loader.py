@@ -26,7 +26,11 @@ from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.cutter import Cutter
 from ssl_zoo.data.memory import KeptSplit, LargeSplit
 from ssl_zoo.data.source import Samples, Split, ViewPolicy
+from ssl_zoo.data.workers import check_travels
 from ssl_zoo.errors import UserError
+
+FORKS = sys.platform == "linux"
+"""Whether worker processes are forked; elsewhere the data are sent to them, pickled."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,8 @@ class Loader:
                 f"the data have {num} samples, fewer than one batch of {batch_size}: "
                 f"lower batch_size to at most {num} or give more data."
             )
+        if num_workers and not FORKS:
+            check_travels(split)
         self._reader = _Reader(split, policy, seed, batch_size)
         self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
         self._rank, self._num_ranks = rank, num_ranks
@@ -205,7 +211,7 @@ class Loader:
                     sampler=self._requests(start_step, stop_step),
                     num_workers=self._num_workers,
                     # Forked workers share the split's memory with this process, and find the parts a user registered.
-                    multiprocessing_context="fork" if self._num_workers and sys.platform == "linux" else None,
+                    multiprocessing_context="fork" if self._num_workers and FORKS else None,
                     worker_init_fn=_init_worker,
                     pin_memory=self._pin_memory,
                     # Seeds what third-party code in a worker draws without a generator; without it, the DataLoader

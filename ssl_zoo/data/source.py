@@ -188,12 +188,13 @@ class Modality:
         Raises:
             BadSample: it is none.
         """
+        if isinstance(value, bytes) or self.reads_text:
+            return self.from_value(value, name)
         if isinstance(value, np.ndarray):
             return torch.from_numpy(value)
-        is_cell = isinstance(value, bytes) or (self.reads_text and isinstance(value, (str, list)))
-        if value is None or (isinstance(value, str) and not is_cell):
+        if value is None or isinstance(value, (str, int, float)):
             raise BadSample(name, f"a {type(value).__name__}, not a sample of the modality {self.spec.modality!r}")
-        return self.from_value(value, name) if is_cell else value
+        return value
 
     def remarks(self, data: bytes | BinaryIO, name: str) -> tuple[str, ...]:
         """Return notes on how an encoded sample is understood."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,7 @@ from ssl_zoo.data.memory import KeptSplit, LargeSplit, MemorySplit, free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import probes
 from ssl_zoo.data.source import Sample, Split, ViewPolicy
+from ssl_zoo.errors import UserError, describe_error
 
 CHEAP = 5e-5
 """Seconds per sample. Below this, sending a sample from a worker costs more than reading it in the training process."""
@@ -89,6 +91,21 @@ def choose_workers(
     where = f"{split.nbytes / 2**20:.0f} MiB in memory, cut" if isinstance(split, (KeptSplit, LargeSplit)) else "read"
     note = f"data: {where} in every epoch, {_milliseconds(probe.seconds)} per sample; {_by(workers)}{capped}"
     return _choice(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
+
+
+def check_travels(split: Split) -> None:
+    """Make sure that a split can be sent to a worker process where these are not forked.
+
+    Raises:
+        UserError: it does not pickle, as a data set that is defined in a function does not.
+    """
+    try:
+        pickle.dumps(split)
+    except Exception as error:  # whatever an object raises that refuses
+        raise UserError(
+            f"the data cannot be sent to worker processes ({describe_error(error)}): define the data set at the top of "
+            "a module, without functions and open files in it, or set data.num_workers=0."
+        ) from None
 
 
 def _choice(workers: int, note: str, split: Split) -> WorkerChoice:

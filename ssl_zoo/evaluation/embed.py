@@ -28,7 +28,7 @@ def embed(
     run: str | Path,
     out: str | Path,
     *,
-    data: str | None = None,
+    data: Any = None,
     overrides: Sequence[str] = (),
     devices: int | None = None,
     log: Log = print,
@@ -50,7 +50,7 @@ def embed(
         run: a run folder, or a checkpoint of one, such as `RUN@step500`; see `load_encoder`.
         out: FEATURES.parquet, .npz or .npy; the names of samples that could not be read, which `data.on_error=skip`
             allows, go into FEATURES.bad_files.txt beside it.
-        data: other data than the run's.
+        data: other data than the run's: a place or a Python data set, see `ssl_zoo.data.given.take`.
         overrides: dotted keys on the run's recipe, such as `data.on_error=skip`.
         devices: processes that each encode a share, one per device; the rows and their order stay the same. None takes
             one, or those of torchrun.

@@ -15,6 +15,8 @@ from torch import nn
 
 from ssl_zoo.batch import encode
 from ssl_zoo.data.bad_samples import Budget
+from ssl_zoo.data.contents import probe_digests
+from ssl_zoo.data.given import objects, take
 from ssl_zoo.data.identity import identity
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.source import Split, ViewPolicy
@@ -77,35 +79,37 @@ class OpenRun:
             **{key: card.get(key) for key in ("method", "seed", "steps")},
             "sha256": checksum,
             **self.settings,
-            "data": {name: identity(split) for name, split in self.splits.items()},
+            "data": {name: {**identity(split), "digests": probe_digests(split)} for name, split in self.splits.items()},
         }
 
 
-def open_run(run: str | Path, data: str | None, overrides: Sequence[str], *, again: bool = False) -> OpenRun:
+def open_run(run: str | Path, data: Any, overrides: Sequence[str], *, again: bool = False) -> OpenRun:
     """Open a run's encoder and the samples that it is to embed.
 
     Args:
         run: a run folder, or a checkpoint of one, such as `RUN@step500`; see `load_encoder`.
-        data: other data than the run's.
+        data: other data than the run's: a registered source or a path, several of these, or a Python data set; see
+            `ssl_zoo.data.given.take`.
         overrides: dotted keys on the run's recipe, such as `data.on_error=skip`.
         again: whether samples are read more than once; else `data.cache=auto` keeps none in memory.
 
     Raises:
         UserError: no such run or data, an encoder that does not take the samples, or no samples.
     """
-    folder = RunFolder(encoder_folder(run))
-    recipe = recipe_of(folder, data, overrides)
+    folder, given = RunFolder(encoder_folder(run)), take(data)
+    recipe = recipe_of(folder, given, overrides)
     if recipe.data.cache == "auto" and not again:
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache": "none"})})
     encoder, policy = load_encoder(folder.path), build_views(recipe)
     check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
-    opened = open_recipe_data(recipe, policy.spec)
+    opened = open_recipe_data(recipe, policy.spec, objects(given))
     check_views(str(folder.recipe), overrides, policy, opened.train)
     dumped = recipe.dump()
     settings = {"views": dumped["views"], "decode": dumped["data"].get("decode", {})}
     found = OpenRun(folder, encoder, policy, opened, choose(recipe.training.precision, for_training=False), settings)
     if not found.splits:
-        raise UserError(f"{data or 'the data of ' + str(run)}: holds no samples; name other data with --data.")
+        where = f"the data of {run}" if given is None else given if isinstance(given, str) else "data"
+        raise UserError(f"{where}: holds no samples; name other data with --data.")
     return found
 
 

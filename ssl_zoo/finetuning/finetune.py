@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.given import take
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.encoding import OpenRun, open_run
 from ssl_zoo.evaluation.evaluate import recipe_of
@@ -43,7 +44,7 @@ def finetune(
     run: str | Path,
     *,
     out: str | Path,
-    data: str | None = None,
+    data: Any = None,
     overrides: Sequence[str] = (),
     log: Log = print,
     **options: Any,
@@ -61,7 +62,7 @@ def finetune(
         out: the folder of the classifier, which must be new: `recipe.yaml`, `encoder.safetensors` and `encoder.json`
             (with which it is evaluated, embedded and exported like a run), `classifier.safetensors`,
             `classifier.json`, `results.json`, `results.md`, `confusion.html`.
-        data: the labelled samples; None takes the run's.
+        data: the labelled samples, a place or a Python data set, see `ssl_zoo.data.given.take`; None takes the run's.
         overrides: dotted keys on the run's recipe, such as `data.source.label=COLUMN`.
         log: prints a line for the user.
         **options: see `ssl_zoo.finetuning.settings.Settings`.
@@ -87,10 +88,11 @@ def finetune(
         notes.append(line)
         log(line)
 
-    recipe = recipe_of(RunFolder(encoder_folder(run)), data, overrides)
+    given = take(data)
+    recipe = recipe_of(RunFolder(encoder_folder(run)), given, overrides)
     if isinstance(recipe.views, PerMember):
         raise UserError(f"{run}: fine-tuning takes samples of one modality, and the run's are mappings of several.")
-    opened = open_run(run, data, overrides, again=True)
+    opened = open_run(run, given, overrides, again=True)
     samples = labelled_samples(opened, settings.labels, settings.seed, note)
     trained = train(samples, mild_views(opened.policy, recipe.views), settings)
     found, labels, guesses = _measured(samples, trained, opened, settings)

@@ -25,7 +25,7 @@ Log = Callable[[str], None]
 def predict(
     classifier: str | Path,
     *,
-    data: str,
+    data: Any,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     log: Log = print,
@@ -34,7 +34,7 @@ def predict(
 
     Args:
         classifier: a folder that `finetune` has made.
-        data: the samples, labelled or not, such as a folder or a zip.
+        data: the samples, labelled or not, such as a folder or a zip, or a Python data set.
         out: a new CSV file for the same: `name`, `class`, `probability`; None writes none.
         overrides: dotted keys on the recipe, such as `data.on_error=skip`.
         log: prints a line for the user.

@@ -24,7 +24,8 @@ def recipe_schema() -> dict[str, Any]:
     return {"title": "Recipe", "type": "object", "anyOf": alternatives, "$defs": definitions}
 
 
-_SOURCE = {"type": "string", "description": "a registered source, or the path of a folder, zip or parquet"}
+_PLACE = {"type": "string", "description": "a registered source, or the path of a folder, an archive or a table"}
+_SOURCE = {"anyOf": [_PLACE, {"type": "array", "items": _PLACE, "minItems": 1}]}
 
 
 def _schema_of_kind(kind: str, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo.data import BadSample, Split
+from ssl_zoo import registry
+from ssl_zoo.batch import InputSpec
+from ssl_zoo.data import BadSample, Split, loader
 from ssl_zoo.data.given import take
 from ssl_zoo.data.open import build_source
+from ssl_zoo.data.paired import PairedModality
 from ssl_zoo.data.source import Source
 from ssl_zoo.errors import UserError
+from ssl_zoo.registry import build
 from tests.tiny import image_modality
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
@@ -112,6 +116,50 @@ def test_what_a_data_set_raises_is_a_bad_sample() -> None:
         split.read(1)
     copy = pickle.loads(pickle.dumps(split))
     assert torch.equal(copy.read(0), split.read(0)) and copy.name(3) == "train sample 3 of Odd"
+
+
+def test_a_data_set_that_cannot_be_sent_to_workers_is_one_sentence(monkeypatch: Any) -> None:
+    """Where they are not forked."""
+
+    class Local(Odd):
+        pass
+
+    monkeypatch.setattr(loader, "FORKS", False)
+    policy = build("views", "augment", {"size": 8})
+    with pytest.raises(UserError, match="cannot be sent to worker processes .*define the data set at the top"):
+        loader.Loader(train(Local()), policy, batch_size=2, seed=0, num_workers=1)
+    loader.Loader(train(Odd()), policy, batch_size=2, seed=0, num_workers=1)
+
+
+def test_samples_of_several_members_are_mappings() -> None:
+    members = {name: image_modality(1) for name in ("left", "right")}
+    spec = InputSpec("left + right", (), members=tuple((name, of.spec) for name, of in members.items()))
+    items = [{"left": PIXELS, "right": Image.fromarray(PIXELS), "label": 3}, {"left": PIXELS, "right": None}]
+    split = build_source("python", {}, PairedModality(spec, members), take(items)).split("train")
+    assert split.labels is not None and split.labels.tolist() == [0, -1]
+    read = split.read(0)
+    assert list(read) == ["left", "right"] and torch.equal(read["left"], read["right"])
+    with pytest.raises(BadSample, match="right: a NoneType"):
+        split.read(1)
+    with pytest.raises(UserError, match="have the keys left, and none for the member 'right'"):
+        build_source("python", {}, PairedModality(spec, members), take([{"left": PIXELS}]))
+
+
+def test_other_modalities_take_what_they_decode_to() -> None:
+    text = registry.build("modality", "text", {}, spec=InputSpec("text", ()))
+    texts = build_source("python", {}, text, take(["a text", ["two", "texts"], b"bytes", 3])).split("train")
+    assert [texts.read(i) for i in range(3)] == [("a text",), ("two", "texts"), ("bytes",)]
+    audio = registry.build("modality", "audio", {}, spec=InputSpec("audio", ()))
+    wave = np.linspace(-1, 1, 100)
+    mono = {"array": wave, "sampling_rate": 8000, "label": "x"}
+    sounds = build_source("python", {}, audio, take([mono])).split("train")
+    assert sounds.read(0).rate == 8000 and torch.equal(sounds.read(0).wave, torch.from_numpy(wave).float())
+    assert sounds.class_names == ["x"]
+    stereo = {"array": np.stack([wave, -wave]), "sampling_rate": 8000}
+    both = build_source("python", {}, audio, take([(stereo,)])).split("train")
+    assert not both.read(0).wave.any()
+    with pytest.raises(BadSample, match="a int"):
+        texts.read(3)
 
 
 def test_classes_are_the_same_in_both_splits() -> None:
