@@ -187,6 +187,9 @@ class Encoder(Protocol):
     instead, and all N come back. Such an encoder has `grid(view)`, the grid alone, and it may have `layers(view, num)`:
     what each of its last `num` blocks adds to the tokens, a list of `(B, N, out_dim)`.
 
+    An encoder for which there are published weights may state what these are made for, as options of views, in the
+    attribute `usual_input`: `{"size": 224, "mean": [...], "std": [...]}`.
+
     Attributes:
         out_dim: width of the features.
     """

@@ -133,20 +133,40 @@ def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
 
 
 @click.command("eval")
-@click.argument("run")
+@click.argument("run", required=False)
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME",
               help="Such as knn or linear, see ssl-zoo list protocol; default those of the recipe.")  # fmt: skip
+@click.option("--encoder", metavar="NAME", help="In place of a run, with --weights: resnet50, timm/NAME.")
+@click.option("--weights", metavar="FILE", help="Its weights, a file of torchvision, timm, lightly or the authors.")
 @options.data
 @options.overrides
 @options.imports
 @options.as_json
-def evaluate(run: str, protocols: tuple[str, ...], data: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Measure the encoder of RUN, next to the raw input and the untrained encoder."""
+def evaluate(
+    run: str | None,
+    protocols: tuple[str, ...],
+    encoder: str | None,
+    weights: str | None,
+    data: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Measure the encoder of RUN, next to the raw input and the untrained encoder.
+
+    Without a run: ssl-zoo eval --encoder resnet50 --weights resnet50.pth --data PHOTOS
+    """
     from ssl_zoo.evaluation.evaluate import evaluate_and_judge
+    from ssl_zoo.evaluation.weights_file import evaluate_weights
     from ssl_zoo.report.table import results_table
     from ssl_zoo.report.verdict import verdict_text
 
-    results, verdict = evaluate_and_judge(run, protocols, data=data, overrides=overrides, log=options.log)
+    more: dict[str, Any] = {"overrides": overrides, "log": options.log}
+    if run is not None and encoder is None and weights is None:
+        results, verdict = evaluate_and_judge(run, protocols, data=data, **more)
+    elif run is None and encoder is not None and weights is not None and data is not None:
+        results, verdict = evaluate_weights(encoder, weights, protocols, data=data, **more)
+    else:
+        raise UserError("name a RUN; or, without one, --encoder, --weights and --data.")
     if as_json:
         options.print_json({**results, "verdict": verdict})
     else:

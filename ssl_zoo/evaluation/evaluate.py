@@ -275,12 +275,21 @@ def _recipe_of(
     folder: RunFolder, protocols: Sequence[str], data: Place | Given | None, overrides: Sequence[str]
 ) -> Recipe:
     """Return the recipe of a run with what an evaluation changes in it; see `evaluate`."""
-    recipe = recipe_of(folder, data, overrides)
-    if protocols:
-        own = {part.name: part for part in recipe.evaluation.protocols}
-        chosen = [own.get(name) or Part(name=name, options=registry.check("protocol", name, {})) for name in protocols]
-        evaluation = recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})
-        recipe = recipe.model_copy(update={"evaluation": evaluation})
+    recipe = with_protocols(recipe_of(folder, data, overrides), protocols)
     if not recipe.evaluation.protocols:
         raise UserError(f"{folder.path}: its recipe names no protocol; name one, such as --protocol knn.")
     return recipe
+
+
+def with_protocols(recipe: Recipe, protocols: Sequence[str]) -> Recipe:
+    """Return a recipe with the named protocols, at its options where it has them; with its own where none is named.
+
+    Raises:
+        UserError: no such protocol.
+    """
+    if not protocols:
+        return recipe
+    own = {part.name: part for part in recipe.evaluation.protocols}
+    chosen = [own.get(name) or Part(name=name, options=registry.check("protocol", name, {})) for name in protocols]
+    evaluation = recipe.evaluation.model_copy(update={"protocols": tuple(chosen)})
+    return recipe.model_copy(update={"evaluation": evaluation})

@@ -93,6 +93,12 @@ def _nearest(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     return f" (nearest: its {best[0]}, here {best[1]})"
 
 
+def differences(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Return a phrase for each name that both sides have at other shapes: `conv1.weight is 64x3x7x7, here 64x3x3x3`."""
+    both = sorted(name for name in given if name in own and given[name].shape != own[name].shape)
+    return [_difference(name, given, own) for name in both]
+
+
 def _difference(name: str, given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     return f"{name} is {_shape(given[name])}, here {_shape(own[name])}"
 
@@ -112,7 +118,7 @@ def report_of(module: nn.Module, given: Mapping[str, Tensor], part: str) -> list
     named, taken = reading.weights, matching(module, given, part)
     other = sorted(name for name in named if name in own and name not in taken)
     reasons = {
-        "of another shape": [_difference(name, named, own) for name in other],
+        "of another shape": differences(named, own),
         f"that this {part} does not have": sorted(set(named) - set(own)),
         "that were not given": sorted(set(own) - set(named)),
     }

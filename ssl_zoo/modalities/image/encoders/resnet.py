@@ -7,7 +7,8 @@ because importing those imports all of torchvision's models, which would double 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,6 +18,10 @@ from ssl_zoo.registry import register
 
 Stem = Literal["imagenet", "small"]
 Width = Annotated[float, Field(gt=0)]
+
+
+IMAGENET = {"size": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+"""What torchvision's weights and those of the papers are made for."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -88,8 +93,12 @@ class ResNet(nn.Module):
         zero_init_residual: the last norm of each residual block starts at 0.
 
     Shapes: `(B, C, H, W)` -> the pooled features `(B, out_dim)`.
+
+    Attributes:
+        usual_input: options of views at which published weights of it were trained; with the small stem there are none.
     """
 
+    usual_input: Mapping[str, Any] = IMAGENET
     block: ClassVar[type[BasicBlock] | type[Bottleneck]]
     depths: ClassVar[tuple[int, int, int, int]]
 
@@ -102,6 +111,8 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
     ):
         super().__init__()
+        if stem == "small":
+            self.usual_input = {}
         planes = [max(1, round(width * channels)) for channels in (64, 128, 256, 512)]
         self.conv1 = _conv(spec.channels, planes[0], 7, 2) if stem == "imagenet" else _conv(spec.channels, planes[0], 3)
         self.bn1 = nn.BatchNorm2d(planes[0])

@@ -58,6 +58,8 @@ def timm_encoder(
         _check_patches(made, f"timm/{model}", key, side)
     made.out_dim = getattr(made, "head_hidden_size", made.num_features)
     made.own_names = own_names
+    if config is not None:  # what its published weights are made for, as options of views
+        made.usual_input = {"size": config.input_size[-1], "mean": list(config.mean), "std": list(config.std)}
     made.register_load_state_dict_pre_hook(_take_old_names)
     return made
 
