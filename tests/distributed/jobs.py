@@ -158,8 +158,8 @@ def _that_goes_back() -> Recipe:
     """Return a VICReg without variance, which goes back to a healthy state at its alarm and on with its weight."""
     from tests.distributed.noise import on_noise
 
-    sgd: dict[str, Any] = {"base_lr": 0.005, "lr_scaling": "none", "optimizer": {"name": "sgd"}}
-    raw = on_noise("vicreg", max_steps=40, **sgd).dump()
+    sgd: dict[str, Any] = {"base_lr": 0.0025, "lr_scaling": "none", "optimizer": {"name": "sgd"}}
+    raw = on_noise("vicreg", max_steps=50, **sgd).dump()
     raw["training"]["schedule"] = {"name": "constant"}
     raw["objective"][1]["weight"] = 0.0
     raw["guard"] = {"policy": "rollback", "change": {"objective.variance.weight": 25.0}}

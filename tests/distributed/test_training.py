@@ -110,7 +110,7 @@ def test_a_rollback_goes_back_to_the_step_that_it_goes_back_to_on_one_process(
     out, (first, second), alone = runs
     assert first["rolled back"] == second["rolled back"]
     several, one = first["rolled back"], alone["rolled back"]
-    assert (several["status"], several["steps"]) == (one["status"], one["steps"]) == ("done", 40)
+    assert (several["status"], several["steps"]) == (one["status"], one["steps"]) == ("done", 50)
     ((back,), (expected,)) = several["rollbacks"], one["rollbacks"]
     assert 0 < back["to"] < back["step"] and back["change"] == {"objective.variance.weight": [0.0, 25.0]}
     assert {**back, "reason": ""} == {**expected, "reason": ""}
