@@ -100,12 +100,14 @@ class Term(Part):
             it. Where all pair terms do, the collapse guard judges the scale of z too.
         cluster_temperature: where p are scores of clusters, the temperature of their softmax; else None. The collapse
             guard then judges how many clusters are in use.
+        notes: sentences for the user that `ssl-zoo check` prints.
     """
 
     inputs: Inputs
     per_sample: bool = False
     shrinks: bool = False
     cluster_temperature: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class State(nn.Module):

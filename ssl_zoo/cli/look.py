@@ -72,6 +72,8 @@ def check(
     for name, count in result["parameters"].items():
         click.echo(f"  {name}: {count / 1e6:.2f} M weights")
     click.echo(f"  learning rate {result['lr']:.4g} at a total batch of {result['batch_size']}")
+    for note in result["notes"]:
+        click.echo(f"  {note}")
 
 
 @click.command()

@@ -7,6 +7,7 @@ from typing import Any
 from ssl_zoo.methods.build import build
 from ssl_zoo.methods.contract import without_memory
 from ssl_zoo.optim.param_groups import parameter_groups
+from ssl_zoo.parts import Term
 from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.model import Recipe
 
@@ -18,7 +19,8 @@ def check_recipe(recipe: Recipe) -> dict[str, Any]:
         recipe: a validated recipe.
 
     Returns:
-        `{"method", "parameters": {component: number of weights}, "lr", "batch_size"}`.
+        `{"method", "parameters": {component: number of weights}, "lr", "batch_size", "notes": [sentence]}`; the notes
+        are what terms say of themselves.
 
     Raises:
         UserError: parts that do not join or do not keep their contract, or a parameter group that names nothing.
@@ -33,4 +35,5 @@ def check_recipe(recipe: Recipe) -> dict[str, Any]:
         "parameters": {name: count for name, count in parts.items() if count},
         "lr": recipe.training.lr,
         "batch_size": recipe.training.batch_size,
+        "notes": [note for module in method.modules() if isinstance(module, Term) for note in module.notes],
     }

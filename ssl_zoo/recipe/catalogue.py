@@ -48,7 +48,11 @@ def catalogue(section: str | None = None, pattern: str = "*") -> dict[str, dict[
 def _described(section: str, pattern: str = "*") -> dict[str, str]:
     if section in _RECIPES:
         return {name: _headline(name) for name in _RECIPES[section]() if fnmatchcase(name, pattern)}
-    return {entry.name: _line(entry) for entry in registry.entries(section, pattern)}
+    lines = {entry.name: _line(entry) for entry in registry.entries(section)}
+    if pattern == "*":  # a family is one line
+        return lines
+    listed = registry.members(section)
+    return {name: lines.get(name, listed[name]) for name in listed if fnmatchcase(name, pattern)}
 
 
 def _line(entry: Entry) -> str:
@@ -86,7 +90,7 @@ def show(
         UserError: there is neither, or as `load_recipe`.
     """
     every = [entry for kind in registry.PACKAGES for entry in registry.entries(kind)]
-    parts = [entry for entry in every if name in (entry.name, f"{entry.kind}/{entry.name}") or _in_family(name, entry)]
+    parts = [found for entry in every if (found := _called(name, entry)) is not None] or _of_families(name, every)
     recipes = [*method_names(), *experiment_names()]
     if name in recipes or not parts:
         if name not in recipes and not os.path.exists(name):  # a name of any length
@@ -105,8 +109,41 @@ def show(
     ]
 
 
+def _called(name: str, entry: Entry) -> Entry | None:
+    """Return the part of a name, NAME or KIND/NAME, if an entry is that part or the family that it is of."""
+    name = name.removeprefix(f"{entry.kind}/")
+    if name == entry.name:
+        return entry
+    if not _in_family(name, entry):
+        return None
+    family = registry.family_of(entry)
+    if family is None:
+        return entry
+    return registry.find(entry.kind, name)[0] if name[len(entry.name) - 1 :] in family.members else None
+
+
 def _in_family(name: str, entry: Entry) -> bool:
     return entry.name.endswith("/*") and name.startswith(entry.name[:-1])
+
+
+def _of_families(name: str, every: Sequence[Entry]) -> list[Entry]:
+    """Return nothing for a name that does not begin as a family's.
+
+    Raises:
+        UserError: it does, and no family has such a member: why, or the nearest one.
+    """
+    members: list[str] = []
+    for entry in every:
+        family, rest = registry.family_of(entry), name.removeprefix(f"{entry.kind}/")
+        if family is not None and _in_family(rest, entry):
+            if rest[len(entry.name) - 1 :] in family.refused:
+                registry.find(entry.kind, rest)
+            members += [entry.name[:-1] + member for member in family.members]
+    if not members:
+        return []
+    prefix = members[0].partition("/")[0]
+    hint = suggest(name, members).partition(" Known: ")[0]
+    raise UserError(f"there is no part called {name!r}{hint} `ssl-zoo list KIND '{prefix}/*'` names those of a kind.")
 
 
 def _options(entry: Entry) -> dict[str, str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,6 +13,7 @@ from torch import Tensor
 from ssl_zoo.batch import View
 from ssl_zoo.data.source import Samples
 from ssl_zoo.errors import UserError, describe_error
+from ssl_zoo.modalities.image.views.generators import kept_generators, seed_generators
 from ssl_zoo.modalities.image.views.policy import Count, ImageViewPolicy, Positive
 from ssl_zoo.registry import register
 
@@ -74,14 +72,14 @@ class Transforms(ImageViewPolicy):
                 but a view.
         """
         self.check_samples(samples)
-        with torch.no_grad(), _kept_generators():
+        with torch.no_grad(), kept_generators():
             return [
                 torch.stack([self._view(view, sample, seed) for view, seed in enumerate(seeds)])
                 for sample, seeds in zip(samples, params["seed"].tolist(), strict=True)
             ]
 
     def _view(self, view: int, sample: Tensor, seed: int) -> Tensor:
-        _seed_generators(seed)
+        seed_generators(seed)
         try:
             made = self._transforms[view](sample.clone())  # a transform may work in place
         except Exception as error:
@@ -128,21 +126,3 @@ def _find(reference: str) -> Transform:
         wrong = f"has no {name!r}" if found is None else f"has {name!r}, but it cannot be called"
         raise UserError(f"views.transform: the module {module} {wrong}; name a callable of it, as {module}:NAME.")
     return found
-
-
-def _seed_generators(seed: int) -> None:
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs too
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-@contextmanager
-def _kept_generators() -> Iterator[None]:
-    """Restore the generators of torch (on the CPU), Python and NumPy at the end."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])

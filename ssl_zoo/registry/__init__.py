@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from ssl_zoo.errors import NO_KEY, UserError, describe_error, first_problem, known_keys, suggest
+from ssl_zoo.registry.family import Family
 
 _LOG = logging.getLogger("ssl_zoo")
 
@@ -79,7 +80,8 @@ def register(kind: str, name: str) -> Callable[[Any], Any]:
     Args:
         kind: one of `PACKAGES`.
         name: of the part in recipes. A name that ends in `/*` stands for a family: `timm/*` builds `timm/resnet18`, and
-            the part's positional parameter `model` receives the rest of the name.
+            the part's positional parameter `model` receives the rest of the name. Where the members have options of
+            their own, it is a `Family`.
 
     A class or function of the same module and name replaces its older version, so that a notebook's cell can run again.
 
@@ -161,6 +163,30 @@ def names(kind: str, pattern: str = "*") -> list[str]:
     return sorted(name for name in _ENTRIES[kind] if fnmatchcase(name, pattern))
 
 
+def family_of(entry: Entry) -> type[Family] | None:
+    """Return the family that an entry stands for, where its members have options of their own."""
+    return entry.factory if inspect.isclass(entry.factory) and issubclass(entry.factory, Family) else None
+
+
+def members(kind: str) -> dict[str, str]:
+    """Return {name: summary} of the parts of a kind, with the members of families that list them, sorted by name."""
+    found = {}
+    for entry in entries(kind):
+        family = family_of(entry)
+        listed = {entry.name: entry.summary} if family is None else family.members
+        found.update({entry.name[:-1] + name if family else name: summary for name, summary in listed.items()})
+    return dict(sorted(found.items()))
+
+
+def _member(kind: str, name: str, family: type[Family], rest: str) -> Entry:
+    if rest in family.refused:
+        raise UserError(f"{kind} {name!r} cannot be used here: {family.refused[rest]}.")
+    if rest not in family.members:
+        hint = suggest(rest, family.members).partition(" Known: ")[0]
+        raise UserError(f"unknown {kind} {name!r}{hint} `ssl-zoo list {kind} '{name.removesuffix(rest)}*'` names them.")
+    return Entry(kind, name, family.member(rest))
+
+
 def entries(kind: str, pattern: str = "*") -> list[Entry]:
     """Return the parts of a kind, sorted by name; see `names`."""
     return [_ENTRIES[kind][name] for name in names(kind, pattern)]
@@ -178,7 +204,9 @@ def find(kind: str, name: str) -> tuple[Entry, str]:
     for family in (n for n in known if n.endswith("/*")):
         prefix = family[:-1]
         if name.startswith(prefix) and len(name) > len(prefix):
-            return _ENTRIES[kind][family], name[len(prefix) :]
+            entry, rest = _ENTRIES[kind][family], name[len(prefix) :]
+            listed = family_of(entry)
+            return (entry, rest) if listed is None else (_member(kind, name, listed, rest), "")
     missing = f" The plug-in {', '.join(_MISSING_PLUGINS)} could not be imported." if _MISSING_PLUGINS else ""
     raise UserError(
         f"unknown {kind} {name!r}{suggest(name, known)}. A part from a module of yours needs --import MODULE.{missing}"
@@ -216,7 +244,8 @@ def fields(entry: Entry) -> dict[str, tuple[Any, Any]]:
 
 
 def _model_of_options(entry: Entry) -> type[BaseModel]:
-    config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    extra: Literal["allow", "forbid"] = "allow" if family_of(entry) else "forbid"  # each member has its own options
+    config = ConfigDict(extra=extra, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     name, doc = f"{entry.kind}_{entry.name}", inspect.getdoc(entry.factory)
     found: dict[str, Any] = fields(entry)
     return create_model(name, __config__=config, __doc__=doc, **found)
