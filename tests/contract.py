@@ -28,9 +28,10 @@ from ssl_zoo.evaluation.features import Features, Tokens
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.methods.branch import Branch
 from ssl_zoo.methods.build import build, build_modality, build_views
+from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.parts import Term
-from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.rng import generator
 from tests.tiny import paired, small
 
@@ -43,6 +44,7 @@ class Sort:
         spec: of views, for encoders.
         samples: (number, channels) -> samples, as a source gives them.
         bad: contents of files that cannot be decoded.
+        alone: view policies of one view, for methods that hide parts of it.
         views: {view policy: options that make its views small}.
         names: {family of encoders: a member that is built in its place}; None where that needs a package that tests do
             without.
@@ -53,6 +55,7 @@ class Sort:
     views: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     names: Mapping[str, str | None] = field(default_factory=dict)
     bad: Sequence[bytes] = (b"", b"\x00\xff\xfe no sample", b"\x93NUMPY", b"\x89PNG\r\n\x1a\n")
+    alone: Sequence[str] = ()
 
 
 def example(spec: InputSpec, num: int = 3) -> View:
@@ -109,7 +112,9 @@ def check_views(name: str, sort: Sort) -> None:
         (view.role, (4, *view.shape), view.is_target) for view in spec.views
     ]
     roles = [view.role for view in views]
-    assert len(views) >= 2 and roles == sorted(roles)  # the global ones first
+    assert (len(views) == 1 if name in sort.alone else len(views) >= 2) and roles == sorted(
+        roles
+    )  # the global ones first
     assert all(view.modality == spec.modality == policy.modality for view in views)
     assert [view.tensor.dtype for view in views] == [view.dtype for view in spec.views]
     assert all(view.tensor.isfinite().all() for view in views)
@@ -219,9 +224,14 @@ def _sgd(method: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
 
 
+WIDTHS = ("hidden_dim", "output_dim", "bottleneck_dim", "num_clusters", "n_prototypes")
+"""Options of heads of other libraries that are made small."""
+
+
 def check_head(name: str) -> None:
-    """Output of the stated width."""
-    head = registry.build("head", name, {}, in_dim=6)
+    """Output of the stated width, from a copy too: that is what a target network is."""
+    options = {key: 8 for key in WIDTHS if key in registry.options(registry.find("head", name)[0]).model_fields}
+    head = copy.deepcopy(registry.build("head", name, options, in_dim=6))
     out = head(rows())
     assert out.shape == (12, head.out_dim) and head.in_dim == 6 and out.isfinite().all()
 
@@ -252,9 +262,21 @@ def check_pairing(name: str) -> None:
         assert x.shape == y.shape == (12, 6)
 
 
+SMALL_TERMS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "lightly/SIGReg": lambda num: {"num_vectors": 8},
+    "lightly/WMSELoss": lambda num: {"w_size": num},
+}
+"""{term: what makes it small for a number of embeddings}."""
+
+
+def build_term(name: str, dim: int, num: int) -> Term:
+    """Return a term for `num` embeddings of a width, made small."""
+    return registry.build("term", name, SMALL_TERMS[name](num) if name in SMALL_TERMS else {}, dim=dim)
+
+
 def check_term(name: str) -> None:
     """A finite scalar with a finite gradient, equal in training and evaluation mode, and without weights."""
-    term = registry.build("term", name, {}, dim=6)
+    term = build_term(name, 6, 256)
     assert term.inputs in ("pair", "set", "globals")
 
     def value(x: Tensor, y: Tensor) -> Tensor:
@@ -279,20 +301,54 @@ def check_half_precision(name: str, dtype: torch.dtype) -> None:
     """A term is computed in float32 and bears large embeddings."""
     z = [(100 * rows(256, 64, seed)).to(dtype) for seed in range(2)]  # |z| ~ 1e3
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = value_of(registry.build("term", name, {}, dim=64), z)
-    expected = value_of(registry.build("term", name, {}, dim=64), [x.float() for x in z])
+        value = value_of(build_term(name, 64, 256), z)
+    expected = value_of(build_term(name, 64, 256), [x.float() for x in z])
     assert value.dtype == torch.float32 and value.isfinite()
     torch.testing.assert_close(value, expected)
 
 
 def check_gradient(name: str) -> None:
     """A term's gradient is that of its value."""
-    term = registry.build("term", name, {}, dim=3).double()
+    term = build_term(name, 3, 12).double()
     z = [rows(12, 3, seed, dtype=torch.float64) / 2 for seed in range(2)]
     if term.inputs == "pair":  # the target may be a constant
         assert torch.autograd.gradcheck(lambda p: term(p, z[1]), (z[0].requires_grad_(),))
     else:
         assert torch.autograd.gradcheck(lambda *views: term(list(views)), tuple(x.requires_grad_() for x in z))
+
+
+def check_trains(kind: str, name: str) -> None:
+    """A term or a projector passes `check`, trains for three steps, and what it has learned and noted is its state."""
+    options = {key: 8 for key in WIDTHS if key in registry.options(registry.find(kind, name)[0]).model_fields}
+    if kind == "term":
+        raw = {"objective": {"name": name, **(SMALL_TERMS[name](16) if name in SMALL_TERMS else {})}}
+    else:
+        raw = {"projector": {"name": name, **options}}
+    recipe = parse({**small("vicreg", SMALL_VIEWS).dump(), **raw}, name)
+    assert check_recipe(recipe)["parameters"]["encoder"]
+    method, other = build(recipe), build(recipe.model_copy(update={"seed": 1}))
+    optimizer = _sgd(method)
+    g = generator(0, "trains")
+
+    def batch() -> Batch:
+        return Batch([View(torch.randn(16, 1, 12, 12, generator=g)) for _ in range(2)])
+
+    start = copy.deepcopy(method.encoder.state_dict())
+    for step in range(3):
+        loss = method(batch()).loss
+        assert loss.ndim == 0 and loss.isfinite()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step((step + 1) / 3)
+    assert any(not torch.equal(value, start[key]) for key, value in method.encoder.named_parameters())
+    other.load_state_dict(method.state_dict())
+    last = batch()
+    losses = []
+    for each in (method, other):
+        torch.manual_seed(len(losses))  # no part may draw from the process's own generator
+        losses.append(each(copy.deepcopy(last)).loss)
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
 def check_optimizer(name: str) -> None:

@@ -27,7 +27,9 @@ class Family:
 
 def doc_of_family(text: str, family: type[Family]) -> str:
     """Return the documentation of a family: some text, its members, and those that are refused, with the reason."""
-    lines = [text, "", "Members:", *(f"    {name}: {summary}" for name, summary in sorted(family.members.items()))]
+    lines = [text, "", "Members, by name:", ""]
+    lines += [f"- `{name}`: {summary}" for name, summary in sorted(family.members.items())]
     if family.refused:
-        lines += ["", "Refused:", *(f"    {name}: {why}." for name, why in sorted(family.refused.items()))]
+        lines += ["", "Not to be used here, and why:", ""]
+        lines += [f"- `{name}`: {why}." for name, why in sorted(family.refused.items())]
     return "\n".join(lines)

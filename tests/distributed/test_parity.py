@@ -14,12 +14,13 @@ import pytest
 from ssl_zoo import registry
 from ssl_zoo.recipe.load import method_names
 from ssl_zoo.recipe.model import Recipe
+from tests.contract import SMALL_TERMS
 from tests.distributed.group import run_group
-from tests.distributed.parity import compare
+from tests.distributed.parity import BATCH, compare
 from tests.pairs import HEADS, cross
 from tests.tiny import small
 
-TERMS = [f"term/{name}" for name in registry.names("term")]
+TERMS = [f"term/{name}" for name in registry.members("term")]
 METHODS = [f"method/{name}" for name in method_names()]
 PAIRS = [f"pairs/{name}" for name in HEADS]
 TARGETS = ["target/alternate", "target/view_average"]
@@ -40,7 +41,7 @@ WRONG = [
 
 def recipe_of(item: str) -> Recipe:
     """Return the recipe of `method/NAME`, of `pairs/NAME` across two members, or one with a term or a target."""
-    kind, name = item.split("/")
+    kind, name = item.split("/", 1)
     if kind == "pairs":
         return cross(name)
     if kind == "method":
@@ -48,7 +49,8 @@ def recipe_of(item: str) -> Recipe:
     if kind == "target":
         return small("simsiam", [f"target={name}"])
     heads = ["projector.dims=[1024, 1024]", "predictor={name: mlp, dims: [2048, 1024]}"]
-    return small("vicreg", [f"objective={name}", *heads, "pairing=all_pairs"])
+    options = "".join(f", {key}: {value}" for key, value in SMALL_TERMS.get(name, lambda num: {})(BATCH).items())
+    return small("vicreg", [f"objective={{name: {name}{options}}}", *heads, "pairing=all_pairs"])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_a_wrong_reduction_is_seen(results: dict[int, Any], size: int, item: str
 
 
 def test_nothing_is_left_out(results: dict[int, Any]) -> None:
-    assert len(TERMS) >= 21 and len(METHODS) >= 29
+    assert len(TERMS) >= 33 and len(METHODS) >= 29
     for size, dtypes in SIZES.items():
         items = (*TERMS, *METHODS, *PAIRS, *TARGETS)
         assert {(item, dtype) for item, dtype, wrong in results[size] if not wrong} == {*product(items, dtypes)}
