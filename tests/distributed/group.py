@@ -13,7 +13,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 # Processes are forked from a server that has imported everything once, which takes longer than most groups live.
-mp.set_forkserver_preload(["tests.distributed.jobs", "tests.distributed.noise", "tests.distributed.parity"])
+mp.set_forkserver_preload(
+    ["lightly.loss", "tests.distributed.jobs", "tests.distributed.noise", "tests.distributed.parity"]
+)
 
 
 def meet(folder: Path, rank: int, size: int) -> None:
