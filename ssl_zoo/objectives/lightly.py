@@ -196,7 +196,8 @@ class LightlyLoss(Term):
     def __init__(self, name: str, loss: nn.Module, seed: int = 0, notes: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.name, self.loss, self.seed, self.notes = name, loss, seed, notes
-        for buffer in loss.memory_bank.buffers() if isinstance(getattr(loss, "memory_bank", None), nn.Module) else ():
+        bank: Any = getattr(loss, "memory_bank", None)
+        for buffer in () if bank is None else bank.buffers():
             buffer.zero_()  # there is no bank, but memory that nobody has written to
         kind = LOSSES[name]
         self.call, self.per_sample = kind.call, kind.per_sample
