@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ssl_zoo.registry import names as names
     from ssl_zoo.registry import register as register
     from ssl_zoo.runs.encoder import load_encoder as load_encoder
+    from ssl_zoo.runs.export.export import export as export
     from ssl_zoo.studies.compare import compare as compare
     from ssl_zoo.studies.init_recipe import init_recipe as init_recipe
     from ssl_zoo.training.train import train as train
@@ -36,6 +37,7 @@ _HOMES = {
     "compare": "ssl_zoo.studies.compare",
     "embed": "ssl_zoo.evaluation.embed",
     "evaluate": "ssl_zoo.evaluation.evaluate",
+    "export": "ssl_zoo.runs.export.export",
     "finetune": "ssl_zoo.finetuning.finetune",
     "init_recipe": "ssl_zoo.studies.init_recipe",
     "load_classifier": "ssl_zoo.finetuning.classifier",
@@ -58,6 +60,7 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "export",
     "finetune",
     "init_recipe",
     "load_classifier",

@@ -174,6 +174,39 @@ class StepOutput:
     features: list[Tensor] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class LibraryModel:
+    """A model of another library that takes the weights of an encoder; see `Encoder`.
+
+    Attributes:
+        name: what the library calls it, such as `resnet18`.
+        head: the attribute with its classifier, in whose place `torch.nn.Identity()` is put; None where there is none.
+        options: arguments with which the library makes it.
+        keys: {beginning of the name of a weight here: beginning there}; other names are the same.
+    """
+
+    name: str
+    head: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights under the library's names."""
+        return {_replaced(name, self.keys): value for name, value in weights.items()}
+
+    def named_here(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights that have the library's names under those of the encoder."""
+        back = {there: here for here, there in self.keys.items()}
+        return {_replaced(name, back): value for name, value in weights.items()}
+
+
+def _replaced(name: str, beginnings: Mapping[str, str]) -> str:
+    for old, new in beginnings.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
 class Encoder(Protocol):
     """A module that maps the tensor of a view to features h `(B, out_dim)`; any `nn.Module` with `out_dim` will do.
 
@@ -189,6 +222,9 @@ class Encoder(Protocol):
 
     An encoder for which there are published weights may state what these are made for, as options of views, in the
     attribute `usual_input`: `{"size": 224, "mean": [...], "std": [...]}`.
+
+    An encoder that is a model of another library says so by `library_models() -> {library: LibraryModel}`, and its
+    weights are exported under that library's names; in place of a model there may be the reason why it is none.
 
     Attributes:
         out_dim: width of the features.

@@ -20,6 +20,7 @@ PUBLIC = [
     "compare",
     "embed",
     "evaluate",
+    "export",
     "finetune",
     "init_recipe",
     "load_classifier",
@@ -32,8 +33,8 @@ PUBLIC = [
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "data", "demo", "embed", "eval", "finetune", "init", "list", "predict", "report",
-    "run", "schema", "show", "train", "views",
+    "bench", "check", "compare", "data", "demo", "embed", "eval", "export", "finetune", "init", "list", "predict",
+    "report", "run", "schema", "show", "train", "views",
 ]  # fmt: skip
 
 

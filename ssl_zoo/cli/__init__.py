@@ -15,6 +15,7 @@ from ssl_zoo.cli import options
 from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.compare import compare
 from ssl_zoo.cli.data import data
+from ssl_zoo.cli.export import export
 from ssl_zoo.cli.finetune import finetune, predict
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
@@ -51,24 +52,9 @@ def main() -> None:
 
 
 for command in (
-    demo,
-    init,
-    train,
-    evaluate,
-    embed,
-    finetune,
-    predict,
-    compare,
-    run,
-    report,
-    views,
-    list_,
-    show,
-    check,
-    schema,
-    data,
-    bench,
-):
+    demo, init, train, evaluate, embed, finetune, predict, export, compare, run, report, views, list_, show, check,
+    schema, data, bench,
+):  # fmt: skip
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -331,6 +331,20 @@ class ViewPolicy(nn.Module):
         """
         return [self.plain(samples)]
 
+    def steps(self) -> dict[str, Any]:
+        """Return what `plain` does to a sample, as plain data for an encoder's card; by default nothing is stated.
+
+        Of images `size`, `interpolation`, `divided_by`, `mean` and `std`.
+        """
+        return {}
+
+    def plain_module(self) -> nn.Module | None:
+        """Return a module that does to uint8 samples `(B, ...)` what `plain` does, for exported graphs; None for none.
+
+        By default None.
+        """
+        return None
+
     def picture(self, samples: Samples, views: Sequence[View]) -> Tensor:
         """Return a picture `(3, H, W)`, uint8: a row per sample, first the plain one, then its views."""
         raise NotImplementedError

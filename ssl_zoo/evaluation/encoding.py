@@ -29,7 +29,7 @@ from ssl_zoo.methods.build import build_views, open_recipe_data
 from ssl_zoo.methods.members import PairedEncoder
 from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.card import read_card
-from ssl_zoo.runs.encoder import load_encoder
+from ssl_zoo.runs.encoder import read_encoder
 from ssl_zoo.runs.folder import RunFolder
 
 BATCH = 512
@@ -100,7 +100,7 @@ def open_run(run: str | Path, data: Any, overrides: Sequence[str], *, again: boo
     recipe = recipe_of(folder, given, overrides)
     if recipe.data.cache == "auto" and not again:
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache": "none"})})
-    encoder, policy = load_encoder(folder.path), build_views(recipe)
+    encoder, policy = read_encoder(folder.path), build_views(recipe)
     check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     opened = open_recipe_data(recipe, policy.spec, objects(given))
     check_views(str(folder.recipe), overrides, policy, opened.train)

@@ -41,7 +41,7 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.recipe.part import Part
 from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.card import read_card
-from ssl_zoo.runs.encoder import load_encoder
+from ssl_zoo.runs.encoder import read_encoder
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported
 
@@ -210,7 +210,7 @@ def evaluate_and_judge(
     run = encoder_folder(run, log)
     folder, given = RunFolder(run), take(data, test)
     recipe = _recipe_of(folder, protocols, given, overrides)
-    encoder = load_encoder(run)
+    encoder = read_encoder(run)
     policy = build_views(recipe)
     check_input(read_card(folder.card).spec, policy.spec, encoder, recipe.encoder.name)
     device = choose(for_training=False).device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,14 +11,14 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.batch import InputSpec, View, encode, stack_alike
+from ssl_zoo.batch import View, encode, stack_alike
 from ssl_zoo.data.bad_samples import BadSample, Budget
+from ssl_zoo.data.encoding import at_a_time as at_a_time
+from ssl_zoo.data.encoding import evaluating as evaluating
+from ssl_zoo.data.encoding import mean_over as mean_over
 from ssl_zoo.data.memory import KeptSplit
 from ssl_zoo.data.source import Modality, Sample, Split, ViewPolicy
 from ssl_zoo.rng import generator
-
-BATCH_BYTES = 512 * 3 * 224 * 224 * 4
-"""The most that the plain views of a batch take: clips are encoded in smaller batches than pictures."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,6 @@ class Tokens(Features):
     axes: ClassVar[str] = "(N, T, D)"
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode, and restore the mode of every submodule afterwards."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
-
-
 def chosen(num: int, limit: int | None) -> Tensor:
     """Return the indices of the samples that are evaluated: all, or `limit` of them.
 
@@ -147,19 +134,6 @@ def by_name(views: Sequence[View]) -> dict[str, list[View]]:
     for view in views:
         found.setdefault(view.modality, []).append(view)
     return found
-
-
-def mean_over(views: Sequence[View], embed: Callable[[View], Tensor]) -> Tensor:
-    """Return the mean of the embeddings `(B, D)` of several views of the same samples, float32."""
-    each = [embed(view).float() for view in views]
-    return each[0] if len(each) == 1 else torch.stack(each).mean(dim=0)
-
-
-def at_a_time(spec: InputSpec, most: int) -> int:
-    """Return how many samples are looked at together: `most`, or as many as `BATCH_BYTES` allow."""
-    plain = [each.views[0] for each in spec.each.values() if each.views]
-    size = sum(math.prod(view.shape) * view.dtype.itemsize for view in plain)
-    return min(most, max(1, BATCH_BYTES // max(size, 1)))
 
 
 def collect(

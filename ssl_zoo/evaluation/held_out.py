@@ -18,7 +18,7 @@ from ssl_zoo.evaluation.seen import EvaluationData
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_views, open_recipe_data
 from ssl_zoo.recipe.load import load_recipe
-from ssl_zoo.runs.encoder import load_encoder
+from ssl_zoo.runs.encoder import read_encoder
 from ssl_zoo.runs.folder import RunFolder
 
 FRACTION = 0.2
@@ -53,7 +53,7 @@ def held_out_score(run: str | Path, log: Callable[[str], None] = _silent) -> flo
     folder = RunFolder(run)
     recipe = load_recipe(str(folder.recipe))
     try:
-        encoder = load_encoder(run)
+        encoder = read_encoder(run)
     except UserError as error:
         log(f"{run}: {error}")
         return None

@@ -155,12 +155,13 @@ def build_policy(part: Part) -> ViewPolicy:
 def build_modality(recipe: Recipe, spec: InputSpec) -> Modality:
     """Return the modality of a recipe's views, with the options of `data.decode`; that of mappings is of members."""
     if spec.members:
-        each = {member: _modality(of, recipe.data.decode.get(member, {})) for member, of in spec.members}
+        each = {member: make_modality(of, recipe.data.decode.get(member, {})) for member, of in spec.members}
         return PairedModality(spec, each)
-    return _modality(spec, recipe.data.decode)
+    return make_modality(spec, recipe.data.decode)
 
 
-def _modality(spec: InputSpec, options: Mapping[str, Any]) -> Modality:
+def make_modality(spec: InputSpec, options: Mapping[str, Any]) -> Modality:
+    """Return the modality of some views, with options of the decoding; one that is not registered is of tensors."""
     if spec.modality not in registry.names("modality"):
         return Modality(spec)
     return registry.build("modality", spec.modality, options, spec=spec)

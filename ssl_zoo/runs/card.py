@@ -77,6 +77,9 @@ class Card(BaseModel):
     projector: dict[str, Any] | None = None
     predictor: dict[str, Any] | None = None
     sha256: str | None = None  # cards had none at first
+    views: dict[str, Any] | None = None
+    decode: dict[str, Any] | None = None  # nor this
+    library: str | None = None
 
     @property
     def spec(self) -> InputSpec:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import InputSpec, View, ViewSpec
+from ssl_zoo.data import encoding
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.source import Modality, Split, ViewPolicy
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation import features, tokens
+from ssl_zoo.evaluation import tokens
 from ssl_zoo.evaluation.aligned import extract_aligned
 from ssl_zoo.evaluation.contract import EvaluationProtocol
 from ssl_zoo.evaluation.features import collect, extract, extract_each, raw_each
@@ -306,7 +307,7 @@ def test_batches_are_smaller_where_samples_are_large_and_samples_that_cannot_be_
         def budget(self):
             return Budget(len(self), "skip", 1.0)
 
-    monkeypatch.setattr(features, "BATCH_BYTES", 2 * 2 * 6 * 4)
+    monkeypatch.setattr(encoding, "BATCH_BYTES", 2 * 2 * 6 * 4)
     sizes: list[int] = []
 
     def embed(views: Sequence[View]) -> dict[str, Tensor]:

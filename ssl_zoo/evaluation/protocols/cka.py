@@ -15,8 +15,8 @@ from ssl_zoo.evaluation.label_free import linear_cka
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.registry import register
 from ssl_zoo.runs.card import read_card
-from ssl_zoo.runs.encoder import load_encoder
-from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.encoder import read_encoder
+from ssl_zoo.runs.encoder_files import find_files
 
 SAMPLES = 10_000
 
@@ -46,8 +46,8 @@ class CKA(EvaluationProtocol):
         Raises:
             UserError: there is no such run, or its encoder does not take the samples.
         """
-        other = load_encoder(self.reference)
-        check_input(read_card(RunFolder(self.reference).card).spec, test.policy.spec, other, str(self.reference))
+        other = read_encoder(self.reference)
+        check_input(read_card(find_files(self.reference).card).spec, test.policy.spec, other, str(self.reference))
         some = test.take(chosen(len(test), SAMPLES))
         own = _features(some, some.encoder)
         others = _features(Subject(other, some.policy, some.split, some.index, some.device, some.half), other)

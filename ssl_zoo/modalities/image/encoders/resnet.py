@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.batch import InputSpec, View
+from ssl_zoo.batch import InputSpec, LibraryModel, View
 from ssl_zoo.registry import register
 
 Stem = Literal["imagenet", "small"]
@@ -99,6 +99,7 @@ class ResNet(nn.Module):
     """
 
     usual_input: Mapping[str, Any] = IMAGENET
+    model: ClassVar[str]
     block: ClassVar[type[BasicBlock] | type[Bottleneck]]
     depths: ClassVar[tuple[int, int, int, int]]
 
@@ -113,6 +114,7 @@ class ResNet(nn.Module):
         super().__init__()
         if stem == "small":
             self.usual_input = {}
+        self._channels, self._stem, self._width = spec.channels, stem, width
         planes = [max(1, round(width * channels)) for channels in (64, 128, 256, 512)]
         self.conv1 = _conv(spec.channels, planes[0], 7, 2) if stem == "imagenet" else _conv(spec.channels, planes[0], 3)
         self.bn1 = nn.BatchNorm2d(planes[0])
@@ -143,6 +145,21 @@ class ResNet(nn.Module):
             elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 nn.init.zeros_(module.last_norm.weight)
 
+    def library_models(self) -> dict[str, LibraryModel | str]:
+        """Return the models of torchvision and timm that have these weights, or why there is none."""
+        why = ""
+        if self._stem != "imagenet":
+            why = f"it has a 7x7 convolution of stride 2 and a max-pool where this encoder has the stem {self._stem}"
+        elif self._width != 1:
+            why = f"this encoder has {self._width:g} times its channels"
+        if why:
+            return {"torchvision": why, "timm": why}
+        channels = f"it takes images of 3 channels, and this encoder those of {self._channels}"
+        return {
+            "torchvision": LibraryModel(self.model, "fc") if self._channels == 3 else channels,
+            "timm": LibraryModel(self.model, "fc", {"in_chans": self._channels}),
+        }
+
     def _maps(self, x: Tensor) -> Tensor:
         """Return the feature maps `(B, out_dim, H', W')`."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -162,25 +179,25 @@ class ResNet(nn.Module):
 class ResNet18(ResNet):
     """ResNet-18, 512 features: see `ResNet` for the options."""
 
-    block, depths = BasicBlock, (2, 2, 2, 2)
+    model, block, depths = "resnet18", BasicBlock, (2, 2, 2, 2)
 
 
 @register("encoder", "resnet34")
 class ResNet34(ResNet):
     """ResNet-34, 512 features: see `ResNet` for the options."""
 
-    block, depths = BasicBlock, (3, 4, 6, 3)
+    model, block, depths = "resnet34", BasicBlock, (3, 4, 6, 3)
 
 
 @register("encoder", "resnet50")
 class ResNet50(ResNet):
     """ResNet-50, 2048 features: see `ResNet` for the options."""
 
-    block, depths = Bottleneck, (3, 4, 6, 3)
+    model, block, depths = "resnet50", Bottleneck, (3, 4, 6, 3)
 
 
 @register("encoder", "resnet101")
 class ResNet101(ResNet):
     """ResNet-101, 2048 features: see `ResNet` for the options."""
 
-    block, depths = Bottleneck, (3, 4, 23, 3)
+    model, block, depths = "resnet101", Bottleneck, (3, 4, 23, 3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_zoo.batch import InputSpec
+from ssl_zoo.batch import InputSpec, LibraryModel
 from ssl_zoo.errors import UserError, describe_error, suggest
 from ssl_zoo.modalities.patches import patches_left_over
 from ssl_zoo.registry import PartFailed, register
@@ -60,8 +61,18 @@ def timm_encoder(
     made.own_names = own_names
     if config is not None:  # what its published weights are made for, as options of views
         made.usual_input = {"size": config.input_size[-1], "mean": list(config.mean), "std": list(config.std)}
+    made.library_models = partial(_library_models, model, {"in_chans": spec.channels, **_shape(options)})
     made.register_load_state_dict_pre_hook(_take_old_names)
     return made
+
+
+def _shape(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that change what a model computes when it is used, and not how it is trained."""
+    return {key: value for key, value in options.items() if key != "drop_path_rate"}
+
+
+def _library_models(model: str, options: Mapping[str, Any]) -> dict[str, LibraryModel]:
+    return {"timm": LibraryModel(model, None, options)}
 
 
 def _side(sides: tuple[int, ...] | None) -> int | None:

@@ -173,6 +173,14 @@ class MultiCrop(ViewPolicy):
         """Return a view without augmentation, at the size of the global views; see `Augment.plain`."""
         return self._policy("global").plain(samples)
 
+    def steps(self) -> dict[str, Any]:
+        """Return what `plain` does; see `Augment.steps`."""
+        return self._policy("global").steps()
+
+    def plain_module(self) -> nn.Module:
+        """Return a module that makes the plain views of uint8 images; see `Augment.plain_module`."""
+        return self._policy("global").plain_module()
+
     def picture(self, samples: Samples, views: Sequence[View], least: int = 64, gap: int = 2) -> Tensor:
         """Return a grid as `augment` does, with all views at the size of the global ones."""
         side = (self.size, self.size)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ssl_zoo.batch import InputSpec, View, ViewSpec
@@ -16,6 +16,7 @@ from ssl_zoo.data.source import Samples, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.units import DTYPES, has_range, white
 from ssl_zoo.modalities.image.views.constants import constant
+from ssl_zoo.modalities.image.views.exported import PlainImages
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -118,6 +119,17 @@ class ImageViewPolicy(ViewPolicy):
             x = torch.stack([self._centre(sample) for sample in samples])
         mean, std = self.mean_and_std(x.device)
         return View((x.float() / white(samples[0].dtype) - mean) / std, self.modality)
+
+    def steps(self) -> dict[str, Any]:
+        """Return what `plain` does: the short side is resized to `size`, antialiased, and the centre cropped."""
+        return {
+            "size": self.size, "interpolation": self.interpolation, "divided_by": 255,
+            "mean": list(self._mean), "std": list(self._std),
+        }  # fmt: skip
+
+    def plain_module(self) -> nn.Module:
+        """Return a module that makes the plain views of uint8 images `(B, C, H, W)`."""
+        return PlainImages(self.size, self.interpolation, self._mean, self._std)
 
     def _centre(self, image: Tensor) -> Tensor:
         if tuple(image.shape[-2:]) == (self.size, self.size):
