@@ -130,6 +130,9 @@ def _print_summary(summary: dict[str, Any], out: str, as_json: bool) -> None:
         if "verdict" in summary:
             click.echo(verdict_text(summary["verdict"]))
         click.echo(shown_name(f"{summary['status']}: {out}"))
+        if summary["status"] == "done":
+            words = commands.command("export", out, "--to", "onnx", "--out", "encoder.onnx")
+            click.echo(shown_name(f"its encoder for torchvision, timm or ONNX: {words}"))
 
 
 @click.command("eval")

@@ -26,7 +26,7 @@ from ssl_zoo.methods.contract import without_memory
 from ssl_zoo.methods.members import PairedEncoder
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.card import input_of, read_card
-from ssl_zoo.runs.encoder_files import find_files
+from ssl_zoo.runs.encoder_files import EncoderFiles, find_files
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.runs.imports import check_imported, used_modules
 from ssl_zoo.runs.loaded import LoadedEncoder
@@ -147,8 +147,8 @@ def load_encoder(run: str | Path) -> LoadedEncoder:
     """Return a run's trained encoder, in evaluation mode, on the CPU.
 
     Args:
-        run: a run folder, a folder that `ssl-zoo export` wrote, a copy of one from a Hugging Face hub (its folder in the
-            local cache, or a snapshot in it), or any folder with `encoder.safetensors` and `encoder.json`. Of a run
+        run: a run folder; a folder that `ssl-zoo export` wrote, or a copy of one from a Hugging Face hub (its folder in
+            the local cache, or a snapshot in it); or any folder with `encoder.safetensors` and `encoder.json`. Of a run
             that has not finished it is the encoder of its last checkpoint; `RUN@stepN`, `RUN@best` and `RUN@last` name
             one.
 
@@ -163,8 +163,7 @@ def load_encoder(run: str | Path) -> LoadedEncoder:
             finite.
     """
     files = find_files(run)
-    module = read_encoder(run)
-    return LoadedEncoder(module, read_card(files.card), files.folder)
+    return LoadedEncoder(_read(files), read_card(files.card), files.folder)
 
 
 def read_encoder(run: str | Path) -> nn.Module:
@@ -173,7 +172,10 @@ def read_encoder(run: str | Path) -> nn.Module:
     Raises:
         UserError: as `load_encoder`.
     """
-    files = find_files(run)
+    return _read(find_files(run))
+
+
+def _read(files: EncoderFiles) -> nn.Module:
     card = read_card(files.card)
     shapes = shapes_in(files.weights)
     if card.sha256 is not None and checksum(files.weights) != card.sha256:

@@ -34,8 +34,9 @@ def find_files(place: str | Path) -> EncoderFiles:
     """Return the files of the encoder in a folder.
 
     Args:
-        place: what `encoder_folder` takes, such as a run folder; an exported folder; or the folder of a model in a local cache of Hugging Face
-            (`models--ORG--NAME`, of which the revision `main` is taken, or its only one) or one of its snapshots.
+        place: what `encoder_folder` takes, such as a run folder; an exported folder; or the folder of a model in a
+            local cache of Hugging Face (`models--ORG--NAME`, of which the revision `main` is taken, or its only one) or
+            one of its snapshots.
 
     Raises:
         UserError: there is none.
