@@ -23,6 +23,7 @@ from measured import measured
 import ssl_zoo
 from ssl_zoo import registry
 from ssl_zoo.cli import main
+from ssl_zoo.recipe.catalogue import in_words
 from ssl_zoo.recipe.load import load_recipe, method_names, recipe_path
 
 QUOTATION = re.compile(r'^(```\w+ )source="([^"]+)"', re.MULTILINE)
@@ -89,27 +90,8 @@ def _docstring(entry: registry.Entry) -> tuple[str, dict[str, str]]:
 
 def _row(name: str, schema: dict[str, Any], description: str) -> str:
     default = f"`{json.dumps(schema['default'])}`" if "default" in schema else "must be given"
-    cells = (f"`{name}`", _values(schema), default, description)
+    cells = (f"`{name}`", in_words(schema), default, description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _values(schema: dict[str, Any]) -> str:
-    """Return in words what a JSON schema admits."""
-    if "anyOf" in schema:
-        return " or ".join(_values(each) for each in schema["anyOf"])
-    if "part" in schema:
-        return f"a {schema['part']}"
-    if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{each}`" for each in schema.get("enum", [schema.get("const")]))
-    kind = schema.get("type", "any")
-    if kind == "array":
-        items = schema.get("prefixItems")
-        return f"{len(items)} of: {_values(items[0])}" if items else f"list of: {_values(schema.get('items', {}))}"
-    words = {"number": "number", "integer": "whole number", "boolean": "`true`, `false`"}
-    words |= {"string": "text", "null": "`null`"}
-    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
-    return words.get(kind, kind) + (" " + " and ".join(limits) if limits else "")
 
 
 def list_of_parts() -> str:

@@ -91,14 +91,28 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return '; did you mean X? Known: A, B' for an unknown `word`, the nearest match first if there is one."""
+MOST_KNOWN = 8
+"""Names that a message lists at most."""
+
+
+def suggest(word: str, known: Iterable[str], more: str = "") -> str:
+    """Return '; did you mean X? Known: A, B' for an unknown `word`, the nearest match first if there is one.
+
+    Args:
+        word: that is unknown.
+        known: the names; of more than 8 the nearest are listed, and the number of the others.
+        more: the command that lists all, such as `ssl-zoo list methods`.
+    """
     names = sorted(known)
     lowered = {name.lower(): name for name in names}
-    near = get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    hint = f"; did you mean {lowered[near[0]]!r}?" if near else "."
-    shown = ", ".join(names) if names else "none"
-    return f"{hint} Known: {shown}"
+    near = [lowered[each] for each in get_close_matches(word.lower(), lowered, n=MOST_KNOWN, cutoff=0.3)]
+    close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"; did you mean {lowered[close[0]]!r}?" if close else "."
+    if len(names) <= MOST_KNOWN:
+        return f"{hint} Known: {', '.join(names) if names else 'none'}"
+    listed = [*near, *(name for name in names if name not in near)][:MOST_KNOWN]
+    rest = f"and {len(names) - len(listed)} more" + (f" (`{more}`)" if more else "")
+    return f"{hint} Known: {', '.join(listed)}, {rest}"
 
 
 def short(value: Any) -> str:

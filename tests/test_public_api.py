@@ -33,8 +33,8 @@ PUBLIC = [
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "data", "demo", "embed", "eval", "export", "finetune", "init", "list", "predict",
-    "report", "run", "schema", "show", "train", "views",
+    "bench", "check", "compare", "completion", "data", "demo", "doctor", "embed", "eval", "export", "finetune", "init",
+    "list", "predict", "report", "run", "schema", "show", "train", "views",
 ]  # fmt: skip
 
 

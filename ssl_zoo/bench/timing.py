@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from ssl_zoo.progress import progress
+
 
 @dataclass(frozen=True)
 class Side:
@@ -80,7 +82,7 @@ def alternate(name: str, unit: str, sides: Sequence[Side], rounds: int, least_se
         if len(set(counts.values())) > 1:
             raise RuntimeError(f"{name}: the sides did different amounts of work: {counts}")
         rates: dict[str, list[float]] = {side.name: [] for side in sides}
-        for _ in range(rounds):
+        for _ in progress(range(rounds), name, "rounds"):
             for side in sides:
                 _wait()
                 num, started, elapsed = 0, time.perf_counter(), 0.0

@@ -14,9 +14,12 @@ import click
 from ssl_zoo.cli import options
 from ssl_zoo.cli.bench import bench
 from ssl_zoo.cli.compare import compare
+from ssl_zoo.cli.completion import completion
 from ssl_zoo.cli.data import data
+from ssl_zoo.cli.doctor import doctor
 from ssl_zoo.cli.export import export
 from ssl_zoo.cli.finetune import finetune, predict
+from ssl_zoo.cli.hints import hint
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.search import embed
@@ -34,6 +37,10 @@ class Commands(options.Once):
         except UserError as error:
             options.print_error(f"error: {error}", error)
             ctx.exit(2)
+        except click.NoSuchOption as error:
+            if said := hint(error):
+                error.message, error.possibilities = f"{error.message} ({said})", None
+            raise
         except TrainingFailed as error:
             options.print_error(f"failed: {error}", error)
             ctx.exit(1)
@@ -41,20 +48,43 @@ class Commands(options.Once):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ssl_zoo", prog_name="ssl-zoo")
-def main() -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Print results and errors alone: no lines of progress, no bars.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the time with every line, and a traceback with an error.")
+def main(quiet: bool, verbose: bool) -> None:
     """Self-supervised learning without negative pairs: train, see whether it worked, compare, hand over.
 
     Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 3 stopped by the collapse guard, 75 stopped by a signal or
     --max-time after saving.
     """
+    if quiet and verbose:
+        raise UserError("-q, -v: are opposites; give one.")
+    options.set_loudness(quiet, verbose)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a class may have a name that the terminal cannot show
 
 
 for command in (
-    demo, init, train, evaluate, embed, finetune, predict, export, compare, run, report, views, list_, show, check,
-    schema, data, bench,
-):  # fmt: skip
+    demo,
+    init,
+    train,
+    evaluate,
+    embed,
+    finetune,
+    predict,
+    export,
+    compare,
+    run,
+    report,
+    views,
+    list_,
+    show,
+    check,
+    schema,
+    data,
+    bench,
+    doctor,
+    completion,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

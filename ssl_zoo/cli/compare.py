@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ssl_zoo.cli import options
+from ssl_zoo.cli import complete, options
 from ssl_zoo.cli.work import RESUME, _leave
 from ssl_zoo.errors import UserError, shown_name
 
@@ -24,7 +24,7 @@ def seeds_of(seeds: tuple[int, ...], num: int | None) -> tuple[int, ...]:
 
 
 @click.command()
-@click.argument("recipes", nargs=-1, required=True)
+@click.argument("recipes", nargs=-1, required=True, shell_complete=complete.recipes)
 @click.option("--seeds", "num_seeds", type=click.IntRange(min=1), metavar="N", help="Seeds 0 to N - 1 for each recipe.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), metavar="S",
               help="A seed of each recipe's runs, default 0; give several for a spread.")  # fmt: skip

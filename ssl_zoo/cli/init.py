@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ssl_zoo.cli import options
+from ssl_zoo.cli import complete, options
 from ssl_zoo.errors import shown_name
 
 
 @click.command("init")
-@click.argument("method")
+@click.argument("method", shell_complete=complete.methods)
 @click.option("--data", metavar="SRC", required=True, help="A folder, zip or parquet, or a registered source.")
 @click.option("--out", default="recipe.yaml", show_default=True, type=click.Path(dir_okay=False),
               help="The recipe to write.")  # fmt: skip

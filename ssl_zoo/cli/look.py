@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from ssl_zoo.cli import options
+from ssl_zoo.cli import complete, options
 
 
 @click.command("list")
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=complete.kinds)
 @click.argument("pattern", default="*")
 @options.imports
 @options.as_json
@@ -31,7 +31,7 @@ def list_(kind: str | None, pattern: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names)
 @options.recipe_options
 @options.as_json
 def show(
@@ -50,11 +50,11 @@ def show(
             version = "" if part["version"] is None else f" v{part['version']}"
             click.echo(f"{part['kind']} {part['name']}{version}\n\n{part['doc']}\n")
             for option, default in part["options"].items():
-                click.echo(f"  {option} = {default}")
+                click.echo(f"  {option} = {default}    {part['values'][option].replace('`', '')}")
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete.recipes)
 @options.recipe_options
 @options.as_json
 def check(
@@ -85,12 +85,13 @@ def schema() -> None:
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete.recipes)
 @options.recipe_options
 @click.option(
     "--out", default="views.png", show_default=True, type=click.Path(dir_okay=False), help="The PNG to write."
 )
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Rows of the picture.")
+@options.as_json
 def views(
     recipe: str,
     overrides: tuple[str, ...],
@@ -99,10 +100,11 @@ def views(
     variant: str | None,
     out: str,
     samples: int,
+    as_json: bool,
 ) -> None:
     """Write a PNG of the model's input: one row per sample, first without augmentation, then its views."""
     from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.studies.preview import write_views
 
     write_views(load_recipe(recipe, overrides, data=data, seed=seed, variant=variant), out, samples)
-    click.echo(out)
+    options.print_json({"out": out}) if as_json else click.echo(out)

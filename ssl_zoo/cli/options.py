@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,9 +103,45 @@ def print_json(value: Any) -> None:
     click.echo(to_json(value, indent=2))
 
 
+class Loudness:
+    """How much the commands print on standard error: `-q` and `-v` of `ssl-zoo`."""
+
+    quiet = False
+    verbose = False
+    since = 0.0
+
+
+def set_loudness(quiet: bool, verbose: bool) -> None:
+    """Take `-q` and `-v`. With `-q` no line of progress is printed and no bar drawn; results and errors stay.
+
+    With `-v` each line of progress has the seconds since the start, and the error that ends a command
+    comes with its traceback.
+    """
+    Loudness.quiet, Loudness.verbose, Loudness.since = quiet, verbose, time.monotonic()
+    if quiet and sys.stderr.isatty():
+        sys.stderr = NoTerminal(sys.stderr)  # type: ignore[assignment]
+
+
+class NoTerminal:
+    """Standard error that is no terminal: progress bars ask that before they draw."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Return False."""
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def log(line: str) -> None:
     """Print a line of progress on standard error; standard output holds only results."""
-    click.echo(line, err=True)
+    if Loudness.quiet:
+        return
+    mark = f"[{time.monotonic() - Loudness.since:7.1f} s] " if Loudness.verbose else ""
+    click.echo(mark + line, err=True)
 
 
 @contextmanager
@@ -129,4 +167,8 @@ def print_error(line: str, error: Exception) -> None:
 
         if not prints_errors(error):
             return
+    if Loudness.verbose:
+        import traceback
+
+        traceback.print_exception(error)
     click.echo(line, err=True)

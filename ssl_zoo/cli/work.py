@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ssl_zoo.cli import options
+from ssl_zoo.cli import complete, options, short
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.runs.atomic import check_place
 
@@ -31,7 +31,7 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete.recipes)
 @options.recipe_options
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/METHOD-seedN.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out, exactly as if it had not been stopped.")
@@ -43,7 +43,7 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
               help="Component that --init-from loads: encoder, projector, predictor.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(min=1), metavar="N",
               help="Train with N processes, one per device; leave it out under torchrun.")  # fmt: skip
-@click.option("--max-steps", type=click.IntRange(min=1), help="Length of the run in optimizer steps.")
+@short.options
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
 @click.option("--baselines", type=click.Path(file_okay=False), metavar="DIR",
               help="Keep the numbers of raw input and untrained encoder there, for other runs.")  # fmt: skip
@@ -61,10 +61,10 @@ def train(
     init_from: str | None,
     init_parts: tuple[str, ...],
     devices: int | None,
-    max_steps: int | None,
     max_time: str | None,
     baselines: str | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Train RECIPE: a method name, STUDY/NAME, a YAML file, or a run folder with --resume.
 
@@ -75,8 +75,7 @@ def train(
     from ssl_zoo.training.stop import seconds
     from ssl_zoo.training.train import train as run_training
 
-    if max_steps is not None:
-        overrides = (*overrides, f"training.max_steps={max_steps}")
+    overrides = short.overrides(overrides, given)
     is_run = _is_run(recipe, resume, out)
     reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may have the name of a method
     loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant, moved=is_run)
@@ -156,6 +155,8 @@ def evaluate(
 ) -> None:
     """Measure the encoder of RUN, next to the raw input and the untrained encoder.
 
+    Of a run that has not finished it is the encoder of its last checkpoint; RUN@step500 and RUN@best name one.
+
     Without a run: ssl-zoo eval --encoder resnet50 --weights resnet50.pth --data PHOTOS
     """
     from ssl_zoo.evaluation.evaluate import evaluate_and_judge
@@ -177,7 +178,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("experiment")
+@click.argument("experiment", shell_complete=complete.recipes)
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only these variants, or one scale's.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only these experiments of the study; default all.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Only these seeds.")
@@ -204,11 +205,15 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping finished runs; write RESULTS.md.
+    """Run a study: every experiment, variant and seed of EXPERIMENT, skipping finished runs; print a table.
+
+    RESULTS.md and report.html have all of it, and lie with the runs unless --results names another place.
 
     A run that fails leaves the others alone; the exit code is then 1.
     """
-    from ssl_zoo.studies.run import dry_study, run_study
+    from ssl_zoo.report.aggregate import comparison_table
+    from ssl_zoo.studies.execute import interrupted
+    from ssl_zoo.studies.run import dry_study, run_groups
 
     given: dict[str, Any] = {
         "variants": variants or None, "seeds": seeds or None, "data": data, "overrides": overrides,
@@ -218,9 +223,12 @@ def run(
         found = dry_study(experiment, **given)
         options.print_json(found.plain()) if as_json else click.echo(found.text())
         return
-    summaries = run_study(experiment, results=results, **given)
+    groups = run_groups(experiment, results=results, **given)
+    summaries = [summary for group in groups for summary in group.summaries]
     if as_json:
         options.print_json(summaries)
+    elif not interrupted(groups):
+        click.echo(comparison_table(groups))
     for status in ("interrupted", "failed"):
         if any(summary["status"] == status for summary in summaries):
             _leave(status)
@@ -233,12 +241,14 @@ def run(
 @click.option(
     "--tsne/--no-tsne", default=True, show_default=True, help="Also map the embedding by t-SNE, which takes time."
 )
-def report(runs: tuple[str, ...], out: str, title: str, tsne: bool) -> None:
+@options.as_json
+def report(runs: tuple[str, ...], out: str, title: str, tsne: bool, as_json: bool) -> None:
     """Write one self-contained HTML page about RUNS."""
     from ssl_zoo.report.html import groups_of, write_report
 
     check_place(out, "--out")
-    click.echo(shown_name(str(write_report(groups_of([Path(each) for each in runs]), Path(out), title, tsne))))
+    written = str(write_report(groups_of([Path(each) for each in runs]), Path(out), title, tsne))
+    options.print_json({"out": written, "runs": list(runs)}) if as_json else click.echo(shown_name(written))
 
 
 @click.command()

@@ -12,6 +12,7 @@ from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.remarks import Remarks
 from ssl_zoo.data.source import Modality, Split
 from ssl_zoo.errors import UserError
+from ssl_zoo.progress import progress
 
 
 def statistics(split: Split, modality: Modality) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def statistics(split: Split, modality: Modality) -> dict[str, Any]:
     """
     bad: dict[str, str] = {}
     moments = Moments()
-    for i in range(len(split)):
+    for i in progress(range(len(split)), "reading", "samples"):
         try:
             values = modality.values(split.read(i))
         except BadSample as error:
@@ -69,7 +70,7 @@ def check_source(split: Split, modality: Modality) -> dict[str, Any]:
     bad: dict[str, str] = {}
     remarks = Remarks()
     moments = Moments()
-    for i in range(len(split)):
+    for i in progress(range(len(split)), "reading", "samples"):
         try:
             sample = split.read(i)
             values = modality.values(sample)  # it may be what decodes the sample

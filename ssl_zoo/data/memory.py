@@ -17,6 +17,7 @@ from ssl_zoo.data.skipping import SkippingSplit, probes
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError
+from ssl_zoo.progress import progress
 
 Cache = Literal["auto", "memory", "none"]
 
@@ -237,7 +238,7 @@ def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
     data: Tensor | None = None
     kept: list[int] = []
     needed = ""
-    for i in range(len(split)):
+    for i in progress(range(len(split)), "reading into memory", "samples"):
         try:
             sample = split.read(i)
         except BadSample as bad:

@@ -18,6 +18,7 @@ from ssl_zoo.data.encoding import evaluating as evaluating
 from ssl_zoo.data.encoding import mean_over as mean_over
 from ssl_zoo.data.memory import KeptSplit
 from ssl_zoo.data.source import Modality, Sample, Split, ViewPolicy
+from ssl_zoo.progress import progress
 from ssl_zoo.rng import generator
 
 
@@ -174,7 +175,7 @@ def collect_at(
     num = 0
     index = chosen(len(split), limit) if index is None else index
     with torch.no_grad():
-        for part in index.split(at_a_time(policy.spec, batch_size)):
+        for part in progress(index.split(at_a_time(policy.spec, batch_size)), "encoding", "batches"):
             views, kept = looks(policy, split, part, device, budget)
             if not views:
                 continue

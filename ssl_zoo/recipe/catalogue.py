@@ -83,8 +83,8 @@ def show(
         variant: of an experiment.
 
     Returns:
-        A recipe; or for each part `{"kind", "name", "version", "doc", "options": {option: default as text}}`, where the
-        version is None of kinds that have none.
+        A recipe; or for each part `{"kind", "name", "version", "doc", "options": {option: default as text}, "values":
+        {option: what it may be, in words}}`, where the version is None of kinds that have none.
 
     Raises:
         UserError: there is neither, or as `load_recipe`.
@@ -95,7 +95,7 @@ def show(
     if name in recipes or not parts:
         if name not in recipes and not os.path.exists(name):  # a name of any length
             known = {entry.name for entry in every} | set(recipes)
-            raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known)}")
+            raise UserError(f"there is no recipe or part called {name!r}{suggest(name, known, 'ssl-zoo list')}")
         return load_recipe(name, overrides, data=data, seed=seed, variant=variant)
     return [
         {
@@ -104,6 +104,7 @@ def show(
             "version": e.version,
             "doc": registry.options(e).__doc__,
             "options": _options(e),
+            "values": values_of(e),
         }
         for e in parts
     ]
@@ -146,6 +147,12 @@ def _of_families(name: str, every: Sequence[Entry]) -> list[Entry]:
     raise UserError(f"there is no part called {name!r}{hint} `ssl-zoo list KIND '{prefix}/*'` names those of a kind.")
 
 
+def values_of(entry: Entry) -> dict[str, str]:
+    """Return what the options of a part may be, in words: types, ranges and choices."""
+    schemas = registry.options(entry).model_json_schema().get("properties", {})
+    return {name: in_words(schema) for name, schema in schemas.items()}
+
+
 def _options(entry: Entry) -> dict[str, str]:
     fields = registry.options(entry).model_fields
     return {name: "(must be given)" if field.is_required() else _shown(field) for name, field in fields.items()}
@@ -155,3 +162,24 @@ def _shown(field: FieldInfo) -> str:
     """Return the default of an option, a part by its name."""
     value = field.get_default(call_default_factory=True, validated_data={})
     return value.name if isinstance(value, Part) else str(value)
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """Return in words what a JSON schema admits."""
+    if "anyOf" in schema:
+        return " or ".join(in_words(each) for each in schema["anyOf"])
+    if "part" in schema:
+        return f"a {schema['part']}"
+    if "per_member" in schema:
+        return f"a {schema['per_member']}, or one per member"
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{each}`" for each in schema.get("enum", [schema.get("const")]))
+    kind = schema.get("type", "any")
+    if kind == "array":
+        items = schema.get("prefixItems")
+        return f"{len(items)} of: {in_words(items[0])}" if items else f"list of: {in_words(schema.get('items', {}))}"
+    words = {"number": "number", "integer": "whole number", "boolean": "`true`, `false`"}
+    words |= {"string": "text", "null": "`null`"}
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return words.get(kind, kind) + (" " + " and ".join(limits) if limits else "")

@@ -62,7 +62,8 @@ def recipe_path(reference: str) -> Path:
         raise UserError(f"recipe {short(reference)}: cannot be read: {error.strerror}.") from None
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"recipe {reference}: there is no such file.")
-    raise UserError(f"unknown recipe {short(reference)}{suggest(reference, [*method_names(), *experiment_names()])}")
+    near = suggest(reference, [*method_names(), *experiment_names()], "ssl-zoo list")
+    raise UserError(f"unknown recipe {short(reference)}{near}")
 
 
 def is_run_folder(reference: str) -> bool:

@@ -208,9 +208,8 @@ def find(kind: str, name: str) -> tuple[Entry, str]:
             listed = family_of(entry)
             return (entry, rest) if listed is None else (_member(kind, name, listed, rest), "")
     missing = f" The plug-in {', '.join(_MISSING_PLUGINS)} could not be imported." if _MISSING_PLUGINS else ""
-    raise UserError(
-        f"unknown {kind} {name!r}{suggest(name, known)}. A part from a module of yours needs --import MODULE.{missing}"
-    )
+    near = suggest(name, known, f"ssl-zoo list {kind}")
+    raise UserError(f"unknown {kind} {name!r}{near}. A part from a module of yours needs --import MODULE.{missing}")
 
 
 def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Parameter]:

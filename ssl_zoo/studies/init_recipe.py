@@ -108,7 +108,7 @@ def init_recipe(
         raise UserError(f"--out {path}: exists; name another file, or remove it.")
     check_place(path, "--out")
     if method not in method_names():
-        raise UserError(f"there is no method {method!r}{suggest(method, method_names())}")
+        raise UserError(f"there is no method {method!r}{suggest(method, method_names(), 'ssl-zoo list methods')}")
     of_data = [each for each in overrides if each.startswith(("data.source.", "data.decode."))]
     source, kind = open_source(data, of_data, channels, modality)
     train = split_of(source, "train")

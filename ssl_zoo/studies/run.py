@@ -130,7 +130,20 @@ def study_folder(reference: str, out: str | Path) -> Path:
     return Path(out) / (parts[-2] if len(parts) > 1 else parts[0])
 
 
-def run_study(
+def run_study(reference: str, *, log: Log = print, **options: Any) -> list[dict[str, Any]]:
+    """Run a study and write its results; the arguments are those of `run_groups`.
+
+    Returns:
+        The summaries of all runs, of those that failed too: they leave the others alone.
+
+    Raises:
+        UserError: as `run_groups`.
+    """
+    groups = run_groups(reference, log=log, **options)
+    return [dict(summary) for group in groups for summary in group.summaries]
+
+
+def run_groups(
     reference: str,
     *,
     variants: Sequence[str] | None = None,
@@ -143,8 +156,8 @@ def run_study(
     parallel: int | None = None,
     threads: int | None = None,
     log: Log = print,
-) -> list[dict[str, Any]]:
-    """Run a study and write its RESULTS.md, and heatmap.png for a grid of three axes.
+) -> list[Group]:
+    """Run a study and write its RESULTS.md, report.html beside it, and heatmap.png for a grid of three axes.
 
     Args:
         reference: STUDY, STUDY/NAME, or the path of an experiment.
@@ -160,8 +173,8 @@ def run_study(
         log: prints a line for the user.
 
     Returns:
-        The summaries of all runs, of those that failed too: they leave the others alone. No results are written where
-        one of them was interrupted.
+        The runs by setting, those that failed too: they leave the others alone. No results are written where one of
+        them was interrupted.
 
     Raises:
         UserError: a mistake in a recipe, a folder that holds a run of another one, or nothing can be run.
@@ -181,7 +194,8 @@ def run_study(
         _write(path, reference, settings, groups, _notes(experiments), options(overrides, data), log)
         for axes in grids_of(experiments):
             _draw_grid(path.with_name("heatmap.png"), folder.name, axes, groups, log)
-    return [dict(summary) for group in groups for summary in group.summaries]
+        _write_page(path.with_name("report.html"), reference, groups, log)
+    return list(groups)
 
 
 def dry_study(
@@ -228,6 +242,14 @@ def _write(
     claims = {s.name: Claim(s.experiment, s.expect, s.peers, s.paper) for s in settings}
     write_results(path, title, groups, expected, changed, peers, findings_text(groups, claims, notes))
     log(f"results: {path}")
+
+
+def _write_page(path: Path, title: str, groups: Sequence[Group], log: Log) -> None:
+    from ssl_zoo.report.html import write_report
+
+    if any(group.summaries for group in groups):
+        write_report(groups, path, title, False)  # without t-SNE, which takes a study of many settings long
+        log(f"report: {path}")
 
 
 def _draw_grid(path: Path, study: str, axes: dict[str, list[str]], groups: Sequence[Group], log: Log) -> None:

@@ -67,14 +67,18 @@ def test_show_prints_a_part_with_its_options(cli, name, tmp_path):
     (tmp_path / "mlp").mkdir()  # a folder of that name is no recipe
     result = cli("show", name)
     assert result.exit_code == 0 and result.stdout.startswith("head mlp\n\nLinear layers with a norm")
-    assert "  dims = [2048, 2048]\n" in result.stdout and "  last_affine = True\n" in result.stdout
+    assert "  dims = [2048, 2048]    list of: whole number >= 1\n" in result.stdout
+    assert "  last_affine = True    true, false\n" in result.stdout
     (part,) = json.loads(cli("show", name, "--json").stdout)
     assert part["kind"] == "head" and part["options"]["norm"] == "batch"
 
 
 def test_show_prints_the_parts_that_a_kind_of_method_has_by_default(cli):
     lines = cli("show", "local").stdout.splitlines()
-    assert {"  projector = identity", "  target = shared", "  local_projector = (must be given)"} <= set(lines)
+    assert {
+        "  projector = identity    a head, or one per member", "  target = shared    a target",
+        "  local_projector = (must be given)    a head, or one per member",
+    } <= set(lines)  # fmt: skip
 
 
 def test_show_prints_all_parts_of_a_name_and_families(cli):

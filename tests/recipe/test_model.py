@@ -52,7 +52,7 @@ def test_a_single_term_or_protocol_stands_for_a_list_of_it():
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("traget", "ema", "here: traget: unknown key; did you mean 'target'? Known: data, encoder, "),
+        ("traget", "ema", "here: traget: unknown key; did you mean 'target'? Known: target, "),
         ("training.bacth_size", 3, "here: training.bacth_size: unknown key; did you mean 'batch_size'? Known: "),
         ("guard.paitence", 3, "here: guard.paitence: unknown key; did you mean 'patience'? Known: change, every, pat"),
         ("target", "emma", "here: target: unknown target 'emma'; did you mean 'ema'? Known: alternate, ema, "),
