@@ -39,7 +39,7 @@ class Commands(options.Once):
             ctx.exit(2)
         except click.NoSuchOption as error:
             if said := hint(error):
-                error.message, error.possibilities = f"{error.message} ({said})", None
+                raise click.UsageError(f"{error.message} ({said})", error.ctx) from None
             raise
         except TrainingFailed as error:
             options.print_error(f"failed: {error}", error)

@@ -119,7 +119,7 @@ def set_loudness(quiet: bool, verbose: bool) -> None:
     """
     Loudness.quiet, Loudness.verbose, Loudness.since = quiet, verbose, time.monotonic()
     if quiet and sys.stderr.isatty():
-        sys.stderr = NoTerminal(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = NoTerminal(sys.stderr)
 
 
 class NoTerminal:
