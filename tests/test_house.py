@@ -12,7 +12,7 @@ ROOT = Path(ssl_zoo.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 ORDER = (
-    {"errors", "rng", "progress", "batch", "registry", "parts", "hardware", "collapse", "distributed"},  # ground
+    {"errors", "rng", "batch", "registry", "parts", "hardware", "collapse", "distributed"},  # ground
     {"data"},
     {"optim", "heads", "targets", "pairing", "objectives", "modalities"},
     {"recipe"},

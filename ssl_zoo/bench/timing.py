@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ssl_zoo.progress import progress
+from ssl_zoo.data.progress import progress
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.progress import progress
 from ssl_zoo.data.remarks import Remarks
 from ssl_zoo.data.source import Modality, Split
 from ssl_zoo.errors import UserError
-from ssl_zoo.progress import progress
 
 
 def statistics(split: Split, modality: Modality) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.draws import Draws
+from ssl_zoo.data.progress import progress
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import SkippingSplit, probes
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError
-from ssl_zoo.progress import progress
 
 Cache = Literal["auto", "memory", "none"]
 
