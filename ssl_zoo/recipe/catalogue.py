@@ -179,7 +179,7 @@ def in_words(schema: dict[str, Any]) -> str:
         items = schema.get("prefixItems")
         return f"{len(items)} of: {in_words(items[0])}" if items else f"list of: {in_words(schema.get('items', {}))}"
     words = {"number": "number", "integer": "whole number", "boolean": "`true`, `false`"}
-    words |= {"string": "text", "null": "`null`"}
+    words |= {"string": "a text", "null": "`null`"}
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
     return words.get(kind, kind) + (" " + " and ".join(limits) if limits else "")
