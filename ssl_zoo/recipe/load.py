@@ -6,6 +6,7 @@ no chains. On top come the dotted overrides of the command line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,7 @@ def load_recipe(
     of_source = [key.startswith("data.source.") for key, _ in changes]
     if data is not None:  # in place of any other source; then come the options that are turned on it
         changes.sort(key=lambda change: change[0].startswith("data.source."))
-        value = data.part() if isinstance(data, Given) else data
-        changes.insert(of_source.count(False), ("data.source", value))
+        changes.insert(of_source.count(False), ("data.source", _written(data)))
     before = _source_of(raw) if moved and data is not None else None
     for key, value in changes:
         if key.startswith("data.source."):
@@ -176,11 +176,29 @@ def with_data(recipe: Recipe | str, data: Place | Given | None, moved: bool = Fa
         return recipe
     raw = recipe.dump()
     before = _source_of(raw)
-    raw["data"]["source"] = data.part() if isinstance(data, Given) else data
+    raw["data"]["source"] = _written(data)
     _find_source(raw)
     if moved and before is not None:
         raw["data"]["source"] = same_options(before, raw["data"]["source"])
     return parse(raw, "the recipe")
+
+
+def _written(data: Any) -> Any:
+    """Return what a recipe writes for data.
+
+    Raises:
+        UserError: they are a Python object, which only `train` and the like take.
+    """
+    if isinstance(data, Given):
+        return data.part()
+    if isinstance(data, (str, os.PathLike)):
+        return os.fspath(data)
+    if isinstance(data, (list, tuple)) and data and all(isinstance(each, (str, os.PathLike)) for each in data):
+        return [os.fspath(each) for each in data]
+    raise UserError(
+        f"data: a {type(data).__name__} is no place that a recipe can name; a Python data set is given to train, "
+        "evaluate, embed or finetune."
+    )
 
 
 def _source_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from ssl_zoo.data import given
 from ssl_zoo.data.given import Given, take
 from ssl_zoo.data.items import listed_labels, number
 from ssl_zoo.errors import UserError
+from ssl_zoo.recipe.load import load_recipe
 
 
 class NoLength(Dataset[int]):
@@ -66,6 +67,11 @@ def test_what_is_no_data_set(data: Any, sentence: str) -> None:
 def test_a_test_set_goes_with_a_data_set() -> None:
     with pytest.raises(UserError, match="test= goes with a data set"):
         take("digits", [1])
+
+
+def test_a_recipe_names_no_object() -> None:
+    with pytest.raises(UserError, match="a ndarray is no place that a recipe can name; a Python data set is given to"):
+        load_recipe("simsiam", data=np.zeros(3))  # type: ignore[arg-type]
 
 
 def test_labels_are_found_without_reading_samples() -> None:

@@ -115,12 +115,15 @@ def test_the_recipe_says_that_data_were_given_and_the_command_line_asks_for_them
         assert "Pictures of 96 samples), which the command line cannot have: give it again in Python" in text
 
 
-def test_it_is_evaluated_on_what_is_given(run: Path) -> None:
+def test_it_is_evaluated_and_embedded_on_what_is_given(run: Path, tmp_path: Path) -> None:
     summary = RunFolder(run).read_summary()
     assert summary["data"]["test"] == 40 and summary["tested"] == {"knn": 40}
     words = [(image, "odd" if label % 2 else "even") for image, label in (Pictures()[i] for i in range(60))]
     found = ssl_zoo.evaluate(run, ["knn"], data=words, overrides=["evaluation.baselines=false"], log=silent)
     assert 0 < found["encoder"]["knn"]["top1"] <= 1
+    ssl_zoo.embed(run, tmp_path / "features.npz", data=tensors(10), log=silent)
+    with np.load(tmp_path / "features.npz") as features:
+        assert features["vector"].shape[0] == 10 and features["name"][9] == "train sample 9 of list"
 
 
 def test_other_data_are_noticed_and_named(tmp_path: Path) -> None:
