@@ -41,7 +41,8 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
 def check(source: str, channels: int | None, modality: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Read every sample of SRC and report splits, classes, sizes, statistics, bad files and ignored ones.
 
-    SRC is a folder, zip or parquet, or a registered source. Exit code 1 if a sample cannot be read.
+    SRC is a folder, an archive, a table, a list of files, or a registered source. Exit code 1 if a sample cannot be
+    read.
     """
     from ssl_zoo.evaluation.data_report import check_data
 

@@ -55,14 +55,21 @@ def _add(into: Any, value: Any) -> None:
 
 
 def probe_digests(split: Split) -> list[str]:
-    """Return digests of samples that are spread over a split; `UNREADABLE` for one that cannot be read."""
-    found = []
-    for i in probes(len(split)):
-        try:
-            found.append(digest_of(split.read(i)))
-        except BadSample:
-            found.append(UNREADABLE)
-    return found
+    """Return digests of samples that are spread over a split; `UNREADABLE` for one that cannot be read.
+
+    There are none where a sample is another one each time it is read, as in a data set with random transforms.
+    """
+    places = probes(len(split))
+    found = [_digest(split, i) for i in places]
+    again = next((k for k, digest in enumerate(found) if digest != UNREADABLE), None)
+    return [] if again is not None and _digest(split, places[again]) != found[again] else found
+
+
+def _digest(split: Split, i: int) -> str:
+    try:
+        return digest_of(split.read(i))
+    except BadSample:
+        return UNREADABLE
 
 
 @dataclass(frozen=True, eq=False)

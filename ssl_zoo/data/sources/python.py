@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ssl_zoo.data import given as given_data
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.contents import digest_of
-from ssl_zoo.data.given import Given
+from ssl_zoo.data.given import Given, names_of
 from ssl_zoo.data.items import (
     LABELS_READ,
     NO_LABELS,
@@ -23,6 +22,7 @@ from ssl_zoo.data.items import (
 )
 from ssl_zoo.data.skipping import NUM_PROBES
 from ssl_zoo.data.source import Modality, Sample, Split
+from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError, describe_error
 from ssl_zoo.registry import register
 
@@ -96,7 +96,8 @@ class PythonData:
 
     def _on_randomness(self, split: str) -> list[str]:
         """Return a sentence where a sample is another one each time it is read."""
-        read = self.split_without_labels(split)
+        data = self._data[split]
+        read = PythonSplit(data, self._layouts[split], self._modality, _title(split, data))
         try:
             twice = [digest_of(read.read(0)) for _ in range(2)]
         except BadSample:  # said where it is read
@@ -107,11 +108,6 @@ class PythonData:
             f"{read.name(0)} is another one each time it is read: what is random in a data set is neither seeded nor "
             "resumed exactly; leave it to the recipe's views."
         ]
-
-    def split_without_labels(self, name: str) -> PythonSplit:
-        """Return the split of that name, its labels unread."""
-        data = self._data[name]
-        return PythonSplit(data, self._layouts[name], self._modality, _title(name, data), None, None)
 
     def _values(self, split: str, notes: list[str]) -> list[Any] | None:
         """Return the label of each sample as it was given, or None."""
@@ -151,12 +147,13 @@ class PythonSplit(Split):
         layout: Layout,
         modality: Modality,
         title: str,
-        labels: Tensor | None,
-        class_names: list[str] | None,
+        labels: Tensor | None = None,
+        class_names: list[str] | None = None,
     ) -> None:
         self._data, self._layout, self._modality, self._title = data, layout, modality, title
         self.labels, self.class_names = labels, class_names
-        self.names: Sequence[str] | None = given_data.names_of(data)
+        names = names_of(data)
+        self.names: Sequence[str] | None = None if names is None else Strings(names)
 
     def __len__(self) -> int:
         return len(self._data)

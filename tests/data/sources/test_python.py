@@ -12,6 +12,7 @@ from PIL import Image
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec
 from ssl_zoo.data import BadSample, Split, loader
+from ssl_zoo.data.contents import contents_of
 from ssl_zoo.data.given import take
 from ssl_zoo.data.open import build_source
 from ssl_zoo.data.paired import PairedModality
@@ -177,6 +178,14 @@ class Random(Odd):
 def test_randomness_of_a_data_set_is_said() -> None:
     assert not opened([PIXELS]).notes
     assert any("another one each time it is read" in note for note in opened(Random()).notes)
+    assert contents_of(train(Random())).digests == () and len(contents_of(train([PIXELS] * 3)).digests) == 3
+
+
+def test_names_of_a_data_set_are_those_of_its_samples() -> None:
+    class Named(list[Any]):
+        names = ("a/0.png", "b/1.png")
+
+    assert [train(Named([PIXELS, PIXELS])).name(i) for i in range(2)] == ["a/0.png", "b/1.png"]
 
 
 def test_without_an_object_one_sentence_says_so() -> None:
