@@ -21,6 +21,7 @@ ORDER = (
     {"evaluation"},
     {"training"},
     {"report"},
+    {"search"},
     {"finetuning", "studies"},
     {"bench"},
     {"cli"},

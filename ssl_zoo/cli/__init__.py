@@ -22,7 +22,7 @@ from ssl_zoo.cli.finetune import finetune, predict
 from ssl_zoo.cli.hints import hint
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
-from ssl_zoo.cli.search import embed
+from ssl_zoo.cli.search import duplicates, embed, neighbours
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
 from ssl_zoo.errors import TrainingFailed, UserError
 
@@ -72,6 +72,8 @@ for command in (
     finetune,
     predict,
     export,
+    neighbours,
+    duplicates,
     compare,
     run,
     report,

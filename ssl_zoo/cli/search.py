@@ -1,6 +1,9 @@
-"""Commands that take a trained encoder to samples: `embed`."""
+"""Commands that take a trained encoder to samples: `embed`, `neighbours`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -34,3 +37,88 @@ def embed(run: str, data: str | None, out: str, devices: int | None, overrides: 
     else:
         widths = ", ".join(f"{column} of {width} numbers" for column, width in found["dims"].items())
         click.echo(shown_name(f"{found['out']}: {found['num']} samples, {widths}"))
+
+
+_features = click.option("--features", metavar="FILE", type=click.Path(dir_okay=False),
+                         help="Vectors that `embed` has written, in place of computing them anew.")  # fmt: skip
+_member = click.option("--member", metavar="NAME", help="Of samples with several members, whose vectors are taken.")
+_page = click.option("--page/--no-page", default=True, show_default=True, help="Also write a page, FILE.html.")
+
+
+def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that searches share."""
+    for option in (options.as_json, options.imports, options.overrides, _member, _features):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("run")
+@options.data
+@click.option("--query", "queries", multiple=True, metavar="FILE", help="Whose neighbours; several; default all.")
+@click.option("-k", "k", default=10, show_default=True, type=click.IntRange(min=1), help="Neighbours of each.")
+@click.option("--out", default="neighbours.csv", show_default=True, type=click.Path(dir_okay=False),
+              help="FILE.csv or FILE.parquet.")  # fmt: skip
+@_page
+@_search_options
+def neighbours(
+    run: str, data: str | None, queries: tuple[str, ...], k: int, out: str, page: bool, features: str | None,
+    member: str | None, overrides: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Write the nearest neighbours of samples by RUN's encoder: a table, and a page of pictures.
+
+    Example: ssl-zoo neighbours runs/mine --data PHOTOS --query cat.jpg
+    """
+    from ssl_zoo.search.neighbours import neighbours as search
+
+    found = search(
+        run, out, data=data, queries=queries, k=k, features=features, member=member, page=page, overrides=overrides,
+        log=options.log,
+    )  # fmt: skip
+    if as_json:
+        options.print_json(found)
+        return
+    if queries:
+        for row in found["neighbours"]:
+            click.echo(f"{row['query']}  {row['rank']:3}  {row['cosine']:.4f}  {row['name']}")
+    _print_files(found, f"{k} neighbours of {found['queries']} samples")
+
+
+def _print_files(found: dict[str, Any], what: str) -> None:
+    page = f", {found['page']}" if found["page"] else ""
+    click.echo(shown_name(f"{found['out']}{page}: {what}"))
+
+
+@click.command()
+@click.argument("run")
+@options.data
+@click.option("--threshold", type=float, metavar="T",
+              help="Least likeness of near duplicates, up to 1; default from changed copies of the data.")  # fmt: skip
+@click.option("--min-cosine", type=float, metavar="C", help="Their least cosine by the encoder; default the same way.")
+@click.option("--out", default="duplicates.csv", show_default=True, type=click.Path(dir_okay=False),
+              help="FILE.csv or FILE.parquet.")  # fmt: skip
+@_page
+@_search_options
+def duplicates(
+    run: str, data: str | None, threshold: float | None, min_cosine: float | None, out: str, page: bool,
+    features: str | None, member: str | None, overrides: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Write the groups of exact and near duplicates in the data: a table, and a page of pictures.
+
+    Example: ssl-zoo duplicates runs/mine --data PHOTOS
+    """
+    from ssl_zoo.search.duplicates import duplicates as search
+
+    found = search(
+        run, out, data=data, threshold=threshold, min_cosine=min_cosine, features=features, member=member, page=page,
+        overrides=overrides, log=options.log,
+    )  # fmt: skip
+    if as_json:
+        options.print_json(found)
+        return
+    click.echo(
+        f"near duplicates: likeness of at least {found['threshold']:.3f}, cosine of at least {found['min_cosine']:.3f}"
+        + (f" ({found['copies']} changed copies of the data say so)" if found["copies"] else "")
+    )
+    more = sum(len(group) - 1 for group in found["groups"])
+    _print_files(found, f"{len(found['groups'])} groups among {found['num']} samples, {more} to leave out")

@@ -20,6 +20,7 @@ from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.defaults import Defaults, Given
 from ssl_zoo.data.draws import Draws
+from ssl_zoo.data.likeness import Likeness
 
 Sample = Any
 """A tensor, encoded bytes, a handle on a file, named tensors: only its modality and its view policy look inside."""
@@ -238,6 +239,10 @@ class Modality:
     def media(self, sample: Sample) -> list[Media]:
         """Return what a page shows of a sample beside the picture of its views: sound to play, a text to read."""
         return []
+
+    def likeness(self) -> Likeness:
+        """Return how samples are compared in the space of the data; by default by the correlation of `raw`."""
+        return Likeness(self)
 
     def describe(self, sample: Sample) -> str:
         """Return the size of a sample, such as `32x32`: equal ones are counted."""

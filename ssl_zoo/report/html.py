@@ -21,12 +21,13 @@ from ssl_zoo.report.curves import panels
 from ssl_zoo.report.embedding import Left, Sheets, left_by, maps, neighbour_rows, spectra
 from ssl_zoo.report.pictures import pictures
 from ssl_zoo.report.recipes import differences, recipes
+from ssl_zoo.report.render import write_page
 from ssl_zoo.report.results import notes
 from ssl_zoo.report.verdict import verdicts_of
-from ssl_zoo.runs.folder import RunFolder, write_atomically
+from ssl_zoo.runs.folder import RunFolder
 
 PAGE = Path(__file__).with_name("page.html")
-STYLE, SCRIPT = PAGE.with_suffix(".css"), PAGE.with_suffix(".js")
+SCRIPT = PAGE.with_suffix(".js")
 
 PARTS = (
     ("sections", "compared", "Compared"),
@@ -109,8 +110,6 @@ def write_report(
     Raises:
         UserError: a file of a run is damaged.
     """
-    import jinja2
-
     found = recipes(groups)
     script = SCRIPT.read_text(encoding="utf-8")
     content: dict[str, Any] = {
@@ -130,17 +129,12 @@ def write_report(
         "differences": differences(found),
         **_embedding(left_by(groups), tsne),
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
-        content,
-        parts=_parts(content),
-        style=Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704 - the package's own
-        script=Markup(script),  # noqa: S704 - the package's own
-        script_hash=f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8
-    return out
+    content |= {
+        "parts": _parts(content),
+        "script": Markup(script),  # noqa: S704 - the package's own
+        "script_hash": f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
+    }
+    return write_page(out, PAGE.name, content)
 
 
 def _parts(content: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from ssl_zoo.modalities.image.bands import Bands, open_image
 from ssl_zoo.modalities.image.decode import EXTENSIONS, MAX_PIXELS, Decoding, MaxPixels
 from ssl_zoo.modalities.image.defaults import blown_up, image_defaults
 from ssl_zoo.modalities.image.items import image_of
+from ssl_zoo.modalities.image.likeness import ImageLikeness
 from ssl_zoo.modalities.image.npy import Axes
 from ssl_zoo.modalities.image.stored import ValueRange
 from ssl_zoo.modalities.image.units import white
@@ -93,6 +94,10 @@ class ImageModality(Modality):
     def values(self, sample: Tensor) -> Tensor:
         """Return the values of an image `(C, H * W)`, float64: integers from 0 to 1, floats as they are."""
         return sample.flatten(1).double() / white(sample.dtype)
+
+    def likeness(self) -> ImageLikeness:
+        """Return the comparison of pictures by their pixels."""
+        return ImageLikeness(self)
 
     def stored_channels(self, data: bytes, name: str) -> int | None:
         """Return the channels of an encoded image; None of a photograph, which is converted to those of the views.

@@ -1,0 +1,163 @@
+"""How pictures are compared pixel by pixel: by correlation, after the one is laid onto the other.
+
+A crop shifts all that is left, so that pixels at one place no longer agree. Therefore the best of many windows of the
+one picture is compared with the whole other one, and the other way round.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from itertools import product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_zoo.batch import View
+from ssl_zoo.data.likeness import Likeness
+from ssl_zoo.modalities.image.units import has_range, white
+
+SIDE, FINE, COARSE = 64, 32, 16
+"""Sides, in pixels, of outlines, of what is compared in the end, and of what is compared at first."""
+SHARES = (0.95, 0.9, 0.85, 0.8)
+"""Sides of windows, as shares of the picture's."""
+SMALLEST = 0.75
+PROMISING = 0.85
+"""Pairs less alike than that at the best window of the first search are not searched any further."""
+HALVINGS = 5
+BATCH = 64
+"""Pairs that are compared at a time."""
+JPEG_QUALITY = 60
+
+
+class ImageLikeness(Likeness):
+    """Compares pictures of any size by the correlation of their pixels at 32 x 32, at the best of many windows.
+
+    Mean and linear trend of each channel and one factor are taken out, so that brightness and contrast do not matter,
+    nor does the shape of the picture. Windows have at least 75 % of each side.
+    """
+
+    def outline(self, sample: Tensor, view: View) -> Tensor:
+        """Return a picture `(C, H, W)` at 64 x 64 as `(C * 64 * 64,)`; integers become 0 to 1."""
+        x = sample.float()[None] / white(sample.dtype)
+        return F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False).flatten()
+
+    def coarse(self, outlines: Tensor) -> Tensor:
+        """Return the pictures at 16 x 16 as vectors of unit length `(B, C * 16 * 16)`."""
+        return _unit(F.avg_pool2d(_pictures(outlines), SIDE // COARSE))
+
+    def compare(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return the correlation of pictures at the best window, `(B,)`, of outlines `(B, D)`."""
+        found = []
+        for some, others in zip(one.split(BATCH), other.split(BATCH), strict=True):
+            a, b = _pictures(some), _pictures(others)
+            found.append(torch.maximum(_best(a, b), _best(b, a)))
+        return torch.cat(found) if found else one.new_zeros(0)
+
+    def copies(self, sample: Tensor) -> list[Tensor]:
+        """Return a picture at 80 % of its size, cut at the borders, darker, brighter, and, of 8 bits, as JPEG."""
+        height, width = sample.shape[-2:]
+        x, top = sample.float(), white(sample.dtype)
+        small = (
+            F.interpolate(x[None], scale_factor=0.8, mode="bilinear", antialias=True)[0] if min(x.shape[1:]) > 4 else x
+        )
+        y, z = round(0.08 * height), round(0.08 * width)
+        changed = [small, x[:, y // 3 : height - y, z // 2 : width - z], 0.8 * x, 1.2 * x]
+        made = [_as(each, sample.dtype, top) for each in changed]
+        return [*made, _jpeg(sample)] if sample.dtype == torch.uint8 and sample.shape[0] in (1, 3) else made
+
+
+def _share(side: int) -> int:
+    return max(1, round(0.8 * side))
+
+
+def _as(x: Tensor, dtype: torch.dtype, top: float) -> Tensor:
+    return x.round().clamp(0, top).to(dtype) if has_range(dtype) else x
+
+
+def _jpeg(sample: Tensor) -> Tensor:
+    from PIL import Image
+
+    data = io.BytesIO()
+    array = sample[0].numpy() if sample.shape[0] == 1 else sample.permute(1, 2, 0).contiguous().numpy()
+    Image.fromarray(array).save(data, format="JPEG", quality=JPEG_QUALITY)
+    with Image.open(data) as picture:
+        made = torch.from_numpy(np.array(picture))
+    return made[None] if sample.shape[0] == 1 else made.permute(2, 0, 1).contiguous()
+
+
+def _pictures(outlines: Tensor) -> Tensor:
+    return outlines.view(len(outlines), -1, SIDE, SIDE)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Return pictures `(..., C, S, S)` as vectors of unit length, mean and linear trend of each channel taken out.
+
+    What is left of two skies, or of two pictures that are bright on top and dark below, is no longer alike.
+    """
+    flat, plane = x.flatten(-2), _plane(x.shape[-1])
+    return F.normalize((flat - (flat @ plane) @ plane.T).flatten(-2), dim=-1)
+
+
+@cache
+def _plane(side: int) -> Tensor:
+    """Return an orthonormal basis `(S * S, 3)` of the pictures that are a plane."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    return torch.linalg.qr(torch.stack([torch.ones_like(x), y, x], dim=-1).view(-1, 3))[0]
+
+
+def _windows(pictures: Tensor, where: Tensor, side: int) -> Tensor:
+    """Return windows of pictures as vectors of unit length.
+
+    Args:
+        pictures: `(B, C, H, W)`.
+        where: `(B, K, 4)`: height and width as shares of the picture's, and the place, from 0 (top, left) to 1.
+        side: of the result, in pixels.
+
+    Returns:
+        `(B, K, C * side * side)`.
+    """
+    (num, channels), k = pictures.shape[:2], where.shape[1]
+    size, place = where[..., :2], where[..., 2:]
+    centre = (2 * place - 1) * (1 - size)
+    theta = where.new_zeros(num, k, 2, 3)
+    theta[..., 0, 0], theta[..., 1, 1] = size[..., 1], size[..., 0]
+    theta[..., 0, 2], theta[..., 1, 2] = centre[..., 1], centre[..., 0]
+    grid = F.affine_grid(theta.flatten(0, 1), [num * k, channels, 2 * side, 2 * side], align_corners=False)
+    grid = grid.view(num, k * 2 * side, 2 * side, 2)  # the windows of a picture below each other: it is not copied
+    seen = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    seen = F.avg_pool2d(seen, 2).view(num, channels, k, side, side)
+    return _unit(seen.transpose(1, 2))
+
+
+def _best(pictures: Tensor, others: Tensor) -> Tensor:
+    """Return the largest correlation of a window of pictures with other pictures, pair by pair, `(B,)`."""
+    grid = [(1.0, 1.0, 0.5, 0.5)]
+    grid += [(share, share, y, x) for share, y, x in product(SHARES, (0.0, 0.5, 1.0), (0.0, 0.5, 1.0))]
+    where = torch.tensor(grid).expand(len(pictures), -1, -1)
+    small = _unit(F.avg_pool2d(others, SIDE // COARSE))
+    value, place = _correlations(_windows(pictures, where, COARSE), small).max(dim=1)
+    chosen = torch.nonzero(value >= PROMISING)[:, 0]
+    if len(chosen):
+        start = where[chosen, place[chosen]]
+        value[chosen] = _refined(pictures[chosen], others[chosen], start)
+    return value
+
+
+def _refined(pictures: Tensor, others: Tensor, where: Tensor) -> Tensor:
+    """Return the correlations `(B,)` after a search around windows `(B, 4)`, one number at a time, in smaller steps."""
+    fine = _unit(F.avg_pool2d(others, SIDE // FINE))
+    steps = torch.cat([torch.zeros(1, 4), torch.eye(4), -torch.eye(4)]) * torch.tensor([0.025, 0.025, 0.25, 0.25])
+    value = torch.full((len(pictures),), -1.0)
+    for _ in range(HALVINGS):
+        tried = where[:, None] + steps
+        tried = torch.cat([tried[..., :2].clamp(SMALLEST, 1), tried[..., 2:].clamp(0, 1)], dim=-1)
+        value, place = _correlations(_windows(pictures, tried, FINE), fine).max(dim=1)
+        where, steps = tried[torch.arange(len(tried)), place], steps / 2
+    return value
+
+
+def _correlations(windows: Tensor, others: Tensor) -> Tensor:
+    return torch.einsum("bkd,bd->bk", windows, others)
