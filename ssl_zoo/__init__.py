@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ssl_zoo.registry import register as register
     from ssl_zoo.runs.encoder import load_encoder as load_encoder
     from ssl_zoo.runs.export.export import export as export
+    from ssl_zoo.search.curate import curate as curate
+    from ssl_zoo.search.duplicates import duplicates as duplicates
+    from ssl_zoo.search.neighbours import neighbours as neighbours
     from ssl_zoo.studies.compare import compare as compare
     from ssl_zoo.studies.init_recipe import init_recipe as init_recipe
     from ssl_zoo.training.train import train as train
@@ -35,6 +38,8 @@ _HOMES = {
     "View": "ssl_zoo.batch",
     "build": "ssl_zoo.methods.build",
     "compare": "ssl_zoo.studies.compare",
+    "curate": "ssl_zoo.search.curate",
+    "duplicates": "ssl_zoo.search.duplicates",
     "embed": "ssl_zoo.evaluation.embed",
     "evaluate": "ssl_zoo.evaluation.evaluate",
     "export": "ssl_zoo.runs.export.export",
@@ -44,6 +49,7 @@ _HOMES = {
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",
     "names": "ssl_zoo.registry",
+    "neighbours": "ssl_zoo.search.neighbours",
     "predict": "ssl_zoo.finetuning.predict",
     "register": "ssl_zoo.registry",
     "train": "ssl_zoo.training.train",
@@ -58,6 +64,8 @@ __all__ = [
     "View",
     "build",
     "compare",
+    "curate",
+    "duplicates",
     "embed",
     "evaluate",
     "export",
@@ -67,6 +75,7 @@ __all__ = [
     "load_encoder",
     "load_recipe",
     "names",
+    "neighbours",
     "predict",
     "register",
     "train",

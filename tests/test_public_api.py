@@ -18,6 +18,8 @@ PUBLIC = [
     "View",
     "build",
     "compare",
+    "curate",
+    "duplicates",
     "embed",
     "evaluate",
     "export",
@@ -27,14 +29,16 @@ PUBLIC = [
     "load_encoder",
     "load_recipe",
     "names",
+    "neighbours",
     "predict",
     "register",
     "train",
 ]
 
 COMMANDS = [
-    "bench", "check", "compare", "completion", "data", "demo", "doctor", "embed", "eval", "export", "finetune", "init",
-    "list", "predict", "report", "run", "schema", "show", "train", "views",
+    "bench", "check", "compare", "completion", "curate", "data", "demo", "doctor", "duplicates", "embed", "eval",
+    "export", "finetune", "init", "list", "neighbours", "predict", "report", "run", "schema", "show", "train",
+    "views",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ssl_zoo.cli.finetune import finetune, predict
 from ssl_zoo.cli.hints import hint
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
-from ssl_zoo.cli.search import duplicates, embed, neighbours
+from ssl_zoo.cli.search import curate, duplicates, embed, neighbours
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
 from ssl_zoo.errors import TrainingFailed, UserError
 
@@ -74,6 +74,7 @@ for command in (
     export,
     neighbours,
     duplicates,
+    curate,
     compare,
     run,
     report,

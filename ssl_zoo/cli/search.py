@@ -1,4 +1,4 @@
-"""Commands that take a trained encoder to samples: `embed`, `neighbours`."""
+"""Commands that take a trained encoder to samples: `embed`, `neighbours`, `duplicates`, `curate`."""
 
 from __future__ import annotations
 
@@ -122,3 +122,33 @@ def duplicates(
     )
     more = sum(len(group) - 1 for group in found["groups"])
     _print_files(found, f"{len(found['groups'])} groups among {found['num']} samples, {more} to leave out")
+
+
+@click.command()
+@click.argument("run")
+@options.data
+@click.option("--num", required=True, type=click.IntRange(min=1), metavar="N", help="Samples to choose.")
+@click.option("--how", type=click.Choice(["k_means", "k_centre"]), default="k_means", show_default=True,
+              help="Typical samples of each of N clusters, or samples far from each other.")  # fmt: skip
+@options.seed
+@click.option("--out", default="curated.csv", show_default=True, type=click.Path(dir_okay=False),
+              help="FILE.csv or FILE.parquet, a list of paths.")  # fmt: skip
+@_search_options
+def curate(
+    run: str, data: str | None, num: int, how: Any, seed: int | None, out: str, features: str | None,
+    member: str | None, overrides: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Choose a diverse subset of the data, and write a list of its files; nothing is copied.
+
+    Example: ssl-zoo curate runs/mine --data PHOTOS --num 200
+    """
+    from ssl_zoo.search.curate import curate as choose
+
+    found = choose(
+        run, out, num=num, data=data, how=how, seed=seed or 0, features=features, member=member, overrides=overrides,
+        log=options.log,
+    )  # fmt: skip
+    if as_json:
+        options.print_json(found)
+    else:
+        click.echo(shown_name(f"{found['out']}: {found['num']} of {found['of']} samples"))

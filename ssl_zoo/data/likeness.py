@@ -51,3 +51,7 @@ class Likeness:
     def copies(self, sample: Any) -> list[Any]:
         """Return slightly changed copies of a sample, on which the thresholds are calibrated; none by default."""
         return []
+
+    def picture(self, sample: Any) -> Tensor | None:
+        """Return a sample as it is stored, as a picture `(3, H, W)`, uint8; None, by default, takes what is encoded."""
+        return None

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.source import Media, Sample, Split
+from ssl_zoo.data.source import Media, Sample, Samples, Split, ViewPolicy
 from ssl_zoo.evaluation.thumbnails import thumbnails
 from ssl_zoo.report.embedding import Sheets
 from ssl_zoo.runs.report_data import MOST_SAMPLES, shortened
@@ -41,6 +42,19 @@ class _Picked(Split):
         return {self._vectors.member: each[1]} if self._vectors.member else each[1]
 
 
+class _AsStored(ViewPolicy):
+    """Shows samples as they are stored, which a small view of them does not."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        super().__init__()
+        self._policy, self._likeness = vectors.policy, vectors.modality.likeness()
+
+    def thumbnail(self, samples: Samples) -> Tensor:
+        """Return a picture `(3, H, W)`, uint8, of one sample."""
+        picture = self._likeness.picture(samples[0])
+        return self._policy.thumbnail(samples) if picture is None else picture
+
+
 class Cells:
     """Cells of a page.
 
@@ -54,8 +68,9 @@ class Cells:
         self._vectors, self._shown = vectors, list(shown)[:MOST_SAMPLES]
         self._place = {each if isinstance(each, int) else each[0]: i for i, each in enumerate(self._shown)}
         picked, member, num = _Picked(vectors, self._shown), vectors.member, len(self._shown)
-        opened = vectors.opened
-        made = thumbnails(picked, torch.arange(num), {member: range(num)}, opened.policy, opened.data.modality)[member]
+        policy = vectors.opened.policy if member else _AsStored(vectors)
+        modality = vectors.opened.data.modality
+        made = thumbnails(picked, torch.arange(num), {member: range(num)}, policy, modality)[member]
         self._texts, self._tiles = made.texts, None if made.sheets is None else made.sheets[1]
         self._sheet = None if self._tiles is None else self.sheets.add(self._tiles)
         names = [vectors.path(each) if isinstance(each, int) else each[0] for each in self._shown]

@@ -68,6 +68,12 @@ class ImageLikeness(Likeness):
         made = [_as(each, sample.dtype, top) for each in changed]
         return [*made, _jpeg(sample)] if sample.dtype == torch.uint8 and sample.shape[0] in (1, 3) else made
 
+    def picture(self, sample: Tensor) -> Tensor | None:
+        """Return the first channels of a picture of 8 bits; None of one that holds more."""
+        if sample.dtype != torch.uint8:
+            return None
+        return sample[:3] if sample.shape[0] >= 3 else sample[:1].expand(3, -1, -1)
+
 
 def _share(side: int) -> int:
     return max(1, round(0.8 * side))
