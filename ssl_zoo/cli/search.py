@@ -21,7 +21,7 @@ from ssl_zoo.errors import shown_name
 @options.overrides
 @options.imports
 @options.as_json
-def embed(run: str, data: str | None, out: str, devices: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def embed(run: str, data: Any, out: str, devices: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Write a row for each sample of the data: its name, its label if there is one, and its vector by RUN's encoder.
 
     It may be stopped at any time; the same command goes on. Example: ssl-zoo embed runs/mine --data PHOTOS
@@ -62,7 +62,7 @@ def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_page
 @_search_options
 def neighbours(
-    run: str, data: str | None, queries: tuple[str, ...], k: int, out: str, page: bool, features: str | None,
+    run: str, data: Any, queries: tuple[str, ...], k: int, out: str, page: bool, features: str | None,
     member: str | None, overrides: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Write the nearest neighbours of samples by RUN's encoder: a table, and a page of pictures.
@@ -100,7 +100,7 @@ def _print_files(found: dict[str, Any], what: str) -> None:
 @_page
 @_search_options
 def duplicates(
-    run: str, data: str | None, threshold: float | None, min_cosine: float | None, out: str, page: bool,
+    run: str, data: Any, threshold: float | None, min_cosine: float | None, out: str, page: bool,
     features: str | None, member: str | None, overrides: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Write the groups of exact and near duplicates in the data: a table, and a page of pictures.
@@ -135,7 +135,7 @@ def duplicates(
               help="FILE.csv or FILE.parquet, a list of paths.")  # fmt: skip
 @_search_options
 def curate(
-    run: str, data: str | None, num: int, how: Any, seed: int | None, out: str, features: str | None,
+    run: str, data: Any, num: int, how: Any, seed: int | None, out: str, features: str | None,
     member: str | None, overrides: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Choose a diverse subset of the data, and write a list of its files; nothing is copied.

@@ -23,7 +23,7 @@ def curate(
     out: str | Path,
     *,
     num: int,
-    data: str | None = None,
+    data: Any = None,
     how: How = "k_means",
     seed: int = 0,
     features: str | Path | None = None,
@@ -45,7 +45,7 @@ def curate(
             source of other commands. Of samples that are no files, such as the rows of a table, `name` in place of
             `path`.
         num: of samples to choose.
-        data: other data than the run's.
+        data: other data than the run's: a place, several, or a data set of Python, see `ssl_zoo.data.given.take`.
         how: `k_means` or `k_centre`.
         seed: of the clusters of `k_means`.
         features: a file that `embed` has written, in place of computing the vectors anew.

@@ -58,7 +58,7 @@ def duplicates(
     run: str | Path,
     out: str | Path = "duplicates.csv",
     *,
-    data: str | None = None,
+    data: Any = None,
     threshold: float | None = None,
     min_cosine: float | None = None,
     features: str | Path | None = None,
@@ -81,7 +81,7 @@ def duplicates(
     Args:
         run: a finished run folder.
         out: TABLE.csv or TABLE.parquet; the page is TABLE.html.
-        data: other data than the run's.
+        data: other data than the run's: a place, several, or a data set of Python, see `ssl_zoo.data.given.take`.
         threshold: the least likeness of near duplicates, -1 to 1, in place of the calibrated one.
         min_cosine: their least cosine by the encoder, in place of the calibrated one.
         features: a file that `embed` has written, in place of computing the vectors anew.
@@ -107,7 +107,7 @@ def duplicates(
     searched = open_searched(run, data, overrides, member)
     vectors = vectors_of(searched, features, path.parent, log)
     if len(vectors) < 2:
-        raise UserError(f"{data or run}: has {len(vectors)} sample; duplicates are looked for among two or more.")
+        raise UserError(f"{run}: the data have {len(vectors)} sample; duplicates are looked for among two or more.")
     contents = Contents(vectors, path.parent)
     thresholds = calibrated(vectors, contents, threshold, min_cosine)
     groups = _groups(vectors, contents, thresholds)

@@ -46,7 +46,7 @@ def neighbours(
     run: str | Path,
     out: str | Path = "neighbours.csv",
     *,
-    data: str | None = None,
+    data: Any = None,
     queries: Sequence[str | Path] = (),
     k: int = 10,
     features: str | Path | None = None,
@@ -63,7 +63,8 @@ def neighbours(
     Args:
         run: a finished run folder.
         out: TABLE.csv or TABLE.parquet; the page is TABLE.html.
-        data: other data than the run's: among their samples neighbours are looked for.
+        data: other data than the run's, in which neighbours are looked for: a place, several, or a data set of
+            Python, see `ssl_zoo.data.given.take`.
         queries: files of the modality whose neighbours are wanted; none takes every sample of the data. A sample is not
             its own neighbour.
         k: neighbours of each.

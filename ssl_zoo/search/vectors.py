@@ -118,12 +118,12 @@ class Vectors(Searched):
         return sample[self.member] if self.member else sample
 
 
-def open_searched(run: str | Path, data: str | None, overrides: Sequence[str], member: str | None) -> Searched:
+def open_searched(run: str | Path, data: Any, overrides: Sequence[str], member: str | None) -> Searched:
     """Open a run's encoder and the samples that are searched.
 
     Args:
         run: a finished run folder.
-        data: other data than the run's.
+        data: other data than the run's: a place, several, or a data set of Python, see `ssl_zoo.data.given.take`.
         overrides: dotted keys on the run's recipe.
         member: of samples that are mappings, whose vectors are taken.
 
