@@ -80,7 +80,7 @@ def plant(photos: Path, folder: Path) -> dict[str, str]:
         width, height = picture.size
         cropped = picture.crop((3, 2, width - 4, height - 3))
         changed = [
-            ("png", picture), ("jpg", picture), ("png", picture.resize((70, 52))), ("png", cropped),
+            ("bmp", picture), ("jpg", picture), ("png", picture.resize((70, 52))), ("png", cropped),
             ("png", ImageEnhance.Brightness(picture).enhance(0.8)),
         ]  # fmt: skip
         (folder / path.name).write_bytes(path.read_bytes())

@@ -24,8 +24,8 @@ SIDE, FINE, COARSE = 64, 32, 16
 SHARES = (0.95, 0.9, 0.85, 0.8)
 """Sides of windows, as shares of the picture's."""
 SMALLEST = 0.75
-PROMISING = 0.85
-"""Pairs less alike than that at the best window of the first search are not searched any further."""
+PROMISING = 0.7
+"""Pairs less alike than that at the best window of the first search, at 16 x 16, are not searched any further."""
 HALVINGS = 5
 BATCH = 64
 """Pairs that are compared at a time."""
@@ -115,40 +115,43 @@ def _plane(side: int) -> Tensor:
 
 
 def _windows(pictures: Tensor, where: Tensor, side: int) -> Tensor:
-    """Return windows of pictures as vectors of unit length.
+    """Return windows of pictures as vectors of unit length; pixels are averaged over areas.
 
     Args:
-        pictures: `(B, C, H, W)`.
-        where: `(B, K, 4)`: height and width as shares of the picture's, and the place, from 0 (top, left) to 1.
+        pictures: `(B, C, S, S)`.
+        where: `(B, K, 4)`, or `(1, K, 4)` for the same of all: height and width as shares of the picture's, and the
+            place, from 0 (top, left) to 1.
         side: of the result, in pixels.
 
     Returns:
         `(B, K, C * side * side)`.
     """
-    (num, channels), k = pictures.shape[:2], where.shape[1]
-    size, place = where[..., :2], where[..., 2:]
-    centre = (2 * place - 1) * (1 - size)
-    theta = where.new_zeros(num, k, 2, 3)
-    theta[..., 0, 0], theta[..., 1, 1] = size[..., 1], size[..., 0]
-    theta[..., 0, 2], theta[..., 1, 2] = centre[..., 1], centre[..., 0]
-    grid = F.affine_grid(theta.flatten(0, 1), [num * k, channels, 2 * side, 2 * side], align_corners=False)
-    grid = grid.view(num, k * 2 * side, 2 * side, 2)  # the windows of a picture below each other: it is not copied
-    seen = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    seen = F.avg_pool2d(seen, 2).view(num, channels, k, side, side)
-    return _unit(seen.transpose(1, 2))
+    rows, columns = (_areas(where[..., i], where[..., 2 + i], pictures.shape[-1], side) for i in (0, 1))
+    lines = torch.einsum("bkiy,bcyx->bkcix", rows.expand(len(pictures), -1, -1, -1), pictures)
+    return _unit(lines @ columns.transpose(-1, -2)[:, :, None])
+
+
+def _areas(size: Tensor, place: Tensor, num: int, side: int) -> Tensor:
+    """Return which share of a pixel of a window each of `num` pixels is, along one axis: `(..., side, num)`."""
+    start = (place * (1 - size))[..., None] * num
+    step = size[..., None] * num / side
+    low = (start + step * torch.arange(side))[..., None]
+    pixel = torch.arange(num)
+    shared = torch.minimum(low + step[..., None], pixel + 1.0) - torch.maximum(low, pixel.float())
+    return shared.clamp_min(0) / step[..., None]
 
 
 def _best(pictures: Tensor, others: Tensor) -> Tensor:
     """Return the largest correlation of a window of pictures with other pictures, pair by pair, `(B,)`."""
     grid = [(1.0, 1.0, 0.5, 0.5)]
     grid += [(share, share, y, x) for share, y, x in product(SHARES, (0.0, 0.5, 1.0), (0.0, 0.5, 1.0))]
-    where = torch.tensor(grid).expand(len(pictures), -1, -1)
+    where = torch.tensor(grid)
     small = _unit(F.avg_pool2d(others, SIDE // COARSE))
-    value, place = _correlations(_windows(pictures, where, COARSE), small).max(dim=1)
+    seen = _windows(F.avg_pool2d(pictures, SIDE // FINE), where[None], COARSE)
+    value, place = _correlations(seen, small).max(dim=1)
     chosen = torch.nonzero(value >= PROMISING)[:, 0]
     if len(chosen):
-        start = where[chosen, place[chosen]]
-        value[chosen] = _refined(pictures[chosen], others[chosen], start)
+        value[chosen] = _refined(pictures[chosen], others[chosen], where[place[chosen]])
     return value
 
 
