@@ -11,7 +11,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from ssl_zoo.report.confusion import shown
-from ssl_zoo.report.html import STYLE
+from ssl_zoo.report.render import STYLE
 from ssl_zoo.report.table import Table
 from ssl_zoo.runs.report_data import Guesses
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ssl_zoo.runs.atomic import write_atomically
 
 TEMPLATES = Path(__file__).parent
+STYLE = TEMPLATES / "page.css"
 
 
 def write_page(out: Path, template: str, content: Mapping[str, Any]) -> Path:
@@ -31,7 +32,7 @@ def write_page(out: Path, template: str, content: Mapping[str, Any]) -> Path:
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    style = Markup((TEMPLATES / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - the package's own
+    style = Markup(STYLE.read_text(encoding="utf-8"))  # noqa: S704 - the package's own
     page = environment.get_template(template).render(content, style=style)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8
