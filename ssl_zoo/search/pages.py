@@ -70,8 +70,10 @@ class Cells:
         picked, member, num = _Picked(vectors, self._shown), vectors.member, len(self._shown)
         policy = vectors.opened.policy if member else _AsStored(vectors)
         modality = vectors.opened.data.modality
-        made = thumbnails(picked, torch.arange(num), {member: range(num)}, policy, modality)[member]
-        self._texts, self._tiles = made.texts, None if made.sheets is None else made.sheets[1]
+        self._texts, self._tiles = None, None
+        if num:
+            made = thumbnails(picked, torch.arange(num), {member: range(num)}, policy, modality)[member]
+            self._texts, self._tiles = made.texts, None if made.sheets is None else made.sheets[1]
         self._sheet = None if self._tiles is None else self.sheets.add(self._tiles)
         names = [vectors.path(each) if isinstance(each, int) else each[0] for each in self._shown]
         self._short = _short([name for name, each in zip(names, self._shown, strict=True) if isinstance(each, int)])
