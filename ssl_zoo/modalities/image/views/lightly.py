@@ -90,7 +90,9 @@ class LightlyTransforms(Family):
             f"{cls.members[name]}\n\nIt is called once per sample, in the loader's workers, on an RGB image of 8 bits. "
             f"A view smaller than the first one is local.\nSee `help(lightly.transforms.{name})` for the options."
         )
-        return with_options_of(build, found, doc=doc)
+        made = with_options_of(build, found, doc=doc)
+        vars(made)["modality"] = LightlyViews.modality  # asked for before there is a policy
+        return made
 
 
 LightlyTransforms.__doc__ = doc_of_family(LightlyTransforms.__doc__ or "", LightlyTransforms)

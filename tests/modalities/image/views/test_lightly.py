@@ -1,13 +1,16 @@
 """lightly's transforms as view policies: its own views for the same seeds, with any workers; mistakes in a sentence."""
 
+import json
 import random
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ssl_zoo import registry
@@ -15,8 +18,11 @@ from ssl_zoo.data.loader import Loader
 from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views.lightly import REFUSED, TRANSFORMS
+from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.rng import generator
+from ssl_zoo.training.train import train
 from tests.modalities.image.sort import LIGHTLY
+from tests.tiny import small
 
 
 class Images(Split):
@@ -128,3 +134,27 @@ def test_no_warning_of_theirs_is_left() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         policy_of("FDATransform")
+
+
+def recipe(num_workers: int) -> Recipe:
+    """A recipe whose views, head and losses are all lightly's, one of them with random numbers."""
+    raw = small("vicreg").dump()
+    raw |= {
+        "views": {"name": "lightly/SimSiamTransform", "input_size": 12},
+        "projector": {"name": "lightly/VICRegProjectionHead", "hidden_dim": 8, "output_dim": 6},
+        "objective": ["lightly/VICRegLoss", {"name": "lightly/SIGReg", "num_vectors": 4, "weight": 0.1}],
+        "data": {"source": {"name": "digits", "placements": 1}, "num_workers": num_workers},
+        "evaluation": {"protocols": [], "baselines": False},
+    }
+    raw["training"] |= {"batch_size": 32, "max_steps": 4, "log_every": 1}
+    return parse(raw, "lightly")
+
+
+def test_a_resumed_run_of_lightlys_parts_is_the_whole_run(tmp_path: Path) -> None:
+    train(recipe(0), out=tmp_path / "whole", log=lambda line: None)
+    train(recipe(2), out=tmp_path / "halves", log=lambda line: None, stop_at=2)
+    train(recipe(2), out=tmp_path / "halves", log=lambda line: None, resume=True)
+    whole, halves = (load_file(tmp_path / name / "encoder.safetensors") for name in ("whole", "halves"))
+    assert whole.keys() == halves.keys() and all(torch.equal(whole[name], halves[name]) for name in whole)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert set(rows[-1]["terms"]) == {"lightly/VICRegLoss", "lightly/SIGReg"}
