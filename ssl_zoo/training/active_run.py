@@ -180,6 +180,8 @@ class ActiveRun:
                 if again:
                     self._save_what_is_done()
                 self.run.folder.write_summary(self.summary("failed", reason=reason, resumable=again))
+                if isinstance(error, BadData):
+                    self.run.folder.write_bad_files(self.run.loader.bad)
             if foreseen is None:
                 raise
             raise type(foreseen)(f"{reason} {self._advice(error)}") from error

@@ -72,7 +72,7 @@ def begin(
     changed, new = list[str](), list[str]()
     longer: list[dict[str, Any]] = []
     if state is not None:
-        changed, longer = _compare(state, data, run, allow_changed_data), lengthened(run, state)
+        changed, longer = _compared(state, data, run, allow_changed_data), lengthened(run, state)
         new = changed + ([longer[-1]["note"]] if longer != state.get("lengthened", []) else [])
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
@@ -110,6 +110,24 @@ def begin(
     return active
 
 
+def _compared(state: dict[str, Any], data: dict[str, Any], run: Run, allow_changed: bool) -> list[str]:
+    """Return what `_compare` returns in the main process, in all of them: it reads files that are written next.
+
+    Raises:
+        UserError: as `_compare`, in all processes.
+    """
+    found: tuple[str, list[str]] = ("", [])
+    if run.processes.is_main:
+        try:
+            found = ("", _compare(state, data, run, allow_changed))
+        except UserError as error:
+            found = (str(error), [])
+    problem, lines = run.processes.broadcast(found)
+    if problem:
+        raise UserError(problem)
+    return lines
+
+
 def _compare(state: dict[str, Any], data: dict[str, Any], run: Run, allow_changed: bool) -> list[str]:
     """Compare the data of a resumed run with those it was started with; return sentences on what is another.
 
@@ -120,10 +138,14 @@ def _compare(state: dict[str, Any], data: dict[str, Any], run: Run, allow_change
     if then is None:  # it was stopped before it had looked at them
         return []
     before = read_index(folder.data_index)
-    if not allow_changed:
+    repaired = _may_be_repaired(run) and all(then[key] == data[key] for key in ("samples", "names", "labels"))
+    if not (allow_changed or repaired):
         check_identity(then, data, str(folder.path), before, run.data.contents)
     found = []
-    if what := difference(then, data, before, run.data.contents):
+    what = difference(then, data, before, run.data.contents)
+    if what and repaired and not allow_changed:
+        found.append("data: samples were put in the places of some that could not be read, or are others now")
+    elif what:
         found.append(
             f"data: the run {what}; it goes on with these, and is neither a run on the old nor on the new data"
         )
@@ -131,6 +153,14 @@ def _compare(state: dict[str, Any], data: dict[str, Any], run: Run, allow_change
     if old != new and not what:
         found.append(f"data: at another place than before: the same {data['samples']} samples as far as is compared")
     return found
+
+
+def _may_be_repaired(run: Run) -> bool:
+    """Return whether the run has failed at samples that cannot be read, so that others may be in their places now."""
+    folder = run.folder
+    if not (folder.summary.is_file() and folder.bad_files.is_file()):
+        return False
+    return folder.read_summary()["status"] == "failed"
 
 
 def _load(state: dict[str, Any], into: Any, path: Any) -> None:

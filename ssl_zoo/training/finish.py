@@ -132,5 +132,7 @@ def _write_lists(active: ActiveRun) -> None:
     try:
         if bad:
             active.run.folder.write_bad_files(bad)
+        else:  # those that the run has failed at before have been replaced
+            active.run.folder.bad_files.unlink(missing_ok=True)
     except CannotWrite as error:
         active.monitor.problem(str(error))

@@ -55,7 +55,9 @@ def test_a_bad_file_in_the_middle_loses_no_step(cli, tiny, tmp_path):
     assert refused(cli("train", "run", "--resume"), code=1).startswith(f"cannot read {images}/dog/11.png: ")
     shutil.copytree("run", "left-out")
     (images / "dog" / "11.png").write_bytes(good)
+    assert (tmp_path / "run" / "bad_files.txt").read_text().startswith(f"{images}/dog/11.png\t")
     assert cli("train", "run", "--resume").exit_code == 0 and same_end(tmp_path / "run", tmp_path / "whole")
+    assert not (tmp_path / "run" / "bad_files.txt").exists()
     (images / "dog" / "11.png").write_bytes(good[:40])
     assert cli("train", "left-out", "--resume", *SKIP).exit_code == 0
     assert (tmp_path / "left-out" / "bad_files.txt").read_text().startswith(f"{images}/dog/11.png\t")

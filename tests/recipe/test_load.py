@@ -141,6 +141,7 @@ def test_data_is_a_source_or_a_section(first, tmp_path):
     assert recipe.data.cache == "memory"
     other = load_recipe("simsiam", [first, "data.cache=memory"], data=str(tmp_path))
     options = {"path": str(tmp_path), "labels": "auto", "splits": "auto", "test": []}
+    options |= {"label_file": None, "label_pattern": None}
     assert other.data.source.plain() == {"name": "folder", **options}
     assert other.data.cache == "memory"
     assert other.data.decode["max_pixels"] == 100_000_000 and other.data.decode["value_range"] is None

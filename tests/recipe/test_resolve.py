@@ -36,5 +36,7 @@ def test_neither_name_nor_path(tmp_path):
     with pytest.raises(UserError, match=r"--data digit: no such file or folder, .* did you mean 'digits'"):
         resolve("digit", "image")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match=r"reads it as data of the modality 'image'; .* are: folder, parquet, zip"):
+    with pytest.raises(
+        UserError, match=r"reads it as data of the modality 'image'; .* are: folder, huggingface, list, parquet, "
+    ):
         resolve(str(tmp_path / "notes.txt"), "image")

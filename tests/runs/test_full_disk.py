@@ -138,12 +138,12 @@ def test_a_list_or_a_board_that_cannot_be_written_is_a_problem_and_no_more(
     assert set(summary["problems"]) <= set(lines)
 
 
-def with_a_bad_file(*arguments: Any) -> Any:
+def with_a_bad_file(*arguments: Any, **options: Any) -> Any:
     from dataclasses import replace
 
     from ssl_zoo.methods.build import open_recipe_data
 
-    return replace(open_recipe_data(*arguments), bad={"caf\udce9.png": "no image"})
+    return replace(open_recipe_data(*arguments, **options), bad={"caf\udce9.png": "no image"})
 
 
 def test_a_folder_that_vanishes_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
