@@ -23,8 +23,8 @@ from ssl_zoo.errors import shown_name
               help="From a layer's learning rate to that of the layer before it.")  # fmt: skip
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(min=2))
 @click.option("--weight-decay", default=0.05, show_default=True)
-@click.option("--norm", default="frozen", show_default=True, type=click.Choice(["frozen", "batch"]),
-              help="BatchNorm by the statistics it has from RUN, or by those of each batch.")  # fmt: skip
+@click.option("--norm", default="auto", show_default=True, type=click.Choice(["auto", "batch", "frozen"]),
+              help="BatchNorm by the statistics of each batch, or by those from RUN; auto: by size.")  # fmt: skip
 @click.option("--mixup", default=0.0, show_default=True, metavar="ALPHA", help="Mix samples; 0 leaves it out.")
 @click.option("--patience", default=5, show_default=True, type=click.IntRange(min=1),
               help="Looks at the held-out part in a row that are clearly worse end it.")  # fmt: skip
@@ -55,12 +55,12 @@ def finetune(run: str, data: str | None, out: str, overrides: tuple[str, ...], a
 
 @click.command()
 @click.argument("classifier")
-@click.option("--data", required=True, metavar="SRC", help="A folder, zip or parquet, or a registered source.")
+@options.data
 @click.option("--out", type=click.Path(dir_okay=False), help="FILE.csv of name, class and probability.")
 @options.overrides
 @options.imports
 @options.as_json
-def predict(classifier: str, data: str, out: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def predict(classifier: str, data: str | None, out: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print the class of each sample by CLASSIFIER, a folder that finetune has made.
 
     Example: ssl-zoo predict runs/classifier --data PHOTOS --out predictions.csv

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ssl_zoo.data.given import Given, Place, objects, take
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.evaluate import Log, left_out, measure, tested, with_protocols
@@ -33,7 +34,7 @@ def evaluate_weights(
     weights: str | Path,
     protocols: Sequence[str] = (),
     *,
-    data: str,
+    data: Any,
     overrides: Sequence[str] = (),
     log: Log = print,
 ) -> tuple[dict[str, Results], Verdict]:
@@ -45,7 +46,7 @@ def evaluate_weights(
         weights: `.safetensors`, or a file of `torch.save`, see `ssl_zoo.methods.key_rules` for whose. It has to hold
             all weights of the encoder: features of half an encoder are no one's.
         protocols: names; empty takes the default ones.
-        data: the samples.
+        data: the samples: a path, several, or a Python data set, as `ssl_zoo.train` takes them.
         overrides: dotted keys, such as `views.size=96` or `views.mean=[0.5,0.5,0.5]`. Where they give none, images have
             the size, mean and standard deviation that the encoder states as those of its published weights, else those
             of the view policy; the log says which.
@@ -57,13 +58,13 @@ def evaluate_weights(
     Raises:
         UserError: no such encoder, file or data; weights that are not all of the encoder; as `evaluate`.
     """
-    recipe = _recipe(encoder, data, overrides, log)
-    recipe = with_protocols(recipe, protocols)
+    given = take(data)
+    recipe = with_protocols(_recipe(encoder, given, overrides, log), protocols)
     policy = build_views(recipe)
     module = build_encoder(recipe, policy.spec)
     take_all(module, read_weights(Path(weights)), f"--weights {weights}", log)
     device = choose(for_training=False).device
-    opened = open_recipe_data(recipe, policy.spec)
+    opened = open_recipe_data(recipe, policy.spec, objects(given))
     missing = left_out(recipe, opened)
     if missing and len(missing) == len(recipe.evaluation.protocols):
         labels = labels_of(opened.train, opened.test, recipe.evaluation.limit)
@@ -105,7 +106,7 @@ def take_all(module: nn.Module, weights: Mapping[str, Tensor], where: str, log: 
         log(f"{where}{line.removeprefix('--init-from')}")
 
 
-def _recipe(encoder: str, data: str, overrides: Sequence[str], log: Log) -> Recipe:
+def _recipe(encoder: str, data: Place | Given | None, overrides: Sequence[str], log: Log) -> Recipe:
     """Return the recipe of the evaluation: with the views that the encoder states, unless they are given."""
     given = [split(override)[0] for override in overrides]
     changes = [f"encoder={encoder}", *overrides]

@@ -89,6 +89,7 @@ def finetune(
         log(line)
 
     given = take(data)
+    given = take(data)
     recipe = recipe_of(RunFolder(encoder_folder(run)), given, overrides)
     if isinstance(recipe.views, PerMember):
         raise UserError(f"{run}: fine-tuning takes samples of one modality, and the run's are mappings of several.")

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssl_zoo.errors import UserError, explain
 
+LEAST_BATCH = 16
+"""Samples of a batch whose statistics BatchNorm uses by itself: those of fewer are noise."""
+
 
 class Settings(BaseModel):
     """Options of a fine-tuning.
@@ -18,8 +21,9 @@ class Settings(BaseModel):
         layer_decay: factor from a layer's learning rate to that of the one before it.
         batch_size: samples per step; smaller data is used whole.
         weight_decay: of AdamW, on matrices and kernels.
-        norm: `frozen` BatchNorm uses the statistics of the self-supervised training and trains its scale and shift;
-            `batch` uses those of each batch, which small batches make noisy, and goes on averaging them.
+        norm: with `batch`, BatchNorm uses the statistics of each batch and goes on averaging them; with `frozen`, it
+            keeps those of the self-supervised training and trains its scale and shift alone; `auto` is `batch` where
+            batches have at least `LEAST_BATCH` samples.
         mixup: alpha of mixup (Zhang et al. 2018, arXiv 1710.09412); 0 leaves it out.
         patience: so many looks in a row that are clearly worse than the best, on the held-out part, end the training.
         labels: use so many labelled samples of train, drawn by class; None uses all.
@@ -32,11 +36,15 @@ class Settings(BaseModel):
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.75
     batch_size: Annotated[int, Field(ge=2)] = 32
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    norm: Literal["frozen", "batch"] = "frozen"
+    norm: Literal["auto", "batch", "frozen"] = "auto"
     mixup: Annotated[float, Field(ge=0)] = 0.0
     patience: Annotated[int, Field(ge=1)] = 5
     labels: Annotated[int, Field(ge=2)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+
+    def freezes_norms(self, num: int) -> bool:
+        """Return whether BatchNorm keeps its statistics, with `num` samples to learn from."""
+        return self.norm == "frozen" or (self.norm == "auto" and min(self.batch_size, num) < LEAST_BATCH)
 
 
 def settings_of(options: dict[str, Any]) -> Settings:

@@ -122,8 +122,9 @@ def _all_layers(
     """Train all weights, look at the held-out part now and then, and return to the weights that are chosen by it."""
     trained = Trained(model, 0, 0, linear, [_look(model, samples, 0)])
     state, worse = copy.deepcopy(model.state_dict()), 0
+    frozen = settings.freezes_norms(len(samples.learn))
     every, losses = max(1, settings.steps // LOOKS), list[Tensor]()
-    _train_mode(model, settings.norm)
+    _train_mode(model, frozen)
     with _bar(settings.steps) as bar:
         for step, loss in enumerate(_steps(model, samples, policy, settings), start=1):
             losses.append(loss)
@@ -135,7 +136,7 @@ def _all_layers(
                 raise TrainingFailed(f"the loss is not finite ({mean}) before step {step}: try a lower --lr.")
             trained.looks.append({**_look(model, samples, step), "train_loss": mean})
             losses, trained.last = [], step
-            _train_mode(model, settings.norm)
+            _train_mode(model, frozen)
             bar.set_postfix(held_out=f"{100 * trained.looks[-1]['accuracy']:.1f} %")
             if chosen(trained.looks, len(samples.held)) == len(trained.looks) - 1:
                 state, trained.step, worse = copy.deepcopy(model.state_dict()), step, 0
@@ -182,10 +183,10 @@ def _steps(model: Classifier, samples: LabelledSamples, policy: ViewPolicy, sett
     return supervised_steps(model, batches, torch.optim.AdamW(groups), factor, half=learn.half, mix=mix)
 
 
-def _train_mode(model: Classifier, norm: str) -> None:
+def _train_mode(model: Classifier, frozen: bool) -> None:
     """Put the model into training mode, and its BatchNorm into evaluation mode where that is to keep its statistics."""
     model.train()
-    if norm == "frozen":
+    if frozen:
         for module in model.modules():
             if isinstance(module, BATCH_NORMS):
                 module.eval()

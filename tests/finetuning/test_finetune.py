@@ -119,6 +119,16 @@ def test_labels_that_do_not_start_at_zero_keep_their_names(run, tmp_path):
     assert [row["class"] for row in rows] == ["10", "20", "30"] * 11
 
 
+def test_it_learns_from_a_python_data_set(run, tmp_path):
+    pairs = [(picture(colour, seed=i), y) for i in range(8) for y, colour in enumerate(COLOURS.values(), start=1)]
+    found = ssl_zoo.finetune(run, out=tmp_path / "out", data=pairs, log=lambda line: None, **QUICK)
+    assert [row["class"] for row in found["per_class"]] == ["1", "2", "3"]
+    assert found["accuracy"]["fine_tuned"]["test"] == 1.0
+    new = [picture(colour, seed=90) for colour in COLOURS.values()]
+    rows = ssl_zoo.predict(tmp_path / "out", data=new, log=lambda line: None)["predictions"]
+    assert [row["class"] for row in rows] == ["1", "2", "3"]
+
+
 def test_classes_of_one_label_and_of_none_are_told(run, tmp_path):
     counts = {"train": {"blue": 6, "green": 6, "dark red": 1}, "test": {"blue": 2, "green": 2, "grey": 2}}
     lines: list[str] = []
