@@ -28,12 +28,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import nbformat
 import pytest
 import yaml
 
 import ssl_zoo
 from ssl_zoo.batch import Encoder
+from ssl_zoo.cli import main
 from ssl_zoo.data.source import Modality, Source, Split, ViewPolicy
 from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.evaluation.contract import EvaluationProtocol
@@ -118,7 +120,6 @@ def run_shell(block: Block) -> None:
         code = subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=False).returncode
         assert code == expected, f"exit code {code}"
         return
-    from ssl_zoo.cli import main
 
     for number, words in enumerate(plain, start=1):
         print("$ ssl-zoo", *words, extra, flush=True)
@@ -227,6 +228,24 @@ def test_blocks_are_of_a_known_kind_and_none_escapes(page: str) -> None:
             name = path.parent.name or path.stem  # a package is imported by the name of its folder
             used = any(name in later.text for later in found[number + 1 :] if later.runs)
             assert used, f"{where}: {block.options['title']} is written, but no later block uses it"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_a_sentence_exist_with_their_options(page: str) -> None:
+    """`ssl-zoo train ... --resume` in the text of a page: the command, and each option that it names."""
+    prose = re.sub(r"^ *```.*?^ *```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for text in re.findall(r"`ssl-zoo ([^`]+)`", prose):
+        words = [word for word in text.replace("\n", " ").split() if word not in {"-q", "-v"}]
+        command: click.Command = main
+        while isinstance(command, click.Group) and words and words[0][0].islower():
+            assert words[0] in command.commands, f"{page}: ssl-zoo {text}"
+            command = command.commands[words.pop(0)]
+        known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {
+            "--help",
+            "-h",
+        }
+        named = [re.split("[=,;]", word)[0] for word in words if re.match("--?[a-z]", word)]
+        assert set(named) <= known, f"{page}: ssl-zoo {text}"
 
 
 def test_quotations_are_what_the_files_say() -> None:
