@@ -120,7 +120,6 @@ def run_shell(block: Block) -> None:
         code = subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=False).returncode
         assert code == expected, f"exit code {code}"
         return
-
     for number, words in enumerate(plain, start=1):
         print("$ ssl-zoo", *words, extra, flush=True)
         with pytest.raises(SystemExit) as left:
