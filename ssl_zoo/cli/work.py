@@ -72,11 +72,14 @@ def train(
     """
     from ssl_zoo.distributed.launch import is_main_process
     from ssl_zoo.recipe.load import load_recipe
+    from ssl_zoo.runs.imports import check_imported
     from ssl_zoo.training.stop import seconds
     from ssl_zoo.training.train import train as run_training
 
     overrides = short.overrides(overrides, given)
     is_run = _is_run(recipe, resume, out)
+    if is_run:
+        check_imported(recipe)
     reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may have the name of a method
     loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant, moved=is_run)
     if out is None:

@@ -12,6 +12,7 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
+from ssl_zoo.data.progress import progress
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.report.line_chart import Line, line_chart
 from ssl_zoo.runs.folder import RunFolder
@@ -182,7 +183,7 @@ def maps(left: Sequence[Left], sheets: Sheets, tsne: bool) -> dict[str, Any]:
     """
     sets: list[dict[str, Any]] = []
     made = []
-    for each in left:
+    for each in progress(left, "maps", "settings"):
         for member in each.data.members:
             samples = _samples(each.data, member, sheets)
             if samples not in sets:

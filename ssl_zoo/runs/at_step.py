@@ -20,6 +20,7 @@ from ssl_zoo.recipe.model import parse
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.encoder import save_encoder
 from ssl_zoo.runs.folder import RunFolder, write_atomically
+from ssl_zoo.runs.imports import check_imported
 
 STATED = re.compile(r"step-?(\d+)")
 
@@ -43,6 +44,7 @@ def encoder_folder(run: str | Path, log: Callable[[str], None] = silent) -> Path
     if named is None:
         return path
     folder, file = named
+    check_imported(folder.path)
     state = checkpoint.load(file)
     if "method" not in state:
         raise UserError(f"{file}: is the state before the first step, which has no trained encoder.")

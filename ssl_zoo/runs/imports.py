@@ -13,8 +13,8 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 
-_LARGEST = 2**16
-"""The most characters of a card that are read."""
+_LARGEST = 2**20
+"""The most characters of a card or a summary that are read."""
 
 
 def used_modules(recipe: Recipe) -> list[str]:
@@ -41,19 +41,20 @@ def _names(value: Any) -> Iterator[str]:
 
 
 def check_imported(run: str | Path) -> None:
-    """Make sure that the modules which a run's card names are imported; a folder without a card passes.
+    """Make sure that the modules which a run's card names are imported, or its summary while it has no card.
 
     Raises:
         UserError: one is not imported; a file never causes an import.
     """
     registry.names("encoder")  # imports the installed plug-ins
-    for module in _modules(RunFolder(run).card):
+    folder = RunFolder(run)
+    for module in _modules(folder.card if folder.card.is_file() else folder.summary):
         if module not in sys.modules:
             raise UserError(f"{run}: has parts of the module {module}; give --import {module} (import it, in Python).")
 
 
 def _modules(card: Path) -> list[str]:
-    """Return the modules that a card names; empty for a card that cannot be read, which its reader reports."""
+    """Return the modules that a card or summary names; empty where it cannot be read, which its reader reports."""
     if not card.is_file():
         return []
     try:

@@ -21,6 +21,7 @@ from ssl_zoo.hardware import Hardware, environment
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.commands import resume
+from ssl_zoo.runs.imports import used_modules
 from ssl_zoo.runs.memory import peak_memory
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
@@ -278,6 +279,7 @@ def blank_summary(recipe: Recipe, hardware: Hardware, processes: int) -> dict[st
         "environment": {**environment(hardware), "processes": processes},
         "rollbacks": [],
         "problems": [],
+        "imports": used_modules(recipe),
     }  # fmt: skip
 
 

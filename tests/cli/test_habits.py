@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import click
 import pytest
@@ -101,8 +102,6 @@ def test_quiet_makes_standard_error_no_terminal_for_progress_bars(monkeypatch):
 
     monkeypatch.setattr("sys.stderr", Terminal())
     options.set_loudness(quiet=True, verbose=False)
-    import sys
-
     assert not sys.stderr.isatty()
     options.set_loudness(quiet=False, verbose=False)
 
@@ -134,3 +133,22 @@ def test_doctor(cli, tmp_path):
     result = cli("doctor", "--out", "file/runs", "--data", "nowhere")
     assert result.exit_code == 1 and result.stdout.count("problem: ") == 2 and "there is no such file" in result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]  # it leaves nothing behind
+
+
+def test_a_stopped_run_names_the_module_that_it_needs(cli, tiny, tmp_path, monkeypatch, own_parts):
+    (tmp_path / "my_habit.py").write_text(
+        "from ssl_zoo.modalities.image.encoders.convnet import ConvNet\n"
+        "from ssl_zoo.registry import register\n\n\n"
+        "@register('encoder', 'my_convnet')\n"
+        "class MyConvNet(ConvNet):\n"
+        '    """A convnet of my own."""\n'
+    )
+    mine = ("--import", "my_habit")
+    text = tiny.read_text().replace("name: convnet", "name: my_convnet")
+    tiny.write_text(text)
+    made = cli("train", tiny, "--out", "run", "--max-time", "0.000001s", *mine)
+    assert made.exit_code == 75 and "--resume --import my_habit" in made.stdout
+    monkeypatch.delitem(sys.modules, "my_habit")  # as in another process
+    for command in (("train", "run", "--resume"), ("eval", "run"), ("embed", "run")):
+        result = cli(*command)
+        assert result.exit_code == 2 and "has parts of the module my_habit; give --import my_habit" in result.stderr
