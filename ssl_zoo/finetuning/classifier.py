@@ -51,12 +51,27 @@ class TrainedClassifier(nn.Module):
 
     def __init__(self, model: Classifier, classes: list[str]) -> None:
         super().__init__()
-        self.encoder, self.head, self.classes = model.encoder, model.head, classes
+        self.encoder: Any = model.encoder
+        self.head, self.classes = model.head, classes
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores `(B, K)` of plain samples; their softmax are the probabilities."""
         scores: Tensor = self.head(self.encoder(x))
         return scores
+
+    @torch.no_grad()
+    def classify(self, samples: Any) -> Any:
+        """Return the class of a sample and its probability, `(name, 0 to 1)`; of several samples a list of these.
+
+        Args:
+            samples: files, pictures, arrays, as `embed` of an encoder takes them, see `ssl_zoo.load_encoder`.
+
+        Raises:
+            UserError: a sample cannot be read.
+        """
+        h = self.encoder.embed(samples).to(self.head.weight.device)
+        found = list(self.named(self.head(h if h.ndim == 2 else h[None])))
+        return found if h.ndim == 2 else found[0]
 
     def named(self, scores: Tensor) -> Iterator[tuple[str, float]]:
         """Yield the class and its probability for each row of scores `(B, K)`."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +67,9 @@ def test_the_classifier_is_used_on_new_files(made, tmp_path):
     with torch.no_grad():
         named = [*model.named(model(x))]
     assert [name for name, _ in named] == [*COLOURS]
+    files = [row["name"] for row in found["predictions"]]
+    assert [name for name, _ in model.classify([tmp_path / Path(name).name for name in files])] == [*COLOURS]
+    assert model.classify(picture(COLOURS["green"], seed=7))[0] == "green"
     expected = [row["probability"] for row in found["predictions"]]
     torch.testing.assert_close([share for _, share in named], expected, atol=1e-5, rtol=0)
 
