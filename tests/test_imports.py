@@ -18,7 +18,7 @@ QUICK = ["list", "show simsiam", "show head/mlp", "check simsiam", "check digits
 
 NO_TORCH = [
     "--help", "--version", "list --help", "show --help", "check --help", "schema --help", "views --help",
-    "train --help", "eval --help", "data check --help", "bench --help",
+    "train --help", "eval --help", "export --help", "data check --help", "bench --help",
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def inputs_of(card: Card, folder: Path, member: str | None = None) -> Inputs:
     if isinstance(part, PerMember):
         if member is None or member not in part.parts:
             raise UserError(f"give member=, which of the members the samples are of: {', '.join(part.parts)}.")
-        part, decode = part.parts[member], decode.get(member) or {}
+        part, decode = part.parts[member], _mapping(decode.get(member))
     elif member is not None:
         raise UserError(f"member={member!r}: this encoder is of samples of one modality; leave it out.")
     policy = build_policy(part)
@@ -81,8 +81,11 @@ def _decoding(card: Card, folder: Path) -> dict[str, Any]:
         return card.decode
     recipe = RunFolder(folder).recipe
     data = read(recipe).get("data") if recipe.is_file() else None
-    found = data.get("decode") if isinstance(data, dict) else None
-    return found if isinstance(found, dict) else {}
+    return _mapping(data.get("decode")) if isinstance(data, dict) else {}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def is_batch(value: Any, inputs: Inputs) -> bool:

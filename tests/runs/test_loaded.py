@@ -1,6 +1,7 @@
 """A loaded encoder takes files and pictures as the evaluation sees them, and is the module that it was."""
 
 import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def test_the_transform_prepares_what_the_module_takes(run, files) -> None:
         assert torch.equal(encoder(x), encoder.embed(files)) and torch.equal(encoder.module(x), encoder(x))
     picture, label = encoder.preprocess(Image.open(files[0]), 3)
     assert torch.equal(picture, x[0]) and label == 3
+    assert torch.equal(pickle.loads(pickle.dumps(encoder.preprocess))(files[0]), x[0])  # goes to worker processes
 
 
 def test_it_is_the_module_that_it_was(run, files) -> None:

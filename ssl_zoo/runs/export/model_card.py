@@ -65,14 +65,15 @@ def _tags(subject: Subject, method: str) -> list[str]:
 
 def _origin(subject: Subject, summary: Mapping[str, Any]) -> str:
     """Return the sentences on where the weights come from."""
-    card, environment = subject.card, summary.get("environment") or subject.card.get("environment") or {}
+    card, environment = subject.card, summary.get("environment") or subject.card.get("environment")
+    environment = environment if isinstance(environment, dict) else {}
     options = {key: value for key, value in card["encoder"].items() if key != "name"}
     made = f" ({', '.join(f'{key}: {json.dumps(value)}' for key, value in options.items())})" if options else ""
     of = f", the encoder of its member {subject.member}" if subject.member else ""
     lines = [
         f"The encoder `{subject.name}`{made} was trained without labels and without negative pairs by "
         f"ssl_zoo {environment.get('ssl_zoo', '')}{of}. It gives "
-        f"{card['out_dim']} features a sample."
+        f"{subject.out_dim} features a sample."
     ]
     epochs, num = summary.get("epochs"), (summary.get("data") or {}).get("train")
     length = f"{card.get('steps')} optimizer steps"

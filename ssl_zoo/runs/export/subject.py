@@ -49,6 +49,13 @@ class Subject:
         return isinstance(self.module, PairedEncoder)
 
     @property
+    def out_dim(self) -> int:
+        """Width of the features."""
+        module: Any = self.module
+        width: int = module.out_dim
+        return width
+
+    @property
     def steps(self) -> dict[str, Any]:
         """What is done to a sample before it is put through the module, as plain data."""
         return {} if self.inputs is None else self.inputs.policy.steps()
@@ -104,13 +111,11 @@ def _of_member(card: Mapping[str, Any], member: str) -> dict[str, Any]:
         **rest,
         "encoder": part.plain(),
         "input": card["input"]["members"][member],
-        "out_dim": card["out_dim"][member],
         "member": member,
     }
-    if isinstance(card.get("views"), dict):
-        found["views"] = card["views"][member]
-    if isinstance(card.get("decode"), dict):
-        found["decode"] = card["decode"].get(member) or {}
+    for key in ("views", "decode", "out_dim"):
+        if isinstance(card.get(key), dict):
+            found[key] = card[key].get(member)
     return found
 
 

@@ -167,7 +167,7 @@ class Timm(Target):
         config = {
             "architecture": model.name,
             "num_classes": 0,
-            "num_features": subject.card["out_dim"],
+            "num_features": subject.out_dim,
             "model_args": dict(model.options),
             "pretrained_cfg": data,
         }

@@ -24,6 +24,7 @@ from ssl_zoo.runs.encoder import read_encoder, save_encoder
 from ssl_zoo.runs.export import subject as subjects
 from ssl_zoo.runs.export.targets import TARGETS
 from ssl_zoo.runs.folder import RunFolder
+from tests.pairs import DIGITS, SHORT, cross
 
 SIZE = 32
 ENCODERS = {
@@ -175,6 +176,30 @@ def test_what_cannot_be_exported_says_why_and_leaves_nothing(runs, tmp_path) -> 
     with pytest.raises(UserError, match="there: is there already; name a new file or folder"):
         ssl_zoo.export(runs["vit"], to="timm", out=tmp_path / "there")
     assert [path.name for path in tmp_path.iterdir()] == ["there"] and (tmp_path / "there").read_text() == "mine"
+
+
+def test_of_pairs_one_member_is_exported_or_all_as_safetensors(tmp_path) -> None:
+    recipe = cross("simsiam", [DIGITS, *SHORT])
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.create(recipe)
+    save_encoder(run, build_encoder(recipe), recipe, 1, {})
+    with pytest.raises(UserError, match=r"an encoder for each member; name one with --member \(photo, sketch\)"):
+        ssl_zoo.export(run.path, to="torchscript", out=tmp_path / "out")
+    with pytest.raises(UserError, match="--member text: there is none; .* has photo, sketch"):
+        ssl_zoo.export(run.path, to="torchscript", out=tmp_path / "out", member="text")
+    both = ssl_zoo.load_encoder(run.path)
+    ssl_zoo.export(run.path, to="safetensors", out=tmp_path / "both")
+    again = ssl_zoo.load_encoder(tmp_path / "both").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in both.state_dict().items())
+    found = ssl_zoo.export(run.path, to="safetensors", out=tmp_path / "sketch", member="sketch")
+    assert found["compared_on"] == "8 samples of the run" and found["largest_difference"] == 0
+    sketches = torch.randint(0, 256, (2, 1, 20, 30), dtype=torch.uint8)
+    alone = ssl_zoo.load_encoder(tmp_path / "sketch")
+    assert torch.equal(alone.embed(sketches), both.embed(sketches, member="sketch"))
+    assert "member sketch" in (tmp_path / "sketch" / "README.md").read_text()
+    with pytest.raises(UserError, match="give member=, which of the members the samples are of: photo, sketch"):
+        both.embed(sketches)
 
 
 def test_narrow_and_grey_encoders_are_told_apart(tmp_path) -> None:
