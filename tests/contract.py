@@ -26,6 +26,7 @@ from ssl_zoo.evaluation.augmented import AugmentedViews
 from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import Features, Tokens
 from ssl_zoo.evaluation.subject import Subject
+from ssl_zoo.finetuning.samples import mild_views
 from ssl_zoo.methods.branch import Branch
 from ssl_zoo.methods.build import build, build_modality, build_views
 from ssl_zoo.methods.check import check_recipe
@@ -128,6 +129,9 @@ def check_views(name: str, sort: Sort) -> None:
     assert all(torch.equal(a.tensor, b.tensor) for a, b in zip(views, again, strict=True))
     one_by_one = policy.collate(policy.cut(list(samples), params), params)
     assert all(a.layout == b.layout for a, b in zip(views, policy(one_by_one), strict=True))
+    mild = mild_views(policy, Part(name=name, options=dict(sort.views.get(name, {}))))
+    first = mild(mild.collate(samples, mild.draw(generator(0, "views"), 4)))[0]
+    assert tuple(first.tensor.shape) == (4, *spec.views[0].shape) and first.modality == spec.modality
     picture = policy.picture(samples, views)
     assert picture.dtype == torch.uint8 and picture.ndim == 3 and len(picture) == 3
 

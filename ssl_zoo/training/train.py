@@ -67,7 +67,8 @@ def train(
             summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
             how samples are read, and the evaluation; and it may be longer, see `ssl_zoo.training.lengthen`.
         allow_changed_data: go on with a run although its data have changed, which is an error otherwise.
-        init_from: a run folder or an `encoder.safetensors` to take first weights from.
+        init_from: a run folder, or a file of weights, also of others, to take first weights from; see
+            `ssl_zoo.runs.weights.initial_weights`.
         init_parts: the components to take from it.
         devices: processes that train together, one per device. More than one are started by running the program once
             more for each, as it was called; None takes those that torchrun has started, or else one. The result is that
