@@ -33,6 +33,7 @@ from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.objectives.objective import Objective
 from ssl_zoo.parts import Term
 from ssl_zoo.recipe.model import Recipe, parse
+from ssl_zoo.recipe.part import Part
 from ssl_zoo.rng import generator
 from tests.tiny import paired, small
 
