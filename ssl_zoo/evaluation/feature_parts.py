@@ -157,7 +157,9 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if then.get("sha256") != now.get("sha256"):
         return f"another encoder (checksum {str(then.get('sha256'))[:12]}, not {str(now.get('sha256'))[:12]})"
     if then.get("data") != now.get("data"):
-        return f"other data ({_numbers(then.get('data'))}, not {_numbers(now.get('data'))})"
+        numbers = [_numbers(each.get("data")) for each in (then, now)]
+        same = "as many samples of the same names, with other contents or labels"
+        return f"other data ({f'{numbers[0]}, not {numbers[1]}' if numbers[0] != numbers[1] else same})"
     keys = sorted(key for key in {*then, *now} if then.get(key) != now.get(key))
     return f"other settings ({', '.join(keys)})" if keys else ""
 

@@ -156,15 +156,17 @@ def _best(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 def _refined(pictures: Tensor, others: Tensor, where: Tensor) -> Tensor:
-    """Return the correlations `(B,)` after a search around windows `(B, 4)`, one number at a time, in smaller steps."""
+    """Return the correlations `(B,)` after a search around windows `(B, 4)`: in turn of each axis, in smaller steps."""
     fine = _unit(F.avg_pool2d(others, SIDE // FINE))
-    steps = torch.cat([torch.zeros(1, 4), torch.eye(4), -torch.eye(4)]) * torch.tensor([0.025, 0.025, 0.25, 0.25])
-    value = torch.full((len(pictures),), -1.0)
-    for _ in range(HALVINGS):
-        tried = where[:, None] + steps
-        tried = torch.cat([tried[..., :2].clamp(SMALLEST, 1), tried[..., 2:].clamp(0, 1)], dim=-1)
-        value, place = _correlations(_windows(pictures, tried, FINE), fine).max(dim=1)
-        where, steps = tried[torch.arange(len(tried)), place], steps / 2
+    around = torch.cartesian_prod(torch.tensor([0.0, -0.025, 0.025]), torch.tensor([0.0, -0.25, 0.25]))
+    value, every = torch.full((len(pictures),), -1.0), torch.arange(len(pictures))
+    for halving in range(HALVINGS):
+        for axis in (0, 1):
+            tried = where[:, None].repeat(1, len(around), 1)
+            tried[..., axis] = (tried[..., axis] + around[:, 0] / 2**halving).clamp(SMALLEST, 1)
+            tried[..., 2 + axis] = (tried[..., 2 + axis] + around[:, 1] / 2**halving).clamp(0, 1)
+            value, place = _correlations(_windows(pictures, tried, FINE), fine).max(dim=1)
+            where = tried[every, place]
     return value
 
 
