@@ -10,6 +10,8 @@ import numpy as np
 BLOCK = 16384
 """Samples that are read at a time."""
 RANDOM_STATE = 2**32
+WHOLE = 2**31
+"""Samples times clusters times dimensions, up to which clusters are computed of all samples at once."""
 _BATCHES = 100
 _BATCH = 4096
 
@@ -17,8 +19,8 @@ _BATCH = 4096
 def k_means(x: Any, num: int, seed: int = 0) -> list[int]:
     """Return the sample nearest to the centre of each of `num` clusters, the largest cluster first.
 
-    Clusters are scikit-learn's `MiniBatchKMeans` (Sculley 2010, "Web-scale k-means clustering"), which reads the
-    samples batch by batch. A centre whose nearest samples are taken by others gets the nearest one that is left; empty
+    Clusters are scikit-learn's `KMeans`, and of many samples its `MiniBatchKMeans` (Sculley 2010, "Web-scale k-means
+    clustering"), which reads them batch by batch. A centre whose nearest samples are taken by others gets the nearest one that is left; empty
     clusters get the samples that are farthest from all chosen ones.
 
     Args:
@@ -45,13 +47,16 @@ def k_means(x: Any, num: int, seed: int = 0) -> list[int]:
 
 
 def _centres(x: Any, num: int, seed: int) -> Any:
-    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    model = MiniBatchKMeans(
-        num, random_state=seed % RANDOM_STATE, batch_size=max(_BATCH, 2 * num), max_iter=_BATCHES, n_init=3,
-        compute_labels=False,
-    )  # fmt: skip
+    state = seed % RANDOM_STATE
+    model: Any = KMeans(num, random_state=state, n_init=3)
+    if len(x) * num * x.shape[1] > WHOLE:
+        batch = max(_BATCH, 2 * num)
+        model = MiniBatchKMeans(
+            num, random_state=state, batch_size=batch, max_iter=_BATCHES, n_init=3, compute_labels=False
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct samples than clusters: filled up above
         return model.fit(x).cluster_centers_
