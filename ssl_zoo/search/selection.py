@@ -20,8 +20,8 @@ def k_means(x: Any, num: int, seed: int = 0) -> list[int]:
     """Return the sample nearest to the centre of each of `num` clusters, the largest cluster first.
 
     Clusters are scikit-learn's `KMeans`, and of many samples its `MiniBatchKMeans` (Sculley 2010, "Web-scale k-means
-    clustering"), which reads them batch by batch. A centre whose nearest samples are taken by others gets the nearest one that is left; empty
-    clusters get the samples that are farthest from all chosen ones.
+    clustering"), which reads them batch by batch. In place of empty clusters there are the samples that are farthest
+    from all chosen ones.
 
     Args:
         x: `(N, D)`, an array or a memory map.
