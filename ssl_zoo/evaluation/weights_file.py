@@ -88,10 +88,7 @@ def take_all(module: nn.Module, weights: Mapping[str, Tensor], where: str, log: 
     Raises:
         UserError: the file does not hold all of the encoder's weights at its shapes.
     """
-    try:
-        put_weights(module, weights, "encoder")
-    except UserError as error:
-        raise UserError(f"{where}{str(error).removeprefix('--init-from')}") from None
+    put_weights(module, weights, "encoder", where)
     named, own = read_as(module, weights, "encoder").weights, module.state_dict()
     other = differences(named, own)
     absent = [name for name, value in own.items() if name not in named and value.ndim > 0]
@@ -102,8 +99,8 @@ def take_all(module: nn.Module, weights: Mapping[str, Tensor], where: str, log: 
             f"{where}: does not hold all {len(own)} tensors of this encoder: {' and '.join(what)}; choose the encoder, "
             "its options and views.size that the file is of, or start a training from it with --init-from."
         )
-    for line in report_of(module, weights, "encoder"):
-        log(f"{where}{line.removeprefix('--init-from')}")
+    for line in report_of(module, weights, "encoder", where):
+        log(line)
 
 
 def _recipe(encoder: str, data: Place | Given | None, overrides: Sequence[str], log: Log) -> Recipe:

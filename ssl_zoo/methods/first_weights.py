@@ -41,8 +41,10 @@ def matching(module: nn.Module, weights: Mapping[str, Tensor], part: str = "enco
     return {name: value for name, value in given if name in own and own[name].shape == value.shape}
 
 
-def put_weights(module: nn.Module, weights: Mapping[str, Tensor], part: str) -> None:
+def put_weights(module: nn.Module, weights: Mapping[str, Tensor], part: str, where: str = "--init-from") -> None:
     """Copy the weights that match a component by name and shape; the others keep their first values.
+
+    Messages call the weights `where`.
 
     Raises:
         UserError: none matches, or some that do are not finite.
@@ -50,11 +52,11 @@ def put_weights(module: nn.Module, weights: Mapping[str, Tensor], part: str) -> 
     taken = matching(module, weights, part)
     # A scalar matches any other (BatchNorm's counter of batches): it says nothing about where the weights belong.
     if not any(value.dim() for value in taken.values()):
-        raise UserError(_no_match(module, weights, part))
+        raise UserError(f"{where}: {_no_match(module, weights, part)}")
     broken = [name for name, value in taken.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise UserError(
-            f"--init-from: {len(broken)} of its {part} tensors are not finite (nan or inf), for example {broken[0]}; "
+            f"{where}: {len(broken)} of its {part} tensors are not finite (nan or inf), for example {broken[0]}; "
             "that training diverged."
         )
     module.load_state_dict(taken, strict=False)
@@ -69,7 +71,7 @@ def _no_match(module: nn.Module, weights: Mapping[str, Tensor], part: str) -> st
     else:
         near = _nearest(own, given)
     return (
-        f"--init-from: none of its {len(weights)} {part} tensors matches one of the {len(own)} of "
+        f"none of its {len(weights)} {part} tensors matches one of the {len(own)} of "
         f"this recipe's {part} by name and shape{near}; nothing would be taken over."
     )
 
@@ -112,7 +114,7 @@ def report(method: nn.Module, weights: Mapping[str, Mapping[str, Tensor]]) -> li
     return [line for part, given in weights.items() for line in report_of(method.get_submodule(part), given, part)]
 
 
-def report_of(module: nn.Module, given: Mapping[str, Tensor], part: str) -> list[str]:
+def report_of(module: nn.Module, given: Mapping[str, Tensor], part: str, where: str = "--init-from") -> list[str]:
     """Return the line of one component, and one on a first layer that does not fit."""
     own, reading = module.state_dict(), read_as(module, given, part)
     named, taken = reading.weights, matching(module, given, part)
@@ -124,11 +126,11 @@ def report_of(module: nn.Module, given: Mapping[str, Tensor], part: str) -> list
     }
     rest = "".join(f"; {len(names)} {why}: {_some(names)}" for why, names in reasons.items() if names)
     how = f" ({reading.how})" if reading.how else ""
-    lines = [f"--init-from: {part}: {len(taken)} of {len(own)} tensors taken{how}{rest}"]
+    lines = [f"{where}: {part}: {len(taken)} of {len(own)} tensors taken{how}{rest}"]
     first = next((name for name, value in own.items() if value.ndim > 1), None)
     if part == "encoder" and first in other:
         lines.append(
-            f"--init-from: the first layer, {first}, does not fit and keeps its random values: the file is of another "
+            f"{where}: the first layer, {first}, does not fit and keeps its random values: the file is of another "
             "stem or of other channels, and its features will not be the file's until they are trained again"
         )
     return lines

@@ -21,7 +21,9 @@ TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 """`.tar` for `.pth.tar`, as some of the authors' files are called: none is an archive."""
 
 
-def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+def initial_weights(
+    source: str | Path, parts: Sequence[str], option: str = "--init-from"
+) -> dict[str, dict[str, Tensor]]:
     """Read the weights of some components.
 
     Args:
@@ -29,6 +31,7 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
             or as saved by `torch.save` (`TORCH_SUFFIXES`): a state dict, alone or in a checkpoint. Its names may be
             those of torchvision, timm, lightly or a method's authors, see `ssl_zoo.methods.key_rules`.
         parts: the components to take.
+        option: what the user named the source by, for messages.
 
     Returns:
         {component: {name: tensor}}; those of a file have the file's names.
@@ -38,19 +41,19 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
     """
     path = Path(source)
     if path.is_dir():
-        held = _of_run(path)
+        held = _of_run(path, option)
     elif not path.is_file():
         there = "is no regular file" if path.exists() else "there is no such file or folder"
-        raise UserError(f"--init-from {source}: {there}; give a run folder, a .safetensors file or a .pth file.")
+        raise UserError(f"{option} {source}: {there}; give a run folder, a .safetensors file or a .pth file.")
     elif path.suffix == ".safetensors":
         held = _of_file(read_tensors(path))
     elif path.suffix == ".pt" and RunFolder(path.parent.parent).recipe.is_file():
-        held = _of_checkpoint(path)
+        held = _of_checkpoint(path, option)
     elif path.suffix in TORCH_SUFFIXES:
-        held = _of_file(_read_torch(path))
+        held = _of_file(_read_torch(path, option))
     else:
         known = ", ".join((".safetensors", *TORCH_SUFFIXES))
-        raise UserError(f"--init-from {source}: is neither a run folder nor a file of weights ({known}).")
+        raise UserError(f"{option} {source}: is neither a run folder nor a file of weights ({known}).")
     for part in parts:
         if not held.get(part):
             raise UserError(f"--init-part {part}: {source} holds no weights of the {part}{suggest(part, held)}")
@@ -58,7 +61,7 @@ def initial_weights(source: str | Path, parts: Sequence[str]) -> dict[str, dict[
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a file, without what stands in front of all of its names.
+    """Read the state dict of a file of `--weights`, without what stands in front of all of its names.
 
     Args:
         path: `.safetensors`, or one of `TORCH_SUFFIXES`.
@@ -66,7 +69,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: there is none, or nothing that can be read.
     """
-    return initial_weights(_a_file(path), ("encoder",))["encoder"]
+    return initial_weights(_a_file(path), ("encoder",), "--weights")["encoder"]
 
 
 def _a_file(path: Path) -> Path:
@@ -81,21 +84,21 @@ def _of_file(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return {"encoder": state, **dict.fromkeys(sorted(parts_in(state) - {"encoder"}), state)}
 
 
-def _of_run(path: Path) -> dict[str, dict[str, Tensor]]:
+def _of_run(path: Path, option: str) -> dict[str, dict[str, Tensor]]:
     last, product = path / "checkpoints" / "last.pt", path / "encoder.safetensors"
     if not last.is_file():
         if product.is_file():
             return {"encoder": read_tensors(product)}
         raise UserError(
-            f"--init-from {path}: is a folder without weights (neither checkpoints/last.pt nor encoder.safetensors)."
+            f"{option} {path}: is a folder without weights (neither checkpoints/last.pt nor encoder.safetensors)."
         )
-    return _of_checkpoint(last)
+    return _of_checkpoint(last, option)
 
 
-def _of_checkpoint(path: Path) -> dict[str, dict[str, Tensor]]:
+def _of_checkpoint(path: Path, option: str) -> dict[str, dict[str, Tensor]]:
     state = checkpoint.load(path).get("method")
     if not _all_tensors(state):
-        raise UserError(f"--init-from {path}: its checkpoint holds no weights of a method.")
+        raise UserError(f"{option} {path}: its checkpoint holds no weights of a method.")
     held: dict[str, dict[str, Tensor]] = {}
     for name, value in state.items():
         part, _, rest = name.partition(".")
@@ -111,7 +114,7 @@ def _all_tensors(state: Any) -> TypeGuard[dict[str, Tensor]]:
     )
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
+def _read_torch(path: Path, option: str) -> dict[str, Tensor]:
     """Read the state dict in a file of `torch.save`; nothing in it is executed."""
     try:
         # Checkpoints hold the arguments of their program, which are plain values in a class of the standard library.
@@ -120,17 +123,17 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever the bytes make torch's reader do
         if "GLOBAL " in str(error) or "Unsupported class" in str(error):
             raise UserError(
-                f"--init-from {path}: holds more than tensors and plain values ({_what(error)}), which is not read, "
+                f"{option} {path}: holds more than tensors and plain values ({_what(error)}), which is not read, "
                 "since it could run anything; save the model's state_dict() alone where the file comes from."
             ) from None
         raise UserError(
-            f"--init-from {path}: is not a whole file of torch.save, or one of a kind that is not read; save it again, "
+            f"{option} {path}: is not a whole file of torch.save, or one of a kind that is not read; save it again, "
             f"or convert it to .safetensors ({describe_error(error)[:200]})."
         ) from None
     found = dict(_flat(state))
     if not found:
         raise UserError(
-            f"--init-from {path}: is no state dict ({{name: tensor}}), alone or in a checkpoint, such as under "
+            f"{option} {path}: is no state dict ({{name: tensor}}), alone or in a checkpoint, such as under "
             "state_dict or model."
         )
     return found
