@@ -323,7 +323,7 @@ def check_gradient(name: str) -> None:
 
 
 def check_trains(kind: str, name: str) -> None:
-    """A term or a projector passes `check`, trains for three steps, and what it has learned and noted is its state."""
+    """A term or a projector passes `check` and trains for three steps; what a term has noted is its state."""
     options = {key: 8 for key in WIDTHS if key in registry.options(registry.find(kind, name)[0]).model_fields}
     if kind == "term":
         raw = {"objective": {"name": name, **(SMALL_TERMS[name](16) if name in SMALL_TERMS else {})}}
@@ -331,7 +331,7 @@ def check_trains(kind: str, name: str) -> None:
         raw = {"projector": {"name": name, **options}}
     recipe = parse({**small("vicreg", SMALL_VIEWS).dump(), **raw}, name)
     assert check_recipe(recipe)["parameters"]["encoder"]
-    method, other = build(recipe), build(recipe.model_copy(update={"seed": 1}))
+    method = build(recipe)
     optimizer = _sgd(method)
     g = generator(0, "trains")
 
@@ -347,9 +347,10 @@ def check_trains(kind: str, name: str) -> None:
         optimizer.zero_grad()
         method.after_step((step + 1) / 3)
     assert any(not torch.equal(value, start[key]) for key, value in method.encoder.named_parameters())
+    if kind == "head":
+        return  # a module of torch's layers
+    other, last, losses = build(recipe.model_copy(update={"seed": 1})), batch(), []
     other.load_state_dict(method.state_dict())
-    last = batch()
-    losses = []
     for each in (method, other):
         torch.manual_seed(len(losses))  # no part may draw from the process's own generator
         losses.append(each(copy.deepcopy(last)).loss)
