@@ -109,9 +109,23 @@ def _normalisation(transform: Any) -> Any | None:
 
 def _holds(value: Any) -> bool:
     """Return whether an object may hold a transform: one of lightly or torchvision, not a number or a name."""
-    return type(value).__module__.partition(".")[0] in ("lightly", "torchvision", "torch") and hasattr(
-        value, "__dict__"
-    )
+    library = type(value).__module__.partition(".")[0]
+    return library in ("lightly", "torchvision", "torch") and hasattr(value, "__dict__")
+
+
+def _made(name: str, transform: Callable[[Image.Image], Any], sample: Tensor, seed: int) -> list[Tensor]:
+    """Return what a transform makes of one image; its random numbers follow from a seed alone."""
+    seed_generators(seed)
+    image = Image.fromarray(sample.permute(1, 2, 0).contiguous().numpy())
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+            made = transform(image)
+        return [x.as_subclass(Tensor).float() for x in ([made] if isinstance(made, Tensor) else made)]
+    except Exception as error:
+        raise UserError(
+            f"views 'lightly/{name}': fails on an image of shape {tuple(sample.shape)}: {describe_error(error)}."
+        ) from error
 
 
 class LightlyViews(ImageViewPolicy):
@@ -126,18 +140,20 @@ class LightlyViews(ImageViewPolicy):
         transform: image -> a list of views `(3, S, S)`, or one view.
 
     Raises:
-        UserError: it fails, or makes other things than square views.
+        UserError: it fails, makes other things than square views, or normalises in a way that is not understood.
     """
 
     def __init__(self, name: str, transform: Callable[[Image.Image], Any]) -> None:
-        self.name, self._transform = name, transform
         with kept_generators():
-            shapes = [tuple(x.shape) for x in self._made(torch.zeros(3, 64, 64, dtype=torch.uint8), 0)]
+            dry = _made(name, transform, torch.zeros(3, 64, 64, dtype=torch.uint8), 0)
+        shapes = [tuple(x.shape) for x in dry]
         if not shapes or any(len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2] for shape in shapes):
             raise UserError(f"views 'lightly/{name}': it makes {shapes}, not square views of 3 channels.")
         size, normalise = shapes[0][1], _normalisation(transform)
         mean, std = ([0.0], [1.0]) if normalise is None else (list(normalise.mean), list(normalise.std))
         super().__init__(len(shapes), 3, size, "bilinear", mean, std)
+        if not torch.allclose(dry[0], -self.mean[0] / self.std[0], atol=1e-3):  # the dry sample is black, and stays so
+            raise UserError(f"views 'lightly/{name}': how it normalises is not understood; use views: augment.")
         self.name, self._transform = name, transform
         roles = ["local" if shape[1] < size else "global" for shape in shapes]
         self._order = sorted(range(len(shapes)), key=lambda i: roles[i])  # the global ones first
@@ -159,26 +175,12 @@ class LightlyViews(ImageViewPolicy):
             return [self._views(sample, seed) for sample, seed in zip(samples, params["seed"].tolist(), strict=True)]
 
     def _views(self, sample: Tensor, seed: int) -> list[Tensor]:
-        made = self._made(sample, seed)
+        made = _made(self.name, self._transform, sample, seed)
         shapes = [tuple(made[i].shape) for i in self._order] if len(made) == len(self._order) else []
         if shapes != [view.shape for view in self.spec.views]:
             got = [tuple(x.shape) for x in made]
             raise UserError(f"views 'lightly/{self.name}': it makes {got} of a sample, and others of another sample.")
         return [made[i] for i in self._order]
-
-    def _made(self, sample: Tensor, seed: int) -> list[Tensor]:
-        seed_generators(seed)
-        image = Image.fromarray(sample.permute(1, 2, 0).contiguous().numpy())
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
-                made = self._transform(image)
-            return [x.as_subclass(Tensor).float() for x in ([made] if isinstance(made, Tensor) else made)]
-        except Exception as error:
-            raise UserError(
-                f"views 'lightly/{self.name}': fails on an image of shape {tuple(sample.shape)}: "
-                f"{describe_error(error)}."
-            ) from error
 
     def check_samples(self, samples: Samples) -> None:
         """Make sure that samples are RGB images of 8 bits.

@@ -17,7 +17,7 @@ from ssl_zoo import registry
 from ssl_zoo.data.loader import Loader
 from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
-from ssl_zoo.modalities.image.views.lightly import REFUSED, TRANSFORMS
+from ssl_zoo.modalities.image.views.lightly import REFUSED, TRANSFORMS, LightlyViews
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.rng import generator
 from ssl_zoo.training.train import train
@@ -91,6 +91,11 @@ def test_views_that_are_not_normalised_are_known() -> None:
     options = {"input_size": 12, "normalize": None}
     policy = policy_of("BYOLTransform", view_1_transform=options, view_2_transform=options)
     assert policy.spec.mean == (0.0, 0.0, 0.0) and policy.spec.std == (1.0, 1.0, 1.0)
+
+
+def test_a_normalisation_that_is_not_found_is_refused() -> None:
+    with pytest.raises(UserError, match="how it normalises is not understood; use views: augment"):
+        LightlyViews("Own", lambda image: [torch.ones(3, 12, 12), torch.ones(3, 12, 12)])
 
 
 def test_every_transform_is_listed_or_refused() -> None:
