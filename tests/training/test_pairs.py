@@ -47,7 +47,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(whole: Path, tmp_path: Path) -> N
 def test_the_product_holds_the_encoders_and_the_heads(whole: Path) -> None:
     product = ssl_zoo.load_encoder(whole)
     recipe = load_recipe(str(whole))
-    assert isinstance(product, PairedEncoder) and recipe.members == ("photo", "sketch")
+    assert isinstance(product.module, PairedEncoder) and recipe.members == ("photo", "sketch")
     card = json.loads((whole / "encoder.json").read_text())
     assert set(card["predictor"]) == {"per_direction"} and set(card["encoder"]) == {"photo", "sketch"}
     assert card["out_dim"] == {"photo": 6, "sketch": 5} and set(card["input"]["members"]) == {"photo", "sketch"}
