@@ -42,6 +42,10 @@ def encoder_folder(run: str | Path, log: Callable[[str], None] = silent) -> Path
     path = Path(run)
     named = _named(path)
     if named is None:
+        if (steps := _gone_on(RunFolder(path))) is not None:
+            log(
+                f"{run}: its encoder is that of step {steps[0]}; the run is at step {steps[1]} now, which is {run}@last"
+            )
         return path
     folder, file = named
     check_imported(folder.path)
@@ -64,6 +68,17 @@ def _named(path: Path) -> tuple[RunFolder, Path] | None:
     folder = RunFolder(path)
     stopped = folder.recipe.is_file() and folder.checkpoint.is_file() and not folder.encoder.is_file()
     return (folder, folder.checkpoint) if stopped else None
+
+
+def _gone_on(folder: RunFolder) -> tuple[int, int] | None:
+    """Return the step of a run's encoder and that of the run, where it is made longer and has not finished."""
+    try:
+        card = json.loads(folder.card.read_text(encoding="utf-8"))["steps"]
+        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+        going = summary["status"] == "interrupted" and summary["steps"] > card
+        return (card, summary["steps"]) if going else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _checkpoint(folder: RunFolder, which: str) -> Path:

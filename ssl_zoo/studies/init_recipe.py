@@ -120,7 +120,7 @@ def init_recipe(
         key, value = split(each)
         draft.set(Setting(key, value, "as you gave it"))
     recipe = draft.recipe()
-    draft.normalise(recipe)
+    draft.normalise(recipe, path)
     recipe = draft.recipe()
     check_recipe(recipe)
     found = draft.estimate(recipe) if estimated else None
@@ -277,8 +277,13 @@ class _Draft:
         """Return the recipe, validated."""
         return parse(self.raw, f"init {self.method}")
 
-    def normalise(self, recipe: Recipe) -> None:
-        """Put in the statistics of the samples that were looked at, where the views have any."""
+    def normalise(self, recipe: Recipe, path: Path) -> None:
+        """Put in the statistics of the samples that were looked at, where the views have any.
+
+        Args:
+            recipe: so far.
+            path: where it will be written, for the command that reads all samples.
+        """
         if not isinstance(recipe.views, Part) or not {"mean", "std"} <= recipe.views.options.keys():
             return
         report = statistics(*self._as_trained(recipe))
@@ -287,7 +292,8 @@ class _Draft:
         for name, values in (("mean", report["mean"]), ("std", [each or 1.0 for each in report["std"]])):
             rounded = [float(f"{value:.4g}") for value in values]
             listed = isinstance(recipe.views.options[name], list)
-            why = f"of each channel, over {len(self.some)} samples; `{command('data', 'stats', self.data)}` reads all"
+            every = command("data", "stats", self.data, "--recipe", path)
+            why = f"of each channel, over {len(self.some)} samples; `{every}` reads all"
             self.set(Setting(f"views.{name}", rounded if listed else rounded[0], why))
 
     def estimate(self, recipe: Recipe) -> Estimate:

@@ -10,6 +10,7 @@ from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.train import train
 from tests.cli.conftest import TINY, run
 
 CONSTANT = ("training.schedule=constant", "evaluation.protocols=[]", "evaluation.report_samples=0")
@@ -72,14 +73,19 @@ def test_a_cosine_run_made_longer_is_another_one_and_says_so(tmp_path, monkeypat
     assert run("train", "tiny.yaml", "--out", "run", "--max-steps", 2, *quick).exit_code == 0
     result = run("train", "run", "--resume", "--max-steps", 1)
     assert result.exit_code == 2 and "was planned for 2 steps, and 1 are asked for" in result.stderr
+    said: list[str] = []
+    part = train(load_recipe("run", ["training.max_steps=5"]), out="run", resume=True, stop_at=3, log=said.append)
+    assert part["status"] == "interrupted"  # its encoder is that of the shorter run until it has finished
+    measured = run("eval", "run", "--protocol", "knn").stderr
+    assert "run: its encoder is that of step 2; the run is at step 3 now, which is run@last" in measured
     result = run("train", "run", "--resume", "--max-steps", 5)
     assert result.exit_code == 0, result.output
-    assert (
-        "this is not the run that 5 steps from the start would have been, since the learning rate so far"
-        in result.stderr
-    )
     summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
-    assert summary["steps"] == 5 and not summary["lengthened"][0]["as_planned"]
+    (record,) = summary["lengthened"]
+    assert summary["steps"] == 5 and not record["as_planned"]
+    assert (record["step"], record["from"], record["to"]) == (2, 2, 5)
+    words = "this is not the run that 5 steps from the start would have been, since the learning rate so far"
+    assert words in record["note"] and record["note"] in said
     result = run("train", "run", "--resume", "-s", "training.base_lr=0.9")
     assert result.exit_code == 2 and "was started with training.base_lr" in result.stderr
 
@@ -87,8 +93,6 @@ def test_a_cosine_run_made_longer_is_another_one_and_says_so(tmp_path, monkeypat
 def test_a_stopped_runs_encoder_is_that_of_its_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
-    from ssl_zoo.training.train import train
-
     assert train(load_recipe("tiny.yaml"), out="run", stop_at=2, log=lambda _: None)["status"] == "interrupted"
     result = run("embed", "run", "--out", "features.npz", "-s", "data.source.placements=1")
     assert result.exit_code == 0 and "run: the encoder of step 2" in result.stderr, result.output
