@@ -158,7 +158,7 @@ def test_a_comparison_writes_one_page_that_loads_nothing(experiment: Path, tmp_p
 def test_the_commands_print_a_table_and_write_the_report(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     result = CliRunner().invoke(main, ["run", str(experiment), "--seed", "0", "--variant", "shared", "--out", str(out)])
-    assert result.exit_code == 0 and result.stdout.startswith("| representation |"), result.output
+    assert result.exit_code == 0 and result.stdout.startswith("| representation "), result.output
     assert "<svg" in (out / "toy" / "report.html").read_text()
     run = out / "toy" / "tiny-shared-seed0"
     page = tmp_path / "page.html"
