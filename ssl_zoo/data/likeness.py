@@ -25,7 +25,7 @@ class Likeness:
         max_dim: numbers of an outline.
     """
 
-    least = 0.95
+    least = 0.99
     max_dim = 1024
 
     def __init__(self, modality: Modality) -> None:

@@ -241,7 +241,7 @@ def _about(vectors: Vectors, groups: Sequence[Sequence[Member]], thresholds: Thr
     others = sum(len(group) - 1 for group in groups)
     near = sum(each.kind == "near" for group in groups for each in group)
     source = (
-        f"twice the difference that 99 % of {thresholds.copies} slightly changed copies of these samples have"
+        f"this leaves room for {thresholds.copies} slightly changed copies of these samples, see below"
         if thresholds.copies
         else "the two were given, or are those of a modality that makes no changed copies"
     )

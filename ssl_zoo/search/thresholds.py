@@ -22,7 +22,7 @@ QUANTILE = 0.01
 """The share of the copies that differ more than is counted on."""
 ROOM = 2
 """The thresholds leave so many times the difference from 1 that the other copies have: users change more than these."""
-LEAST_COSINE = 0.9
+LEAST_COSINE = 0.95
 """The smallest cosine of near duplicates, of a modality that makes no copies."""
 MOST = 0.99
 """The largest threshold: one nearer to 1 would miss what the copies that were tried did not show."""

@@ -39,6 +39,8 @@ class ImageLikeness(Likeness):
     nor does the shape of the picture. Windows have at least 75 % of each side.
     """
 
+    least = 0.95
+
     def outline(self, sample: Tensor, view: View) -> Tensor:
         """Return a picture `(C, H, W)` at 64 x 64 as `(C * 64 * 64,)`; integers become 0 to 1."""
         x = sample.float()[None] / white(sample.dtype)
