@@ -15,8 +15,9 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.supervised import Classifier
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import replacing, write_atomically
-from ssl_zoo.runs.encoder import load_encoder, save_encoder
+from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder, to_json
+from ssl_zoo.runs.product import save_encoder
 from ssl_zoo.runs.weights import read_tensors
 
 HEAD, CARD = "classifier.safetensors", "classifier.json"

@@ -18,11 +18,13 @@ from ssl_zoo.hardware import choose, environment
 from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.model import parse
 from ssl_zoo.runs import checkpoint
-from ssl_zoo.runs.encoder import save_encoder
 from ssl_zoo.runs.folder import RunFolder, write_atomically
 from ssl_zoo.runs.imports import check_imported
+from ssl_zoo.runs.product import save_encoder
 
 STATED = re.compile(r"step-?(\d+)")
+_LARGEST = 2**20
+"""Bytes of a card or a summary that are read."""
 
 
 def silent(line: str) -> None:
@@ -72,13 +74,21 @@ def _named(path: Path) -> tuple[RunFolder, Path] | None:
 
 def _gone_on(folder: RunFolder) -> tuple[int, int] | None:
     """Return the step of a run's encoder and that of the run, where it is made longer and has not finished."""
-    try:
-        card = json.loads(folder.card.read_text(encoding="utf-8"))["steps"]
-        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
-        going = summary["status"] == "interrupted" and summary["steps"] > card
-        return (card, summary["steps"]) if going else None
-    except (OSError, ValueError, LookupError, TypeError):
+    summary = _stated(folder.summary)
+    card, steps = _stated(folder.card).get("steps"), summary.get("steps")
+    if summary.get("status") != "interrupted" or not isinstance(card, int) or not isinstance(steps, int):
         return None
+    return (card, steps) if steps > card else None
+
+
+def _stated(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file of a run; an empty one where there is none, whose readers say what is wrong."""
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(_LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _checkpoint(folder: RunFolder, which: str) -> Path:
@@ -133,8 +143,5 @@ def write_encoder(run: RunFolder, file: Path, state: dict[str, Any]) -> Path:
 
 def _is_of(place: RunFolder, digest: str) -> bool:
     """Return whether a folder holds the encoder of a checkpoint."""
-    try:
-        card = json.loads(place.card.read_text(encoding="utf-8"))
-        return bool(card["environment"]["checkpoint_sha256"] == digest) and place.encoder.is_file()
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+    made = _stated(place.card).get("environment")
+    return isinstance(made, dict) and made.get("checkpoint_sha256") == digest and place.encoder.is_file()

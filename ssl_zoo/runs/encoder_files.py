@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_zoo.errors import UserError
+from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.folder import RunFolder
 
 WEIGHTS = "model.safetensors"
@@ -41,8 +42,6 @@ def find_files(place: str | Path) -> EncoderFiles:
     Raises:
         UserError: there is none.
     """
-    from ssl_zoo.runs.at_step import encoder_folder  # which writes encoders, and so imports what reads them
-
     folder = _snapshot(encoder_folder(place))
     run = RunFolder(folder)
     weights = run.encoder if run.encoder.is_file() else folder / WEIGHTS

@@ -11,7 +11,7 @@ from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError, describe_erro
 from ssl_zoo.evaluation.evaluate import measure, tested
 from ssl_zoo.evaluation.report_data import Keeper
 from ssl_zoo.evaluation.verdict import verdict_on
-from ssl_zoo.runs.encoder import save_encoder
+from ssl_zoo.runs.product import save_encoder
 from ssl_zoo.runs.report_data import ReportData, write_report_data
 from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.board import neighbours_picture, write_projector

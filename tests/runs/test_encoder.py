@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.methods.build import build_encoder, build_views
 from ssl_zoo.recipe.load import load_recipe
-from ssl_zoo.runs.encoder import load_encoder, save_encoder
+from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.product import save_encoder
 
 ENCODERS = {
     "convnet": "encoder={name: convnet, widths: [4, 8]}",

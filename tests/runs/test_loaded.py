@@ -16,8 +16,9 @@ import ssl_zoo
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.build import build_encoder
 from ssl_zoo.recipe.load import load_recipe
-from ssl_zoo.runs.encoder import read_encoder, save_encoder
+from ssl_zoo.runs.encoder import read_encoder
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.product import save_encoder
 
 SHAPES = [(40, 50, 3), (16, 16, 3), (33, 90), (20, 16, 4), (8, 300, 3)]
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.errors import UserError, needs
-from ssl_zoo.runs.encoder import own_weights, write_weights
 from ssl_zoo.runs.encoder_files import WEIGHTS
 from ssl_zoo.runs.export.graphs import write_onnx, write_torchscript
 from ssl_zoo.runs.export.subject import Plain, Subject
+from ssl_zoo.runs.product import own_weights, write_weights
 
 Forward = Callable[[Tensor], Tensor]
 

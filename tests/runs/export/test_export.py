@@ -20,10 +20,11 @@ from ssl_zoo.cli import main
 from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.methods.build import build_encoder
 from ssl_zoo.recipe.load import load_recipe
-from ssl_zoo.runs.encoder import read_encoder, save_encoder
+from ssl_zoo.runs.encoder import read_encoder
 from ssl_zoo.runs.export import subject as subjects
 from ssl_zoo.runs.export.targets import TARGETS
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.runs.product import save_encoder
 from tests.pairs import DIGITS, SHORT, cross
 
 SIZE = 32
