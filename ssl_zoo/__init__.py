@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from ssl_zoo.errors import UserError as UserError
     from ssl_zoo.evaluation.embed import embed as embed
     from ssl_zoo.evaluation.evaluate import evaluate as evaluate
-    from ssl_zoo.finetuning.classifier import load_classifier as load_classifier
-    from ssl_zoo.finetuning.finetune import finetune as finetune
-    from ssl_zoo.finetuning.predict import predict as predict
     from ssl_zoo.methods.build import build as build
     from ssl_zoo.methods.method import Method as Method
     from ssl_zoo.recipe.load import load_recipe as load_recipe
@@ -27,6 +24,9 @@ if TYPE_CHECKING:
     from ssl_zoo.search.duplicates import duplicates as duplicates
     from ssl_zoo.search.neighbours import neighbours as neighbours
     from ssl_zoo.studies.compare import compare as compare
+    from ssl_zoo.studies.finetuning.classifier import load_classifier as load_classifier
+    from ssl_zoo.studies.finetuning.finetune import finetune as finetune
+    from ssl_zoo.studies.finetuning.predict import predict as predict
     from ssl_zoo.studies.init_recipe import init_recipe as init_recipe
     from ssl_zoo.training.train import train as train
 
@@ -43,14 +43,14 @@ _HOMES = {
     "embed": "ssl_zoo.evaluation.embed",
     "evaluate": "ssl_zoo.evaluation.evaluate",
     "export": "ssl_zoo.runs.export.export",
-    "finetune": "ssl_zoo.finetuning.finetune",
+    "finetune": "ssl_zoo.studies.finetuning.finetune",
     "init_recipe": "ssl_zoo.studies.init_recipe",
-    "load_classifier": "ssl_zoo.finetuning.classifier",
+    "load_classifier": "ssl_zoo.studies.finetuning.classifier",
     "load_encoder": "ssl_zoo.runs.encoder",
     "load_recipe": "ssl_zoo.recipe.load",
     "names": "ssl_zoo.registry",
     "neighbours": "ssl_zoo.search.neighbours",
-    "predict": "ssl_zoo.finetuning.predict",
+    "predict": "ssl_zoo.studies.finetuning.predict",
     "register": "ssl_zoo.registry",
     "train": "ssl_zoo.training.train",
 }

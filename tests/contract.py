@@ -26,7 +26,6 @@ from ssl_zoo.evaluation.augmented import AugmentedViews
 from ssl_zoo.evaluation.contract import NotOffered
 from ssl_zoo.evaluation.features import Features, Tokens
 from ssl_zoo.evaluation.subject import Subject
-from ssl_zoo.finetuning.samples import mild_views
 from ssl_zoo.methods.branch import Branch
 from ssl_zoo.methods.build import build, build_modality, build_views
 from ssl_zoo.methods.check import check_recipe
@@ -35,6 +34,7 @@ from ssl_zoo.parts import Term
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.recipe.part import Part
 from ssl_zoo.rng import generator
+from ssl_zoo.studies.finetuning.samples import mild_views
 from tests.tiny import paired, small
 
 

@@ -37,8 +37,8 @@ def finetune(run: str, data: str | None, out: str, overrides: tuple[str, ...], a
 
     Example: ssl-zoo finetune runs/mine --data LABELLED --out runs/classifier
     """
-    from ssl_zoo.finetuning.finetune import finetune as make_classifier
-    from ssl_zoo.finetuning.results import text
+    from ssl_zoo.studies.finetuning.finetune import finetune as make_classifier
+    from ssl_zoo.studies.finetuning.results import text
 
     found = make_classifier(run, out=out, data=data, overrides=overrides, log=options.log, **settings)
     if as_json:
@@ -65,7 +65,7 @@ def predict(classifier: str, data: str | None, out: str | None, overrides: tuple
 
     Example: ssl-zoo predict runs/classifier --data PHOTOS --out predictions.csv
     """
-    from ssl_zoo.finetuning.predict import predict as predicted
+    from ssl_zoo.studies.finetuning.predict import predict as predicted
 
     found = predicted(classifier, data=data, out=out, overrides=overrides, log=options.log)
     if as_json:

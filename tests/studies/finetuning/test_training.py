@@ -4,7 +4,7 @@ import torch
 
 from ssl_zoo.batch import View
 from ssl_zoo.evaluation.supervised import Classifier
-from ssl_zoo.finetuning.training import chosen, mixup
+from ssl_zoo.studies.finetuning.training import chosen, mixup
 from tests.tiny import tiny_encoder
 
 

@@ -23,16 +23,16 @@ from ssl_zoo.evaluation.protocols.linear import Linear
 from ssl_zoo.evaluation.protocols.linear_augmented import plain
 from ssl_zoo.evaluation.report_data import counted
 from ssl_zoo.evaluation.subject import Subject
-from ssl_zoo.finetuning.classifier import write_classifier
-from ssl_zoo.finetuning.results import confusion, page, per_class, text
-from ssl_zoo.finetuning.samples import LabelledSamples, labelled_samples, mild_views
-from ssl_zoo.finetuning.settings import Settings, settings_of
-from ssl_zoo.finetuning.training import Trained, scores_of, train
 from ssl_zoo.hardware import environment
 from ssl_zoo.recipe.part import PerMember
 from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.atomic import check_place, write_atomically, writing
 from ssl_zoo.runs.folder import RunFolder, to_json
+from ssl_zoo.studies.finetuning.classifier import write_classifier
+from ssl_zoo.studies.finetuning.results import confusion, page, per_class, text
+from ssl_zoo.studies.finetuning.samples import LabelledSamples, labelled_samples, mild_views
+from ssl_zoo.studies.finetuning.settings import Settings, settings_of
+from ssl_zoo.studies.finetuning.training import Trained, scores_of, train
 
 MOST_RAW = 20_000
 """Labelled samples up to which the probe of raw samples is measured: it holds all of them in memory."""
@@ -65,7 +65,7 @@ def finetune(
         data: the labelled samples, a place or a Python data set, see `ssl_zoo.data.given.take`; None takes the run's.
         overrides: dotted keys on the run's recipe, such as `data.source.label=COLUMN`.
         log: prints a line for the user.
-        **options: see `ssl_zoo.finetuning.settings.Settings`.
+        **options: see `ssl_zoo.studies.finetuning.settings.Settings`.
 
     Returns:
         What is in `results.json`: `out`, `accuracy` (`{raw, linear, fine_tuned: {held_out, test}}`), `per_class`,

@@ -27,11 +27,11 @@ from ssl_zoo.evaluation.protocols.linear import predict, train_classifiers
 from ssl_zoo.evaluation.protocols.linear_augmented import plain
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.evaluation.supervised import Classifier, Mix, supervised_steps
-from ssl_zoo.finetuning.layers import rate_groups
-from ssl_zoo.finetuning.samples import LabelledSamples
-from ssl_zoo.finetuning.settings import Settings
 from ssl_zoo.optim.schedules import half_cosine
 from ssl_zoo.rng import derive
+from ssl_zoo.studies.finetuning.layers import rate_groups
+from ssl_zoo.studies.finetuning.samples import LabelledSamples
+from ssl_zoo.studies.finetuning.settings import Settings
 
 LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 """Learning rates that the linear classifier chooses from, on standardised features."""

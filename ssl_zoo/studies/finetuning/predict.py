@@ -16,8 +16,8 @@ from ssl_zoo.batch import View, encode
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.evaluation.encoding import BATCH, OpenRun, open_run
 from ssl_zoo.evaluation.features import at_a_time, looks, mean_over, on_device
-from ssl_zoo.finetuning.classifier import TrainedClassifier, load_classifier
 from ssl_zoo.runs.atomic import check_place, write_atomically
+from ssl_zoo.studies.finetuning.classifier import TrainedClassifier, load_classifier
 
 Log = Callable[[str], None]
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ssl_zoo import registry
-from ssl_zoo.finetuning.layers import layers, rate_groups
+from ssl_zoo.studies.finetuning.layers import layers, rate_groups
 from tests.tiny import spec_of
 
 

@@ -17,10 +17,10 @@ from torchvision.transforms.functional import pil_to_tensor
 import ssl_zoo
 from ssl_zoo.cli import main
 from ssl_zoo.errors import TrainingFailed, UserError
-from ssl_zoo.finetuning.samples import mild_views
 from ssl_zoo.methods.build import build_policy
 from ssl_zoo.recipe.part import Part
-from tests.finetuning.conftest import COLOURS, picture, write
+from ssl_zoo.studies.finetuning.samples import mild_views
+from tests.studies.finetuning.conftest import COLOURS, picture, write
 
 QUICK = {"steps": 10, "batch_size": 8}
 
