@@ -15,6 +15,8 @@ from ssl_zoo.runs.folder import RunFolder
 
 _LARGEST = 2**20
 """The most characters of a card or a summary that are read."""
+_LONGEST = 200
+"""Characters of a module's name; longer ones name none."""
 
 
 def used_modules(recipe: Recipe) -> list[str]:
@@ -62,4 +64,5 @@ def _modules(card: Path) -> list[str]:
             found = json.loads(file.read(_LARGEST))["imports"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return []
-    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    named = [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return [each for each in named if len(each) <= _LONGEST]

@@ -20,6 +20,8 @@ from tests.tiny import small
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("simsiam", "byol", "barlow_twins", "vicreg", "i_jepa")
+RUNS = [*((method, 0) for method in METHODS), ("simsiam", 2), ("i_jepa", 2)]
+"""Methods, and the workers that load their samples."""
 HALF = 5
 """Steps of the first half; an epoch has 3, so the kill comes in the middle of one."""
 
@@ -87,8 +89,8 @@ def run(script: str, folders: list[Path]) -> int:
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs that were killed in the first process, gone on with in a second, and ended there."""
     root = tmp_path_factory.mktemp("halves")
-    folders = [folder_of(root, method, workers) for method in METHODS for workers in (0, 2)]
-    for folder, (method, workers) in zip(folders, [(m, w) for m in METHODS for w in (0, 2)], strict=True):
+    folders = [folder_of(root, method, workers) for method, workers in RUNS]
+    for folder, (method, workers) in zip(folders, RUNS, strict=True):
         folder.mkdir()
         (folder / "wanted.yaml").write_text(recipe_of(method, workers).to_yaml())
     assert run(KILLED.format(half=HALF), folders) == -signal.SIGKILL
@@ -120,8 +122,7 @@ def same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "workers"), RUNS)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     method: str, workers: int, halves: Path, whole: dict[str, RunFolder]
 ) -> None:
@@ -140,8 +141,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
         assert any("target.network" in key for key in tensors) and rate > 0.996  # it moved, and it was saved
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "workers"), RUNS)
 def test_what_is_logged_is_the_same_and_each_step_is_logged_once(
     method: str, workers: int, halves: Path, whole: dict[str, RunFolder]
 ) -> None:
