@@ -23,7 +23,7 @@ from ssl_zoo.cli import main
 from tests.examples.conftest import EXAMPLES, ran
 
 OPTIONS = [
-    "-s", "encoder={name: resnet18, stem: small, width: 0.125}", "-s", "views.size=32", "-s", "training.max_steps=60",
+    "-s", "encoder={name: resnet18, stem: small, width: 0.125}", "-s", "views.size=24", "-s", "training.max_steps=40",
     "-s", "training.batch_size=32", "-s", "evaluation.baselines=false",
 ]  # fmt: skip
 """Small enough for a minute of a CPU core."""
