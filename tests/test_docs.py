@@ -146,10 +146,18 @@ def run_page(page: str) -> None:
 
 def serve() -> None:
     """Execute the lists of pages that come on standard input; answer each with its exit code and its output."""
+    import sklearn.datasets
+    import sklearn.linear_model
+    import sklearn.manifold  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
-    import torchvision  # noqa: F401
+    import torchvision.transforms.v2  # noqa: F401
 
-    import ssl_zoo.report  # noqa: F401
+    import ssl_zoo.report
+    import ssl_zoo.studies.compare  # noqa: F401
+    from ssl_zoo import registry
+
+    for kind in registry.PACKAGES:
+        registry.names(kind)
 
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
@@ -187,7 +195,7 @@ def in_child(pages: Sequence[str], folder: Path, output: Path) -> int:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[subprocess.Popen[str]]:
-    """The program that executes pages, torch loaded."""
+    """The program that executes pages, with all loaded that most of them load."""
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
     process = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
