@@ -13,7 +13,7 @@ import torch
 from ssl_zoo.bench.peers import lightly_loop
 from ssl_zoo.bench.roofline import Count, describe, measure_machine
 from ssl_zoo.bench.timing import Result, Side, alternate
-from ssl_zoo.data.memory import MemorySplit
+from ssl_zoo.data.held import MemorySplit
 from ssl_zoo.distributed.launch import launch
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import choose

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.cutter import Cutter
-from ssl_zoo.data.memory import KeptSplit, LargeSplit
+from ssl_zoo.data.held import KeptSplit, LargeSplit
 from ssl_zoo.data.source import Samples, Split, ViewPolicy
 from ssl_zoo.data.workers import check_travels
 from ssl_zoo.errors import UserError

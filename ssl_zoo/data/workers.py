@@ -14,7 +14,8 @@ from torch import Tensor
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.cutter import HOLD_BYTES, Cutter, tensor_bytes
-from ssl_zoo.data.memory import KeptSplit, LargeSplit, MemorySplit, free_bytes
+from ssl_zoo.data.held import KeptSplit, LargeSplit, MemorySplit
+from ssl_zoo.data.memory import free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import probes
 from ssl_zoo.data.source import Sample, Split, ViewPolicy

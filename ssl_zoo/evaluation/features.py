@@ -16,7 +16,7 @@ from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.encoding import at_a_time as at_a_time
 from ssl_zoo.data.encoding import evaluating as evaluating
 from ssl_zoo.data.encoding import mean_over as mean_over
-from ssl_zoo.data.memory import KeptSplit
+from ssl_zoo.data.held import KeptSplit
 from ssl_zoo.data.progress import progress
 from ssl_zoo.data.source import Modality, Sample, Split, ViewPolicy
 from ssl_zoo.rng import generator

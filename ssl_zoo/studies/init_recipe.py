@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.check import statistics
 from ssl_zoo.data.defaults import Defaults, Given, Setting
 from ssl_zoo.data.memory import load
 from ssl_zoo.data.open import OpenData, build_source, split_of
-from ssl_zoo.data.source import Modality, Sample, Source, Split
+from ssl_zoo.data.some_samples import SomeSamples
+from ssl_zoo.data.source import Modality, Sample, Source
 from ssl_zoo.errors import UserError, shown_name, suggest
 from ssl_zoo.hardware import choose, cpu_name
 from ssl_zoo.methods.build import build_modality, build_views
@@ -29,6 +28,7 @@ from ssl_zoo.runs.atomic import check_place, write_atomically
 from ssl_zoo.runs.commands import command
 from ssl_zoo.studies.commented import commented
 from ssl_zoo.studies.estimate import Estimate, estimate
+from ssl_zoo.studies.first_training import of_training
 
 LOOKED_AT = 500
 """Samples that are read at most, spread over the data."""
@@ -38,11 +38,6 @@ LEAST, SECONDS = 20, 5.0
 
 SMALL = "small"
 """The variant of an experiment for a few CPU cores."""
-
-PASSES = 10
-"""Passes over the data that a run on a CPU takes at least, up to `MOST_STEPS`."""
-
-MOST_STEPS = 5000
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def init_recipe(
     train = split_of(source, "train")
     if not len(train):
         raise UserError(f"{data}: has no samples to train on.")
-    draft = _Draft(method, data, kind, source, _Some(train, LOOKED_AT), len(train))
+    draft = _Draft(method, data, kind, source, SomeSamples(train, LOOKED_AT), len(train))
     draft.begin()
     for each in overrides:
         key, value = split(each)
@@ -129,34 +124,6 @@ def init_recipe(
     return FirstRecipe(path, recipe, text, draft.facts, draft.settings, found)
 
 
-class _Some(Split):
-    """Some samples of a split, spread over it."""
-
-    def __init__(self, whole: Split, most: int) -> None:
-        self._whole = whole
-        generator = torch.Generator().manual_seed(0)  # so that the first of them are spread over the split, too
-        self._index = torch.randperm(len(whole), generator=generator)[:most].tolist()
-        self.labels = None if whole.labels is None else whole.labels[self._index]
-        self.class_names = whole.class_names
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def end(self, num: int) -> None:
-        """Leave out all but the first so many."""
-        self._index = self._index[:num]
-        self.labels = None if self.labels is None else self.labels[:num]
-
-    def read(self, i: int) -> Sample:
-        return self._whole.read(self._index[i])
-
-    def name(self, i: int) -> str:
-        return self._whole.name(self._index[i])
-
-    def remarks(self, i: int) -> tuple[str, ...]:
-        return self._whole.remarks(self._index[i])
-
-
 @dataclass
 class _Draft:
     """A recipe in the making."""
@@ -165,7 +132,7 @@ class _Draft:
     data: str
     kind: Modality
     source: Source
-    some: _Some
+    some: SomeSamples
     num: int
     raw: dict[str, Any] = field(default_factory=dict)
     settings: list[Setting] = field(default_factory=list)
@@ -202,7 +169,7 @@ class _Draft:
             self.set(each)
         if "max_steps" in self.raw.get("training", {}):
             self.raw["training"].pop("epochs", None)  # it has no effect beside max_steps
-        for each in _of_training(self.raw, self.num, accelerator):
+        for each in of_training(self.raw, self.num, accelerator):
             self.set(each)
 
     def _near(self, accelerator: bool) -> tuple[dict[str, Any] | None, str]:
@@ -303,12 +270,12 @@ class _Draft:
         train = load(some, settings.cache, settings.on_error, 1.0, modality)
         return estimate(recipe, OpenData(train, None, {}, modality), self.num)
 
-    def _as_trained(self, recipe: Recipe) -> tuple[_Some, Modality]:
+    def _as_trained(self, recipe: Recipe) -> tuple[SomeSamples, Modality]:
         """Return the same samples, read as the recipe reads them."""
         modality, part = build_modality(recipe, build_views(recipe).spec), recipe.data.source
         assert part is not None
         train = split_of(build_source(part.name, part.options, modality), "train")
-        return _Some(train, len(self.some)), modality
+        return SomeSamples(train, len(self.some)), modality
 
     def reasons(self) -> dict[str, str]:
         """Return `{key: reason}` for the comments."""
@@ -324,46 +291,3 @@ class _Draft:
             *[f"{line[0].upper()}{line[1:]}" for line in seen],
             *time,
         ]
-
-
-def _of_training(raw: Mapping[str, Any], num: int, accelerator: bool) -> Iterator[Setting]:
-    """Yield what the number of samples and the machine ask of `training`."""
-    training = raw.get("training", {})
-    batch = own = training.get("batch_size", 256)
-    if not accelerator:
-        batch = min(own, 128)
-    while batch > 8 and 8 * batch > num:
-        batch //= 2
-    batch = max(2, min(batch, num))
-    kept = "as where it comes from" if batch == own else f"{own} where it comes from"
-    few = f"; an epoch of {num} samples should have some steps" if 8 * own > num else ""
-    yield Setting("training.batch_size", batch, f"{kept}{few or ('' if batch == own else '; less for a CPU')}")
-    yield from _rate(training, batch, own)
-    per_epoch = max(1, num // batch)
-    if "max_steps" in training:
-        steps = max(training["max_steps"], min(MOST_STEPS, PASSES * per_epoch))
-        more = "more make a better encoder, so raise it where the time allows"
-        yield Setting("training.max_steps", steps, f"{steps / per_epoch:.3g} passes over {num} samples; {more}")
-    else:
-        epochs = training.get("epochs", 100)
-        yield Setting("training.epochs", epochs, f"{round(epochs * per_epoch)} steps; as where it comes from")
-    precision = training.get("precision", "auto")
-    why = "bfloat16 on a GPU that has it, else float32" if precision == "auto" else "as where it comes from"
-    yield Setting("training.precision", precision, why)
-
-
-def _rate(training: Mapping[str, Any], batch: int, own: int) -> Iterator[Setting]:
-    """Yield the learning rate, which follows the batch where that is changed."""
-    rate, scaling = training.get("base_lr", 0.05), training.get("lr_scaling", "linear")
-    if batch != own and scaling == "none" and _optimizer(training) in ("sgd", "lars"):
-        rate, scaling = float(f"{rate * 256 / own:.4g}"), "linear"
-        yield Setting("training.lr_scaling", scaling, "the rate is base_lr * batch_size / 256")
-    factor = {"linear": batch / 256, "sqrt": (batch / 256) ** 0.5, "none": 1.0}[scaling]
-    yield Setting(
-        "training.base_lr", rate, f"scaled by {factor:.3g} ({scaling}) to {rate * factor:.3g} at batch {batch}"
-    )
-
-
-def _optimizer(training: Mapping[str, Any]) -> str:
-    part = training.get("optimizer", "sgd")
-    return str(part.get("name") if isinstance(part, Mapping) else part)

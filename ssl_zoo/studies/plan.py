@@ -11,7 +11,8 @@ from typing import Any
 from ssl_zoo.errors import UserError, short
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.atomic import write_atomically
-from ssl_zoo.runs.folder import first_difference, to_json
+from ssl_zoo.runs.folder import to_json
+from ssl_zoo.runs.same_recipe import first_difference
 from ssl_zoo.studies.budget import Budget
 from ssl_zoo.studies.execute import Setting
 from ssl_zoo.studies.speed import Speed

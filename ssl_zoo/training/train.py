@@ -20,8 +20,9 @@ from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.load import load_recipe, with_data
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
-from ssl_zoo.runs.folder import RunFolder, default_out, same_length
+from ssl_zoo.runs.folder import RunFolder, default_out
 from ssl_zoo.runs.memory import reset_peak_memory
+from ssl_zoo.runs.same_recipe import same_length
 from ssl_zoo.runs.weights import initial_weights
 from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state

@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data import BadSample, Split, load
 from ssl_zoo.data import memory as module
-from ssl_zoo.data.memory import KeptSplit
+from ssl_zoo.data.held import KeptSplit
 from ssl_zoo.data.source import Modality
 from ssl_zoo.data.sources.parquet import Parquet
 from ssl_zoo.errors import UserError

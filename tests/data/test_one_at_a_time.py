@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_zoo import registry, rng
 from ssl_zoo.data import Loader, MemorySplit, check_source, choose_workers, cutter, load
 from ssl_zoo.data import memory as module
-from ssl_zoo.data.memory import LargeSplit
+from ssl_zoo.data.held import LargeSplit
 from ssl_zoo.data.preview import picture_of_views
 from ssl_zoo.data.source import Modality, Split
 from ssl_zoo.errors import UserError

@@ -8,7 +8,8 @@ import pytest
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.load import load_recipe
-from ssl_zoo.runs.folder import RunFolder, first_difference, to_json
+from ssl_zoo.runs.folder import RunFolder, to_json
+from ssl_zoo.runs.same_recipe import first_difference
 
 SUMMARY = {
     "status": "done",

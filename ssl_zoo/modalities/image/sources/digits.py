@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo import rng
-from ssl_zoo.data.memory import MemorySplit
+from ssl_zoo.data.held import MemorySplit
 from ssl_zoo.data.source import Modality
 from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError

@@ -1,0 +1,126 @@
+"""Splits that are held in memory: samples as one tensor, or single ones of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from ssl_zoo.data.source import Sample, Split
+
+
+class MemorySplit(Split):
+    """A split whose samples are one tensor; batches are indexed from it, without a loop over samples.
+
+    Attributes:
+        data: `(N, ...)`; the first dimension is the sample.
+        labels: `(N,)` int64 or None.
+        class_names: the name of each label, or None.
+        bad: samples that could not be read and were left out, as name -> reason.
+        remarks_of_some: sentences on how some of the samples were understood.
+    """
+
+    stacked = True
+
+    def __init__(
+        self,
+        data: Tensor,
+        labels: Tensor | None = None,
+        class_names: list[str] | None = None,
+        names: Sequence[str] | None = None,
+        bad: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.data = data
+        self.labels = labels
+        self.class_names = class_names
+        self.bad = bad
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, i: int) -> Tensor:
+        """Return sample `i`."""
+        return self.data[i]
+
+    def read_batch(self, index: Tensor) -> Tensor:
+        """Return the samples at `index` `(B,)`, batch first."""
+        return self.data[index.to(self.data.device, non_blocking=True)]
+
+    def to(self, device: torch.device) -> MemorySplit:
+        """Return the split with its samples on a device: batches are then made there, and only indices travel."""
+        moved = MemorySplit(self.data.to(device), self.labels, self.class_names, self.names, self.bad)
+        moved.draws = self.draws
+        return moved
+
+    def name(self, i: int) -> str:
+        """Return the sample's name in the source it came from."""
+        return self.names[i] if self.names is not None else super().name(i)
+
+
+class LargeSplit(Split):
+    """A split in memory whose samples are too large to be copied in batches: they are cut from one by one.
+
+    Attributes:
+        labels: `(N,)` int64 or None.
+        class_names: the name of each label, or None.
+        bad: samples that could not be read and were left out, as name -> reason.
+        nbytes: of all samples.
+        remarks_of_some: sentences on how some of the samples were understood.
+    """
+
+    def __init__(self, whole: MemorySplit) -> None:
+        self._whole = whole
+        self.labels, self.class_names, self.bad = whole.labels, whole.class_names, whole.bad
+        self.nbytes, self.remarks_of_some = whole.data.nbytes, whole.remarks_of_some
+        self.draws = whole.draws
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def read(self, i: int) -> Tensor:
+        """Return sample `i`, which is not to be changed."""
+        return self._whole.read(i)
+
+    def name(self, i: int) -> str:
+        """Return the sample's name in the source it came from."""
+        return self._whole.name(i)
+
+
+class KeptSplit(Split):
+    """A split in memory whose samples are single ones, of any size.
+
+    Args:
+        samples: as `Modality.kept` returned them; they are not to be changed.
+        labels: `(N,)` int64 or None.
+        class_names: the name of each label, or None.
+        names: of the samples.
+        bad: samples that could not be read and were left out, as name -> reason.
+        nbytes: of all samples.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Tensor | None,
+        class_names: list[str] | None,
+        names: Sequence[str],
+        bad: Mapping[str, str],
+        nbytes: int,
+    ) -> None:
+        self.nbytes = nbytes
+        self._samples, self._names = samples, names
+        self.labels, self.class_names, self.names, self.bad = labels, class_names, names, bad
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def read(self, i: int) -> Sample:
+        """Return sample `i`, which is not to be changed."""
+        return self._samples[i]
+
+    def name(self, i: int) -> str:
+        """Return the sample's name in the source it came from."""
+        return self._names[i]
