@@ -14,10 +14,9 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import nn
 
-from ssl_zoo.errors import UserError
 from ssl_zoo.registry import register
 from ssl_zoo.registry.family import Family, doc_of_family
-from ssl_zoo.registry.foreign import construct, with_options_of
+from ssl_zoo.registry.foreign import construct, installed, with_options_of
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -89,9 +88,7 @@ class LightlyHeads(Family):
         """
         from lightly.models.modules import heads
 
-        kind, found = HEADS[name], getattr(heads, name, None)
-        if found is None:
-            raise UserError(f"head 'lightly/{name}': the installed lightly has none; pip install --upgrade lightly.")
+        kind, found = HEADS[name], installed(heads, name, f"head 'lightly/{name}'")
 
         def build(in_dim: int, **options: Any) -> nn.Module:
             with warnings.catch_warnings():

@@ -17,11 +17,11 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from ssl_zoo.errors import UserError, describe_error
+from ssl_zoo.errors import describe_error
 from ssl_zoo.parts import Inputs, StepCounter, Term
 from ssl_zoo.registry import PartFailed, register
 from ssl_zoo.registry.family import Family, doc_of_family
-from ssl_zoo.registry.foreign import construct, has, with_options_of
+from ssl_zoo.registry.foreign import construct, has, installed, with_options_of
 from ssl_zoo.rng import derive
 
 Call = Literal["pair", "each", "list", "stack", "cat"]
@@ -141,9 +141,7 @@ class LightlyLosses(Family):
         """
         import lightly.loss
 
-        loss, found = LOSSES[name], getattr(lightly.loss, name, None)
-        if found is None:
-            raise UserError(f"term 'lightly/{name}': the installed lightly has none; pip install --upgrade lightly.")
+        loss, found = LOSSES[name], installed(lightly.loss, name, f"term 'lightly/{name}'")
         doc = f"{cls.members[name]}\n\nSee `help(lightly.loss.{name})` for the options.\n{_notes(name, found)}"
         extra: dict[str, Any] = {}
         if loss.draws:

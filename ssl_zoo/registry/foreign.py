@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from ssl_zoo.errors import UserError
+
 
 def with_options_of(
     build: Callable[..., Any],
@@ -55,6 +57,24 @@ class _Object(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     made_by: ClassVar[type]
+
+
+def installed(module: Any, name: str, part: str) -> Any:
+    """Return what a foreign module calls by a name.
+
+    Args:
+        module: the module.
+        name: of the class.
+        part: what a recipe calls it, for the message: `term 'lightly/NAME'`.
+
+    Raises:
+        UserError: the installed version has none.
+    """
+    found = getattr(module, name, None)
+    if found is None:
+        package = module.__name__.partition(".")[0]
+        raise UserError(f"{part}: the installed {package} has none; pip install --upgrade {package}.")
+    return found
 
 
 def construct(cls: type, options: Mapping[str, Any]) -> Any:

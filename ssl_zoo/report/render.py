@@ -14,19 +14,12 @@ TEMPLATES = Path(__file__).parent
 STYLE = TEMPLATES / "page.css"
 
 
-def write_page(out: Path, template: str, content: Mapping[str, Any]) -> Path:
-    """Write a page.
+def rendered(template: str, content: Mapping[str, Any]) -> str:
+    """Return a page as HTML.
 
     Args:
-        out: the HTML file.
         template: the name of its template, such as `page.html`.
         content: what the template takes, beside `style`.
-
-    Returns:
-        `out`.
-
-    Raises:
-        CannotWrite: the disk is full.
     """
     import jinja2
 
@@ -34,6 +27,24 @@ def write_page(out: Path, template: str, content: Mapping[str, Any]) -> Path:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     style = Markup(STYLE.read_text(encoding="utf-8"))  # noqa: S704 - the package's own
     page = environment.get_template(template).render(content, style=style)
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")  # names may be no UTF-8
+
+
+def write_page(out: Path, template: str, content: Mapping[str, Any]) -> Path:
+    """Write a page.
+
+    Args:
+        out: the HTML file.
+        template: see `rendered`.
+        content: likewise.
+
+    Returns:
+        `out`.
+
+    Raises:
+        CannotWrite: the disk is full.
+    """
+    page = rendered(template, content)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))  # names may be no UTF-8
+    write_atomically(out, page)
     return out

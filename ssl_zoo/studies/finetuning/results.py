@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from torch import Tensor
 
 from ssl_zoo.report.confusion import shown
-from ssl_zoo.report.render import STYLE
+from ssl_zoo.report.render import rendered
 from ssl_zoo.report.table import Table
 from ssl_zoo.runs.report_data import Guesses
 
-PAGE = Path(__file__).with_name("page.html")
 MOST_COLUMNS = 12
 """The most classes whose confusion matrix is printed; the files have it of any number."""
 
@@ -101,16 +98,11 @@ def page(found: dict[str, Any], guesses: Guesses, title: str) -> str:
         guesses: what was taken for what, by positions in `per_class`.
         title: of the page.
     """
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     names = [row["class"] for row in found["per_class"]]
     content = {
         "title": title,
         "tables": {"Accuracy in percent": accuracies(found), "Classes": class_table(found["per_class"])},
         "confusion": {"accuracy": guesses.accuracy, **shown(names, guesses)},
-        "style": Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704 - the package's own
         "notes": found["notes"],
     }
-    rendered: str = environment.from_string(PAGE.read_text(encoding="utf-8")).render(content)
-    return rendered
+    return rendered("classifier.html", content)

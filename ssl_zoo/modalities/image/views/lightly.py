@@ -19,7 +19,7 @@ from ssl_zoo.modalities.image.views.generators import kept_generators, seed_gene
 from ssl_zoo.modalities.image.views.policy import ImageViewPolicy
 from ssl_zoo.registry import register
 from ssl_zoo.registry.family import Family, doc_of_family
-from ssl_zoo.registry.foreign import construct, with_options_of
+from ssl_zoo.registry.foreign import construct, installed, with_options_of
 
 TRANSFORMS = {
     "AIMTransform": "one view for AIM",
@@ -78,9 +78,7 @@ class LightlyTransforms(Family):
         """
         import lightly.transforms
 
-        found = getattr(lightly.transforms, name, None)
-        if found is None:
-            raise UserError(f"views 'lightly/{name}': the installed lightly has none; pip install --upgrade lightly.")
+        found = installed(lightly.transforms, name, f"views 'lightly/{name}'")
 
         def build(**options: Any) -> LightlyViews:
             return LightlyViews(name, construct(found, options))
