@@ -13,11 +13,21 @@ torch's raw `all_reduce` has no gradient; that is the error that made other libr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+SPLIT_FROM = 2048
+"""Samples of a batch from which a product over it is split between processes. With fewer, sending the matrix takes
+longer than computing it: 4 D^2 bytes on a network of 40 GB/s against 2 B D^2 FLOP at 50 TFLOP/s meet near 5,000 samples
+and, within a machine, near 500."""
+
+_whole: ContextVar[bool] = ContextVar("whole", default=False)
 
 
 def num_processes() -> int:
@@ -84,3 +94,26 @@ def least(x: Tensor) -> Tensor:
     x = x.clone()
     dist.all_reduce(x, op=dist.ReduceOp.MIN)
     return x
+
+
+@contextmanager
+def whole_batches() -> Iterator[None]:
+    """A context in which batches are those that `gather` returned, so that `product` may split them."""
+    token = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """Return x^T y `(D, D)`, the sum over the samples of two batches `(B, D)`; differentiable.
+
+    Where the batches are gathered ones (`whole_batches`) and large, each process multiplies the rows that are its own
+    and the matrices are added up: with k processes 1/k of the arithmetic, instead of the same product k times.
+    """
+    size = num_processes()
+    if size == 1 or not _whole.get() or len(x) < SPLIT_FROM or len(x) % size:
+        return x.T @ y
+    own = slice(rank() * len(x) // size, (rank() + 1) * len(x) // size)
+    return total(x[own].T @ y[own])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.distributed import collectives
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -26,7 +27,7 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
     """
     n, d = z.shape
     x = z.double()
-    small = x.T @ x if n >= d else x @ x.T  # det(I + Z^T Z) = det(I + Z Z^T)
+    small = collectives.product(x, x) if n >= d else x @ x.T  # det(I + Z^T Z) = det(I + Z Z^T)
     identity = torch.eye(len(small), dtype=x.dtype, device=x.device)
     factor = torch.linalg.cholesky_ex(identity + d / (n * eps) * small).L
     return factor.diagonal().log().sum().to(z.dtype)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.distributed import collectives
 from ssl_zoo.parts import Running, Term
 from ssl_zoo.registry import register
 
@@ -48,6 +49,6 @@ class CovarianceContrast(Term):
         return total / len(z) if self.views == "mean" else total
 
     def _one(self, z: Tensor) -> Tensor:
-        b = z.T @ z / len(z)
+        b = collectives.product(z, z) / len(z)
         c = self.covariance.mix(b if self.through == "batch" else b.detach())
         return (c * b).sum()  # mean_i z_i^T C z_i = trace(C B)

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.distributed import collectives
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -39,7 +40,7 @@ def cross_correlation(p: Tensor, t: Tensor, off_diagonal: float = 0.005, eps: fl
         off_diagonal: lambda.
         eps: the least variance of a dimension that is divided by.
     """
-    c = standardise(p, eps).T @ standardise(t, eps) / len(p)
+    c = collectives.product(standardise(p, eps), standardise(t, eps)) / len(p)
     return (1 - c.diagonal()).square().sum() + off_diagonal * off_diagonal_energy(c)
 
 
@@ -93,7 +94,7 @@ class Variance(Term):
 def covariance(z: Tensor) -> Tensor:
     """Return (1/D) sum_{i != j} C_ij^2, C the covariance over the batch with /(B - 1) (VICReg, eq. 3 and 4)."""
     centred = z - z.mean(dim=0)
-    c = centred.T @ centred / (len(z) - 1)
+    c = collectives.product(centred, centred) / (len(z) - 1)
     return off_diagonal_energy(c) / z.shape[1]
 
 

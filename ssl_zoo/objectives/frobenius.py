@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_zoo.distributed import collectives
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -19,7 +20,7 @@ def log_frobenius(z: Tensor) -> Tensor:
         z: embeddings `(B, D)`.
     """
     u = F.normalize(z, dim=0)
-    k = u.T @ u if len(u) > u.shape[1] else u @ u.T  # the same non-zero eigenvalues
+    k = collectives.product(u, u) if len(u) > u.shape[1] else u @ u.T  # the same non-zero eigenvalues
     floor = torch.finfo(z.dtype).tiny
     return k.square().sum().clamp_min(floor).log() - 2 * k.trace().clamp_min(floor).log()
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import UserError
 from ssl_zoo.parts import Running, Term
 from ssl_zoo.registry import register
@@ -78,4 +79,4 @@ class LogDetCovariance(Term):
         if self.normalise:
             z = F.normalize(z, dim=1)
         centred = z - mean.mix(z.mean(dim=0))
-        return log_det(covariance.mix(centred.T @ centred / len(z)), self.eps)
+        return log_det(covariance.mix(collectives.product(centred, centred) / len(z)), self.eps)

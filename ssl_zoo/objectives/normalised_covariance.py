@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.distributed import collectives
 from ssl_zoo.objectives.decorrelation import off_diagonal_energy, standardise
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
@@ -22,7 +23,7 @@ def normalised_covariance(z: Tensor, eps: float = 1e-12) -> Tensor:
         eps: the least variance of a dimension that is divided by.
     """
     unit = standardise(z, eps)
-    return off_diagonal_energy(unit.T @ unit / len(z)) / z.shape[1] ** 2
+    return off_diagonal_energy(collectives.product(unit, unit) / len(z)) / z.shape[1] ** 2
 
 
 @register("term", "normalised_covariance")

@@ -68,7 +68,7 @@ class Objective(nn.Module):
             z: embeddings of all views, each `(B, D)`.
             views: the views that they are of, for their roles.
         """
-        with torch.autocast(z[0].device.type, enabled=False):
+        with torch.autocast(z[0].device.type, enabled=False), collectives.whole_batches():
             own = Memo(_full)
             whole = Memo(lambda x: collectives.gather(own(x)))
             values = {}
