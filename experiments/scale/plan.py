@@ -164,9 +164,7 @@ def data_table(net: Counts, gpu: Gpu, efficiency: float) -> str:
     rows = []
     for gpus in GPUS:
         rate = GLOBAL_BATCH / cost(net, STRATEGIES[2], gpus, GLOBAL_BATCH, gpu, efficiency, False).step
-        rows.append(
-            [str(gpus), f"{rate:,.0f}", f"{rate * JPEG_BYTES / 1e9:.2f}", f"{rate * JPEG_SECONDS / gpus:.1f}"]
-        )
+        rows.append([str(gpus), f"{rate:,.0f}", f"{rate * JPEG_BYTES / 1e9:.2f}", f"{rate * JPEG_SECONDS / gpus:.1f}"])
     return markdown(["GPUs", "samples per second", "GB per second from storage", "decoding cores a GPU"], rows)
 
 
