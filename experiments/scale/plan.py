@@ -3,7 +3,7 @@
     python -m experiments.scale.plan                # writes the tables of the page
     python -m experiments.scale.plan --efficiency 0.5 --price 2.00
 
-All inputs are published figures or counts, but two: `--efficiency`, the part of the peak that the arithmetic reaches, and
+Inputs are published figures and counts, but two: `--efficiency`, the part of the peak that the arithmetic reaches, and
 `--price` of a GPU for an hour. Neither has been measured here; `ssl-zoo bench step` measures the first on a GPU.
 """
 
@@ -81,8 +81,8 @@ def memory(net: Counts, strategy: Strategy, gpus: int, per_gpu: int, target: boo
     halves = 2 * 2 * net.encoder / net.blocks + 2 * net.heads if strategy.sharded else 2 * net.weights
     one_block = (net.saved - net.boundaries) / net.blocks
     kept = net.boundaries + one_block if strategy.recomputed else net.saved
-    embeddings = 2 * net.views * gpus * per_gpu * net.dim * 4  # gathered, and their gradients
-    return states + halves + kept * per_gpu * net.views + embeddings + 4 * net.views * net.dim**2
+    embeddings = 2 * net.views * gpus * per_gpu * net.dim * 4 + 4 * net.views * net.dim**2  # gathered, with gradients
+    return states + halves + kept * per_gpu * net.views + (0 if target else embeddings)
 
 
 def product(net: Counts, gpus: int, batch: int, gpu: Gpu, split: bool) -> float:
@@ -106,7 +106,7 @@ def all_reduce(size: float, gpus: int, gpu: Gpu) -> float:
 
 
 def cost(net: Counts, strategy: Strategy, gpus: int, batch: int, gpu: Gpu, efficiency: float, target: bool) -> Cost:
-    """Return what a step costs.
+    """Return what a step costs, of VICReg or (`target`) of BYOL, whose terms are means over samples.
 
     Communication runs beside arithmetic: gradients beside the backward pass, gathered weights beside both passes. What
     takes longer than that is exposed. The gather of z and the product of the term wait for each other.
@@ -120,7 +120,7 @@ def cost(net: Counts, strategy: Strategy, gpus: int, batch: int, gpu: Gpu, effic
     else:
         sent, beside = all_reduce(4 * net.weights, gpus, gpu), arithmetic * 2 / passes
     gathered = 1.5 * all_reduce(4 * batch * net.dim, gpus, gpu) * net.views
-    term = gathered + product(net, gpus, batch, gpu, split=batch >= SPLIT_FROM)
+    term = 0.0 if target else gathered + product(net, gpus, batch, gpu, split=batch >= SPLIT_FROM)
     return Cost(arithmetic, max(0.0, sent - beside), term, memory(net, strategy, gpus, per_gpu, target))
 
 
@@ -138,10 +138,10 @@ def strategies_table(net: Counts, gpu: Gpu, efficiency: float, price: float, tar
                     strategy.name,
                     f"{each.memory / 1e9:.0f}{'' if fits else ' (too much)'}",
                     *(f"{1e3 * value:.0f}" for value in (each.arithmetic, each.exposed, each.term, each.step)),
-                    *([f"{hours / 24:.1f}", f"{hours * gpus * price / 1000:.0f}"] if fits else ["-", "-"]),
+                    *([f"{hours:.1f}", f"{hours * gpus * price:,.0f}"] if fits else ["-", "-"]),
                 ]
             )
-    head = ["GPUs", "strategy", "GB a GPU", "arithmetic, ms", "exposed, ms", "term, ms", "step, ms", "days", "1,000 $"]
+    head = ["GPUs", "strategy", "GB a GPU", "arithmetic, ms", "exposed, ms", "term, ms", "step, ms", "hours", "$"]
     return markdown(head, rows)
 
 
