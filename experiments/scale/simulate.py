@@ -1,4 +1,4 @@
-"""One process of many, simulated: the real objective on fake tensors in a process group that only says it has 512 ranks.
+"""One process of many, simulated: the real objective on fake tensors, in a process group that says it has 512 ranks.
 
 What a process computes and sends is counted as torch is asked for it, so that the formulas of `plan` are checked by the
 code that they describe. Nothing is computed or sent.
