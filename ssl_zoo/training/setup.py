@@ -112,7 +112,7 @@ def assemble(
         rank=collectives.rank(),
         num_ranks=processes.size,
     )
-    trainer = _trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
+    trainer = make_trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
     pieces = (folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
     return Run(recipe, asked or recipe, *pieces)
 
@@ -128,7 +128,7 @@ def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]
     method = build(recipe, weights=weights)
     _prepare(recipe, method.encoder)
     steps_per_epoch = run.loader.steps_per_epoch
-    trainer = _trainer(recipe, run.hardware, run.processes, method, run.policy, steps_per_epoch)
+    trainer = make_trainer(recipe, run.hardware, run.processes, method, run.policy, steps_per_epoch)
     return replace(run, recipe=recipe, method=method, trainer=trainer)
 
 
@@ -173,9 +173,19 @@ def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
         encoder.compile()
 
 
-def _trainer(
+def make_trainer(
     recipe: Recipe, hardware: Hardware, processes: Processes, method: Method, policy: ViewPolicy, steps_per_epoch: int
 ) -> Trainer:
+    """Return the trainer of a method, which it puts on the device.
+
+    Args:
+        recipe: of the run.
+        hardware: what it computes on.
+        processes: the processes that train together.
+        method: of the recipe.
+        policy: makes the views.
+        steps_per_epoch: of the loader.
+    """
     settings, total = recipe.training, total_steps(recipe, steps_per_epoch)
     use_memory_format(method, hardware.memory_format)
     strategy: Strategy = registry.build(
