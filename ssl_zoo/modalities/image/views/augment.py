@@ -21,6 +21,8 @@ from ssl_zoo.modalities.image.views import geometry
 from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.cuts import Cut, cut_images, join
 from ssl_zoo.modalities.image.views.geometry import Interpolation
+from ssl_zoo.modalities.image.views.geometry_large import is_large
+from ssl_zoo.modalities.image.views.parallel import one_thread
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 from ssl_zoo.modalities.image.views.policy import (
     Count,
@@ -220,7 +222,8 @@ class Augment(ImageViewPolicy):
         """Make the views, each `(B, C, S, S)` float32, on the payload's device."""
         image = payload.get("image")
         source = payload["cut"] if image is None else image
-        with torch.autocast(source.device.type, enabled=False):
+        large = is_large(source, self.size)
+        with torch.autocast(source.device.type, enabled=False), one_thread(large):
             params, places = self.sample_params(payload)
             made = render(source, params, self.settings(source.device))
             if "dropped" in payload:

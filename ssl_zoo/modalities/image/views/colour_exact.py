@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.modalities.image.units import white
-from ssl_zoo.modalities.image.views.geometry_large import is_large
-from ssl_zoo.modalities.image.views.parallel import in_turn, side_by_side
+from ssl_zoo.modalities.image.views.parallel import side_by_side
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 
 
@@ -32,8 +31,7 @@ def render_exact(source: Tensor, params: SampleParams, settings: RenderSettings)
                 x = source[view, number].float() / white(source.dtype)
             result[view, number] = _changed(x, own, settings)
 
-    run = side_by_side if is_large(source, size, settings.large) else in_turn
-    run([partial(make, number) for number in range(num)])
+    side_by_side([partial(make, number) for number in range(num)])
     return result.sub_(settings.mean).div_(settings.std)
 
 

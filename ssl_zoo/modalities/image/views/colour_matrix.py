@@ -108,11 +108,15 @@ def apply_maps(maps: Tensor, planes: Tensor, bounds: tuple[Tensor, Tensor] | Non
 
     Args:
         maps: `(B, C, C + 1)`.
-        planes: `(B, C + 1, N)`, channels and a last one of ones.
+        planes: channels `(B, C, N)`, or those and a last one of ones `(B, C + 1, N)`.
         bounds: least and greatest values, `(C, 1)` or of one number, in which results are kept; None bounds none.
         out: `(B, C, N)`, contiguous, to write to.
     """
-    made = torch.bmm(maps, planes, out=out)
+    channels = maps.shape[1]
+    if planes.shape[1] == channels:
+        made = torch.baddbmm(maps[..., channels:], maps[..., :channels], planes, out=out)
+    else:
+        made = torch.bmm(maps, planes, out=out)
     if bounds is None:
         return made
     low, high = bounds

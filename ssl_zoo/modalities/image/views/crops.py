@@ -1,62 +1,65 @@
 """From images to the crops of their views, in the levels of the images (0..255 of uint8), as planes.
 
-Planes `(V, B, C + 1, S * S)` are what colour matrices are applied to: channels, and a last one of ones. The blur is
-done here already: it commutes with the change of colours, except where values leave the range.
+Planes are what colour matrices are applied to: the channels `(V, B, C, S * S)`, or those and a last one of ones `(V, B,
+C + 1, S * S)`. The blur is done here already: it commutes with the change of colours, except where values leave the
+range.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ssl_zoo.modalities.image.units import has_range, white
-from ssl_zoo.modalities.image.views import geometry, geometry_large
+from ssl_zoo.modalities.image.views import geometry
+from ssl_zoo.modalities.image.views.blur import Blur
+from ssl_zoo.modalities.image.views.crops_large import CropsByTaps, CropsOneByOne, flipped
 from ssl_zoo.modalities.image.views.geometry import Interpolation
+from ssl_zoo.modalities.image.views.geometry_large import is_large
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 from ssl_zoo.modalities.image.views.resample import Spans
+
+FEW = 2
+"""Images of at most so many times the side of large views are cropped by taps; larger ones are cut one at a time."""
 
 
 class Crops(Protocol):
     """The crops of a batch, made block by block."""
 
-    def write(self, start: int, stop: int, out: Tensor) -> None:
-        """Write the crops of samples start..stop - 1 to `out`, `(V, stop - start, C, S, S)`, float32."""
+    def planes(self, start: int, stop: int) -> Tensor:
+        """Return the planes of samples start..stop - 1."""
 
 
-class Blur(NamedTuple):
-    """The blur of each sample in each view.
+def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings, block: int) -> Crops:
+    """Return the way to make crops that is fastest for these samples.
 
-    Attributes:
-        chosen: which are blurred, bool `(V, B)`.
-        kernels: half kernels `(V, B, radius + 1)`; see `geometry.half_kernels`.
+    Args:
+        source: see `render`.
+        params: see `render`.
+        settings: see `render`.
+        block: samples that will be made at a time.
     """
-
-    chosen: Tensor
-    kernels: Tensor
-
-
-def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings) -> Crops:
-    """Return the way to make crops that is fastest for these samples; see `render` for the arguments."""
     blur = None
     if params.blur is not None:
         kernels = geometry.half_kernels(params.sigma.flatten(), settings.radius)
         blur = Blur(params.blur, kernels.unflatten(0, params.sigma.shape))
-    if geometry_large.is_large(source, settings.size, settings.large):
-        return CropsOneByOne(source, params.boxes, settings.size, settings.interpolation, params.flip, blur)
-    if params.boxes is None:
-        return ReadyCrops(source, params.flip, blur)
-    return CropsByMatrices(source, params.boxes, settings.size, settings.interpolation, params.flip, blur)
+    boxes, flip, size, interpolation = params.boxes, params.flip, settings.size, settings.interpolation
+    if is_large(source, size, settings.large):
+        if boxes is not None and max(source.shape[2:]) <= FEW * size:
+            return CropsByTaps(source, boxes, size, interpolation, flip, blur, block)
+        return CropsOneByOne(source, boxes, size, interpolation, flip, blur)
+    if boxes is None:
+        return ReadyCrops(source, flip, blur)
+    return CropsByMatrices(source, boxes, size, interpolation, flip, blur)
 
 
-def planes_of(crops: Crops, start: int, stop: int, result: Tensor) -> Tensor:
-    """Return the planes of samples start..stop - 1 of `result`."""
-    views, _, channels, size, _ = result.shape
-    planes = torch.empty(views, stop - start, channels + 1, size * size, device=result.device)
+def _new_planes(views: int, num: int, channels: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return planes with a last one of ones, and their channels `(V, num, C, S, S)`, to be written."""
+    planes = torch.empty(views, num, channels + 1, size * size, device=device)
     planes[:, :, channels] = 1
-    crops.write(start, stop, planes[:, :, :channels].unflatten(3, (size, size)))
-    return planes
+    return planes, planes[:, :, :channels].unflatten(3, (size, size))
 
 
 class CropsByMatrices:
@@ -80,7 +83,7 @@ class CropsByMatrices:
         flip: Tensor | None = None,
         blur: Blur | None = None,
     ) -> None:
-        self.image, self.blur = image, blur
+        self.image, self.blur, self.size = image, blur, size
         self.height, self.width = image.shape[2:]
         # The cubic filter overshoots, and torchvision bounds what it makes before the blur.
         self.bounded = interpolation == "bilinear"
@@ -91,9 +94,11 @@ class CropsByMatrices:
         self.rows = Spans(top, tall, None, self.height, size, interpolation, response)
         self.columns = Spans(left, wide, flip, self.width, size, interpolation, response)
 
-    def write(self, start: int, stop: int, out: Tensor) -> None:
+    def planes(self, start: int, stop: int) -> Tensor:
         """See `Crops`."""
-        (views, num, channels, size, _), device = out.shape, out.device
+        views, num, channels, size = len(self.rows.start), stop - start, self.image.shape[1], self.size
+        device = self.image.device
+        planes, out = _new_planes(views, num, channels, size, device)
         rows = torch.empty(views, num, self.height, size, device=device)
         columns = torch.empty(views, num, self.width, size, device=device)
         self.rows.write(start, stop, rows)
@@ -110,6 +115,7 @@ class CropsByMatrices:
             if has_range(self.image.dtype):
                 out.clamp_(0, white(self.image.dtype))
             _blur_crops(out, self.blur, start, stop)
+        return planes
 
 
 def _blur_crops(crops: Tensor, blur: Blur | None, start: int, stop: int) -> None:
@@ -124,48 +130,11 @@ class ReadyCrops:
     def __init__(self, cut: Tensor, flip: Tensor | None, blur: Blur | None) -> None:
         self.cut, self.flip, self.blur = cut, flip, blur
 
-    def write(self, start: int, stop: int, out: Tensor) -> None:
+    def planes(self, start: int, stop: int) -> Tensor:
         """See `Crops`."""
-        place = slice(start, stop)
-        cut = self.cut[:, place]
-        out.copy_(cut if self.flip is None else torch.where(self.flip[:, place, None, None, None], cut.flip(4), cut))
+        cut = self.cut[:, start:stop]
+        views, num, channels, size, _ = cut.shape
+        planes, out = _new_planes(views, num, channels, size, cut.device)
+        out.copy_(flipped(cut, None if self.flip is None else self.flip[:, start:stop]))
         _blur_crops(out, self.blur, start, stop)
-
-
-class CropsOneByOne:
-    """Crop, resize, flip and blur of large images, one at a time; see `CropsByMatrices`.
-
-    Args:
-        source: images `(B, C, H, W)`, or where `boxes` is None crops `(V, B, C, S, S)`.
-    """
-
-    def __init__(
-        self,
-        source: Tensor,
-        boxes: Tensor | None,
-        size: int,
-        interpolation: Interpolation,
-        flip: Tensor | None,
-        blur: Blur | None,
-    ) -> None:
-        self.source, self.size, self.interpolation = source, size, interpolation
-        self.boxes = None if boxes is None else boxes.int().tolist()
-        self.flips = None if flip is None else flip.tolist()
-        self.blurs = None if blur is None else blur.chosen.tolist()
-        self.kernels = None if blur is None else blur.kernels
-
-    def _crop(self, view: int, number: int) -> Tensor:
-        if self.boxes is None:
-            return self.source[view, number]
-        return geometry_large.cut(self.source[number], self.boxes[view][number], self.size, self.interpolation)
-
-    def write(self, start: int, stop: int, out: Tensor) -> None:
-        """See `Crops`."""
-        for view, of_view in enumerate(out):
-            for number, place in zip(range(start, stop), of_view, strict=True):
-                made = self._crop(view, number)
-                made = made.flip(2) if self.flips is not None and self.flips[view][number] else made
-                if self.blurs is not None and self.kernels is not None and self.blurs[view][number]:
-                    geometry_large.convolve_large(made, self.kernels[view, number], out=place)
-                else:
-                    place.copy_(made)
+        return planes

@@ -1,13 +1,11 @@
-"""Crop, resize and blur of large images on a CPU, one at a time: there the matrices of `geometry` are mostly zeros.
+"""Crop and resize of one image on a CPU: where images are of several sizes, or much larger than their views.
 
-A crop is torch's own antialiased interpolation. A bilinear one computes in whole numbers, within one level of 255 of
+This is torch's own antialiased interpolation. A bilinear one computes in whole numbers, within one level of 255 of
 the result in float; a bicubic one in float, since whole numbers would be cut at 0 and 255 between its two passes, and
-so are those of images of more than 8 bits. A blur is made band by band, from the pixels that its kernel reaches.
+so are those of images of more than 8 bits.
 """
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +15,13 @@ from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 
 LARGE = 64
-"""Views with more pixels a side than this are made one at a time on a CPU."""
+"""Views with more pixels a side than this are large."""
 
-_BAND = 16
 _MANY = 2**22
 
 
 def is_large(x: Tensor, size: int, large: int = LARGE) -> bool:
-    """Return whether views of `size` pixels, of data on this device, are made one at a time."""
+    """Return whether views of `size` pixels are made by taps and not by matrices: of large ones, on a CPU."""
     return x.device.type == "cpu" and size > large
 
 
@@ -52,57 +49,3 @@ def cut(image: Tensor, box: list[int], size: int, interpolation: Interpolation) 
     if not has_range(image.dtype):
         return made[0]
     return made.round_().clamp_(0, white(image.dtype)).to(image.dtype)[0]
-
-
-@lru_cache(maxsize=32)
-def _band_basis(radius: int) -> Tensor:
-    """Return `(radius + 1, _BAND * (_BAND + 2 radius))`: a half kernel times this is the matrix of a band."""
-    with torch.inference_mode(False):
-        row, column = torch.meshgrid(torch.arange(_BAND), torch.arange(_BAND + 2 * radius), indexing="ij")
-        away = (column - row - radius).abs().flatten()
-        return (torch.arange(radius + 1)[:, None] == away).float()
-
-
-def convolve_large(x: Tensor, kernel: Tensor, out: Tensor) -> None:
-    """Convolve the rows and columns of one image with a symmetric kernel, with reflection at the border.
-
-    Args:
-        x: `(C, H, W)`, of any type.
-        kernel: of `geometry.half_kernels`, `(radius + 1,)`; radius < min(H, W).
-        out: `(C, H, W)`, float32, contiguous, written to; may be `x`.
-    """
-    channels, height, width = x.shape
-    radius = len(kernel) - 1
-    reach = _BAND + 2 * radius
-    band = (kernel @ _band_basis(radius)).view(_BAND, reach)
-    down, over = -(-height // _BAND), -(-width // _BAND)  # bands, the last ones beyond the border
-    length = down * _BAND + 2 * radius
-    tall = torch.empty(channels, length, width, device=x.device)
-    tall[:, radius : radius + height] = x
-    _reflect(tall, 1, radius, height)
-    strips = tall.as_strided((channels, down, reach, width), (length * width, _BAND * width, width, 1))
-    rows = torch.empty(channels, down, _BAND, width, device=x.device)
-    for strip, made in zip(strips, rows, strict=True):
-        torch.bmm(band.expand(down, -1, -1), strip, out=made)
-    length = over * _BAND + 2 * radius
-    wide = torch.empty(channels, height, length, device=x.device)
-    wide[:, :, radius : radius + width] = rows.view(channels, down * _BAND, width)[:, :height]
-    _reflect(wide, 2, radius, width)
-    strips = wide.as_strided((over, channels * height, reach), (_BAND, length, 1))
-    columns = torch.empty(over, channels * height, _BAND, device=x.device)
-    torch.bmm(strips, band.T.expand(over, -1, -1), out=columns)
-    whole, lines = width // _BAND, out.flatten(0, 1)
-    lines[:, : whole * _BAND].unflatten(1, (whole, _BAND)).copy_(columns[:whole].transpose(0, 1))
-    if over > whole:
-        lines[:, whole * _BAND :] = columns[whole, :, : width - whole * _BAND]
-
-
-def _reflect(x: Tensor, dim: int, radius: int, length: int) -> None:
-    """Fill the pixels around `length` ones that begin at `radius`: reflections, and beyond what is read, zeros."""
-
-    def part(start: int, num: int) -> Tensor:
-        return x.narrow(dim, start, num)
-
-    part(0, radius).copy_(part(radius + 1, radius).flip(dim))
-    part(radius + length, radius).copy_(part(length - 1, radius).flip(dim))
-    part(length + 2 * radius, x.shape[dim] - length - 2 * radius).zero_()

@@ -6,11 +6,15 @@ small or too plain to be spread, such as the resize of one image, whole jobs sca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import torch
+
+_threads: ContextVar[int] = ContextVar("threads", default=1)
 
 
 @lru_cache(maxsize=1)
@@ -18,24 +22,51 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "views")
 
 
-def in_turn(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run one job after the other."""
-    for job in jobs:
-        job()
+@contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Run torch's operations on this thread alone, so that the others are free for `side_by_side`.
+
+    A thread that took part in an operation waits for the next one in a loop, for some milliseconds (as libgomp does),
+    which would cost the jobs a processor.
+
+    Args:
+        wanted: False changes nothing.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or not wanted:
+        yield
+        return
+    token = _threads.set(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _threads.reset(token)
+
+
+def free_threads() -> int:
+    """Return how many threads jobs may take: in `one_thread`, as many as torch had before it; elsewhere, one."""
+    return _threads.get()
 
 
 def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs on as many threads as torch may use, without gradients. Each job's operations run on its own thread."""
-    threads = torch.get_num_threads()
-    if threads < 2 or len(jobs) < 2:
-        return in_turn(jobs)
+    """Run jobs on as many threads as `free_threads` says, this one included."""
+    threads = min(free_threads(), len(jobs))
+    waiting = iter(jobs)  # a step of an iterator is one step of the interpreter: no job is taken twice
 
-    def alone(job: Callable[[], None]) -> None:
-        torch.set_num_threads(1)  # of this thread, but also of threads that begin later
-        with torch.no_grad():
+    def work() -> None:
+        for job in waiting:
             job()
 
+    def alone() -> None:
+        torch.set_num_threads(1)  # of this thread
+        with torch.no_grad():
+            work()
+
+    others = [_pool(threads - 1).submit(alone) for _ in range(threads - 1)]
     try:
-        list(_pool(threads).map(alone, jobs))
+        work()
     finally:
-        torch.set_num_threads(threads)
+        for other in others:
+            other.result()

@@ -16,9 +16,8 @@ from torch import Tensor
 from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views import colour_matrix, geometry
 from ssl_zoo.modalities.image.views.colour_exact import render_exact
-from ssl_zoo.modalities.image.views.crops import crops_of, planes_of
-from ssl_zoo.modalities.image.views.geometry_large import is_large
-from ssl_zoo.modalities.image.views.parallel import in_turn, side_by_side
+from ssl_zoo.modalities.image.views.crops import crops_of
+from ssl_zoo.modalities.image.views.parallel import free_threads, side_by_side
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 
 BLOCK = 3 * 2**18
@@ -42,19 +41,23 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
         return render_exact(source, params, settings)
     (views, num), channels, size, device = params.sigma.shape, source.shape[-3], settings.size, source.device
     result = torch.empty(views, num, channels, size, size, dtype=torch.float32, device=device)
-    crops = crops_of(source, params, settings)
+    samples = num
+    if device.type == "cpu":
+        samples = max(1, block // (views * channels * size * size))
+        # As many blocks for each thread, of the same size. (One thread, as always for small views, keeps the size.)
+        turns = -(-num // (samples * free_threads()))
+        samples = samples if free_threads() == 1 else -(-num // (turns * free_threads()))
+    crops = crops_of(source, params, settings, samples)
     maps = _ColourMaps(params, settings, channels, source.dtype)
-    samples = max(1, block // (views * channels * size * size)) if device.type == "cpu" else num
 
     def make(start: int) -> None:
         stop = min(start + samples, num)
-        maps.apply(planes_of(crops, start, stop, result), start, stop, result)
+        maps.apply(crops.planes(start, stop), start, stop, result)
         if params.solarise is not None:
             for x, chosen in zip(result[:, start:stop], params.solarise[:, start:stop], strict=True):
                 geometry.change_some(x, chosen, lambda some, _: _solarised(some, settings))
 
-    run = side_by_side if is_large(source, size, settings.large) else in_turn
-    run([partial(make, start) for start in range(0, num, samples)])
+    side_by_side([partial(make, start) for start in range(0, num, samples)])
     return result
 
 
@@ -85,7 +88,7 @@ class _ColourMaps:
 
     def apply(self, planes: Tensor, start: int, stop: int, result: Tensor) -> None:
         """Write samples start..stop - 1 of `result`; each is to be written once."""
-        affine, channels = self.affine[:, start:stop], planes.shape[2] - 1
+        affine, channels = self.affine[:, start:stop], result.shape[2]
         mean = planes[:, :, :channels].mean(dim=3, keepdim=True)
         affine[..., channels:] += self.of_mean[:, start:stop] @ mean
         for x, maps, source in zip(result, affine, planes, strict=True):

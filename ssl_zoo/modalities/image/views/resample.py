@@ -19,7 +19,7 @@ _FAR = 1e6
 """A distance in pixels at which every filter is zero."""
 
 
-def _cubic(x: Tensor) -> Tensor:
+def cubic(x: Tensor) -> Tensor:
     """Return Keys' cubic filter at distances x >= 0, with a = -0.5 as in antialiased torch."""
     a = -0.5
     near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -57,7 +57,7 @@ def resample_weights(
     if interpolation == "bilinear":
         torch.sub(stretch, weights, out=weights).clamp_min_(0)  # a triangle, times stretch
     else:
-        weights.copy_(_cubic(weights.div_(stretch)))
+        weights.copy_(cubic(weights.div_(stretch)))
     return weights.mul_(weights.sum(dim=1, keepdim=True).reciprocal_())
 
 

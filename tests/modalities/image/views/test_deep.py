@@ -40,9 +40,8 @@ def views_of(made: Augment | MultiCrop, samples: Tensor | list[Tensor], seed: in
 def test_views_of_uint16_are_those_of_uint8_on_the_same_picture(channels, size, side, interpolation):
     made = policy(channels, size=size, interpolation=interpolation)
     x = images(4, channels, side)
-    whole = size <= 64  # larger views are cut from whole levels, which are finer in 16 bits
     for one, other in zip(views_of(made, x), views_of(made, deep(x, torch.uint16)), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-4 if whole else 2.5 / 255 / STD)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
     for one, other in zip(views_of(made, list(x)), views_of(made, list(deep(x, torch.uint16))), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2.5 / 255 / STD)  # cut in the loader, to whole levels
 

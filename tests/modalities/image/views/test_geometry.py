@@ -10,6 +10,7 @@ from torchvision.transforms import RandomResizedCrop
 
 from ssl_zoo.modalities.image.views import geometry
 from ssl_zoo.modalities.image.views.crops import CropsByMatrices
+from ssl_zoo.modalities.image.views.crops_large import CropsByTaps
 from ssl_zoo.modalities.image.views.geometry import blur_radius, convolve, crop_boxes, draw_crops, half_kernels
 from ssl_zoo.modalities.image.views.resample import Spans
 
@@ -33,15 +34,19 @@ def random_boxes(g: torch.Generator, num: int, height: int, width: int) -> Tenso
 
 
 def resized_crop(
-    x: Tensor, boxes: Tensor, size: int, interpolation: str = "bilinear", flip: Tensor | None = None
+    x: Tensor,
+    boxes: Tensor,
+    size: int,
+    interpolation: str = "bilinear",
+    flip: Tensor | None = None,
+    by: str = "matrices",
 ) -> Tensor:
-    """Crops of one view by matrices, made in two blocks; everything else is left out."""
-    num = len(x)
-    crops = CropsByMatrices(x, boxes[None], size, interpolation, None if flip is None else flip[None])
-    out = torch.empty(1, num, x.shape[1], size, size)
-    for part in (slice(0, num // 2), slice(num // 2, num)):
-        crops.write(part.start, part.stop, out[:, part])
-    return out[0]
+    """Crops of one view, made in two blocks; everything else is left out."""
+    num, channels = x.shape[:2]
+    given = (x, boxes[None], size, interpolation, None if flip is None else flip[None], None)
+    crops = CropsByMatrices(*given) if by == "matrices" else CropsByTaps(*given, num // 2)
+    planes = [crops.planes(0, num // 2), crops.planes(num // 2, num)]
+    return torch.cat(planes, dim=1)[0, :, :channels].unflatten(2, (size, size))
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -64,13 +69,16 @@ def test_resized_crop_is_torchvisions(interpolation, height, width, size, channe
             for image, box in zip(x, boxes, strict=True)
         ]
     )
-    torch.testing.assert_close(resized_crop(x, boxes, size, interpolation), expected, atol=0.01, rtol=0)
-    expected.clamp_(0, 255)  # as of an image of levels
-    result = resized_crop(levels, boxes, size, interpolation)
-    assert result.shape == (num, channels, size, size) and result.dtype == torch.float32
-    torch.testing.assert_close(result, expected, atol=0.01, rtol=0)  # of 255 levels
-    expected[flip] = TF.horizontal_flip(expected[flip])
-    torch.testing.assert_close(resized_crop(levels, boxes, size, interpolation, flip), expected, atol=0.01, rtol=0)
+    of_levels = expected.clamp(0, 255)
+    mirrored = torch.where(flip.view(-1, 1, 1, 1), TF.horizontal_flip(of_levels), of_levels)
+    for by in ("matrices", "taps"):
+        made = resized_crop(x, boxes, size, interpolation, by=by)
+        torch.testing.assert_close(made, expected, atol=0.01, rtol=0)  # of 255 levels
+        result = resized_crop(levels, boxes, size, interpolation, by=by)
+        assert result.shape == (num, channels, size, size) and result.dtype == torch.float32
+        torch.testing.assert_close(result, of_levels, atol=0.01, rtol=0)
+        made = resized_crop(levels, boxes, size, interpolation, flip, by)
+        torch.testing.assert_close(made, mirrored, atol=0.01, rtol=0)
 
 
 def all_spans(num_in: int) -> tuple[Tensor, Tensor]:
