@@ -1,7 +1,8 @@
-"""Commands about data: `data check` and `data stats`."""
+"""Commands about data: `data check`, `data stats` and `data shard`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ SHOWN = 20
 
 @click.group(cls=options.Once)
 def data() -> None:
-    """Look at data before training on it."""
+    """Look at data before training on it, and write them into shards."""
 
 
 def source_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,6 +92,113 @@ def stats(
             options.log(line.strip())
     if report["num_bad"]:
         raise SystemExit(1)
+
+
+class Size(click.ParamType):
+    """A number of bytes, with a unit or without: `256MB`, `1.5GiB`, `4000000`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?)(i?)b?", str(value).strip().lower())
+        num = 0
+        if found is not None:
+            num = int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
+        if num < 1:
+            self.fail(f"{value!r} is no size in bytes, such as 256MB or 1GiB.", param, ctx)
+        return num
+
+
+@data.command("shard")
+@options.as_json
+@options.imports
+@click.option("--out", required=True, metavar="DIR", help="Folder of the shards; it must not exist.")
+@click.option("--shards", type=click.IntRange(1, 99_999), metavar="N", help="Number of shards of each split.")
+@click.option("--shard-size", type=Size(), metavar="SIZE", help="Size of a shard instead, such as 1GB; default 256MiB.")
+@click.option(
+    "--row-group",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="Rows that are read together; default up to 1000 and 2 MiB.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice(["none", "zstd"]),
+    default="none",
+    show_default=True,
+    help="Of the shards; files that are compressed already gain nothing.",
+)
+@click.option(
+    "--shuffle",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="SEED",
+    help="Samples are written in a random order, since files of one class lie together.",
+)
+@click.option("--no-shuffle", is_flag=True, help="Keep the order of SRC.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="What to do about samples that cannot be read.",
+)
+@click.option(
+    "-s",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of data.source or data.decode: -s data.source.splits=none.",
+)
+@click.option("--modality", help="Kind of data: `ssl-zoo list modality`. Found out where only one reads SRC.")
+@click.argument("source", metavar="SRC")
+def shard(
+    source: str,
+    out: str,
+    shards: int | None,
+    shard_size: int | None,
+    row_group: int | None,
+    compression: Any,
+    shuffle: int,
+    no_shuffle: bool,
+    on_error: Any,
+    overrides: tuple[str, ...],
+    modality: str | None,
+    as_json: bool,
+) -> None:
+    """Copy the samples of SRC into shards, which `--data DIR` reads in order, however many they are.
+
+    SRC is what `data check` takes. Shards are parquet files with small row groups and an index; samples are copied as
+    they are stored. An interrupted command goes on where it stopped when it is given again.
+    """
+    from ssl_zoo.errors import UserError
+    from ssl_zoo.evaluation.sharding import shard_data
+    from ssl_zoo.evaluation.split_shards import SHARD_BYTES, Layout
+
+    if shards is not None and shard_size is not None:
+        raise UserError("--shards and --shard-size say the same; give one of them.")
+    layout = Layout(
+        shards, shard_size or SHARD_BYTES, row_group, compression, None if no_shuffle else shuffle, on_error
+    )
+    report = shard_data(source, out, overrides, modality=modality, layout=layout)
+    if as_json:
+        options.print_json(report)
+        return
+    for name, split in report["splits"].items():
+        size = f"{split['bytes'] / 2**20:.1f} MiB"
+        click.echo(
+            f"{name}: {split['samples']} samples, {split['shards']} shards, {split['row_groups']} row groups, {size}"
+        )
+    for name, reason in list(report["left_out"].items())[:SHOWN]:
+        click.echo(shown_name(f"  left out: {name}: {reason}"))
+    if len(report["left_out"]) > SHOWN:
+        click.echo(f"  and {len(report['left_out']) - SHOWN} more left out")
+    for note in report["notes"]:
+        click.echo(f"note: {note}")
+    click.echo(f"train on them by --data {out}")
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -52,7 +52,7 @@ class MemorySplit(Split):
     def to(self, device: torch.device) -> MemorySplit:
         """Return the split with its samples on a device: batches are then made there, and only indices travel."""
         moved = MemorySplit(self.data.to(device), self.labels, self.class_names, self.names, self.bad)
-        moved.draws = self.draws
+        moved.draws, moved.blocks, moved.fingerprint = self.draws, self.blocks, self.fingerprint
         return moved
 
     def name(self, i: int) -> str:
@@ -75,7 +75,7 @@ class LargeSplit(Split):
         self._whole = whole
         self.labels, self.class_names, self.bad = whole.labels, whole.class_names, whole.bad
         self.nbytes, self.remarks_of_some = whole.data.nbytes, whole.remarks_of_some
-        self.draws = whole.draws
+        self.draws, self.blocks, self.fingerprint = whole.draws, whole.blocks, whole.fingerprint
 
     def __len__(self) -> int:
         return len(self._whole)

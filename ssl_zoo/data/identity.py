@@ -23,10 +23,13 @@ def identity(split: Split, contents: Contents | None = None) -> dict[str, Any]:
     """Return what distinguishes a split: its number of `samples`, and digests of its `names` and `labels`.
 
     Names count without what they all begin with, so that a folder that was moved is the same. With `contents`, sizes
-    and some samples count as well.
+    and some samples count as well. A `fingerprint` that the split has takes the place of the names.
     """
     labels = None if split.labels is None else hashlib.sha256(split.labels.cpu().numpy().tobytes()).hexdigest()
-    found = {"samples": len(split), "names": _digest(_names(split)), "labels": labels}
+    names = _digest(_names(split)) if split.fingerprint is None else None
+    found = {"samples": len(split), "names": names, "labels": labels}
+    if split.fingerprint is not None:
+        found["fingerprint"] = split.fingerprint
     return found if contents is None else {**found, "contents": contents.plain()}
 
 
@@ -97,6 +100,8 @@ def difference(
         return f"was started with other names of its samples{details}"
     if then["labels"] != now["labels"]:
         return "was started with other labels of its samples"
+    if then.get("fingerprint") != now.get("fingerprint"):
+        return "was started with other contents of its samples"
     if old is None or new is None:
         return ""
     if old["sizes"] is not None and new["sizes"] is not None and old["sizes"] != new["sizes"]:

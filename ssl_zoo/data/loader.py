@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -222,17 +222,23 @@ class Loader:
 
     def _requests(self, start_step: int, stop_step: int) -> Iterator[_Request]:
         size = self._reader.batch_size // self._accumulate
-        seed, split = self._reader.seed, self._reader.split
         for step in range(start_step, stop_step):
             epoch, place = divmod(step, self.steps_per_epoch)
             if step == start_step or place == 0:
-                generator = rng.generator(seed, "order", epoch)
-                draws = split.draws
-                order = torch.randperm(len(split), generator=generator) if draws is None else draws.order(generator)
-            batch = order[place * self._reader.batch_size :][: self._reader.batch_size]
+                batch_at = _order(self._reader.split, self._reader.seed, epoch, self._reader.batch_size)
+            batch = batch_at(place)
             own = size // self._num_ranks
             for first in range(self._rank * own, len(batch), size):
                 yield _Request(step, first, batch[first : first + own].tolist())
+
+
+def _order(split: Split, seed: int, epoch: int, batch_size: int) -> Callable[[int], Tensor]:
+    """Return a function that gives the samples of a batch of an epoch, by its place there."""
+    if split.blocks is not None:
+        return split.blocks.order(seed, epoch, batch_size).batch
+    generator = rng.generator(seed, "order", epoch)
+    order = torch.randperm(len(split), generator=generator) if split.draws is None else split.draws.order(generator)
+    return lambda place: order[place * batch_size :][:batch_size]
 
 
 def check_divides(batch_size: int, accumulate: int, num_ranks: int) -> None:

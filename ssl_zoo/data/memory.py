@@ -52,6 +52,9 @@ def load(
     """
     if isinstance(split, (MemorySplit, LargeSplit, KeptSplit)):
         return split
+    budget = Budget(len(split), on_error, bad_budget)
+    for name, reason in split.unreadable().items():
+        budget.add(name, reason)
     if modality is not None and modality.any_size:
         kept = None if cache == "none" else _keep(split, modality, Budget(len(split), on_error, bad_budget), cache)
         return _unread(split, on_error, bad_budget) if kept is None else kept
@@ -98,6 +101,8 @@ def _keep(split: Split, modality: Modality, budget: Budget, cache: Cache) -> Spl
     kept = KeptSplit(samples, labels, split.class_names, names, budget.bad, total)
     kept.remarks_of_some = tuple(remarks_of_some(split))
     kept.draws = _draws(split, places)
+    kept.blocks = None if split.blocks is None else split.blocks.of(places)
+    kept.fingerprint = split.fingerprint
     return kept
 
 
@@ -157,6 +162,8 @@ def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
     loaded = MemorySplit(data[: len(kept)], labels, split.class_names, names, budget.bad)
     loaded.remarks_of_some = tuple(remarks_of_some(split))
     loaded.draws = _draws(split, kept)
+    loaded.blocks = None if split.blocks is None else split.blocks.of(kept)
+    loaded.fingerprint = split.fingerprint
     return loaded
 
 

@@ -38,6 +38,14 @@ def stands_for_several(text: str) -> bool:
     return any(kind.stands_for_several(text) for kind in kinds if hasattr(kind, "stands_for_several"))
 
 
+def reader_of_address(text: str, modality: str) -> str | None:
+    """Return the name of the source that reads an address as data of a modality, or None: its `takes_address`."""
+    found = readers(modality).items()
+    return next(
+        (name for name, source in found if hasattr(source, "takes_address") and source.takes_address(text)), None
+    )
+
+
 def readers_of_members() -> dict[str, Any]:
     """Return the registered sources that read paths as samples that are mappings, {name: class}."""
     found = registry.entries("source")

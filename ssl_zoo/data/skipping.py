@@ -19,7 +19,8 @@ class SkippingSplit(Split):
     def __init__(self, split: Split, bad_budget: float) -> None:
         self._split, self._bad_budget = split, bad_budget
         self.labels, self.class_names = split.labels, split.class_names
-        self.names, self.draws = split.names, split.draws
+        self.names, self.draws, self.blocks = split.names, split.draws, split.blocks
+        self.fingerprint = split.fingerprint
 
     def __len__(self) -> int:
         return len(self._split)

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from ssl_zoo.batch import InputSpec, View
 from ssl_zoo.data.bad_samples import BadSample, Budget
+from ssl_zoo.data.blocks import Blocks
 from ssl_zoo.data.defaults import Defaults, Given
 from ssl_zoo.data.draws import Draws
 from ssl_zoo.data.likeness import Likeness
@@ -38,6 +39,10 @@ class Split(ABC):
         stacked: whether `read_batch` returns one tensor at once, from memory, without samples that cannot be read.
         names: the names of all samples where they are at hand, else None.
         draws: how many samples of each source an epoch of the training has; None where it has each sample once.
+        blocks: samples that are read together, so that an epoch goes from some of them to the next; None where any
+            sample is read as fast as any other.
+        fingerprint: a digest of names and contents of all samples where the source keeps one, by which changed data are
+            noticed; else None, and they are looked at.
         bad: name -> reason of the samples that were found unreadable when the split was opened, and left out.
         remarks_of_some: sentences on how some samples were understood, where they were collected on opening.
     """
@@ -48,6 +53,8 @@ class Split(ABC):
     names: Sequence[str] | None = None
     remarks_of_some: tuple[str, ...] | None = None
     draws: Draws | None = None
+    blocks: Blocks | None = None
+    fingerprint: str | None = None
     bad: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
@@ -84,6 +91,13 @@ class Split(ABC):
         No sample is read for it. By the sizes, a resumed run notices files that have changed.
         """
         return None
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Return name -> reason of samples that cannot be read, where that is known without reading any.
+
+        Those of a shard that is missing, for example; by default none.
+        """
+        return MappingProxyType({})
 
     def budget(self) -> Budget | None:
         """Return a new list of bad samples, to which unreadable ones may be added; None where they are errors."""

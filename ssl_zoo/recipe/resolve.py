@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
@@ -13,6 +13,7 @@ from ssl_zoo.data.open import build_source
 from ssl_zoo.data.readers import (
     joining_source,
     reader,
+    reader_of_address,
     reader_of_members,
     readers,
     readers_of_members,
@@ -20,6 +21,7 @@ from ssl_zoo.data.readers import (
 )
 from ssl_zoo.data.source import Modality, Source
 from ssl_zoo.errors import UserError, suggest
+from ssl_zoo.recipe.encoded import Encoded
 from ssl_zoo.recipe.part import AnyPart, PerMember
 
 
@@ -27,8 +29,9 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     """Return the source that a text means, as a recipe writes it.
 
     Args:
-        text: a registered name (`digits`, `torchvision/CIFAR10`), or the path of a file or folder, for which the source
-            that recognises it is found. A name wins over a path; `./digits` is the path.
+        text: a registered name (`digits`, `torchvision/CIFAR10`), or the path of a file or folder, or an address
+            (`https://HOST/SHARDS`), for which the source that recognises it is found. A name wins over a path;
+            `./digits` is the path.
         modality: of the recipe's views. Sources of another one are not asked. Of samples that are mappings,
             {member: modality}.
 
@@ -44,6 +47,8 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     if text in names or (family and not path.exists()):
         registry.find("source", text)
         return {"name": text}
+    if isinstance(modality, str) and (found := reader_of_address(text, modality)) is not None:
+        return {"name": found, "path": text}
     if not path.exists() and not stands_for_several(text):
         raise UserError(f"--data {text}: no such file or folder, and no source of that name{suggest(text, names)}")
     if isinstance(modality, Mapping):
@@ -149,10 +154,45 @@ def open_source(
     Raises:
         UserError: another override, data that cannot be read, or a modality that is not clear.
     """
+    name = modality if modality is not None else _only_modality(text)
+    known, source, decode = _asked(text, overrides, name)
+    kind = _modality(name, decode, CHANNELS if channels is None else channels)
+    converts = type(kind).stored_channels is Modality.stored_channels
+    if channels is None and "path" in source and not converts:
+        found = _stored_channels(known, source, kind)
+        kind = kind if found is None else _modality(name, decode, found)
+    return build_source(known, source, kind), kind
+
+
+def open_encoded(text: str, overrides: Sequence[str], modality: str | None = None) -> tuple[Source, Modality]:
+    """Open a source whose samples are left as they are stored: what `ssl-zoo data shard` calls.
+
+    Args:
+        text: as in `resolve`.
+        overrides: as in `open_source`.
+        modality: as in `open_source`.
+
+    Returns:
+        The source, and the modality that its samples are decoded by elsewhere.
+
+    Raises:
+        UserError: as `open_source`.
+    """
+    name = modality if modality is not None else _only_modality(text)
+    known, source, decode = _asked(text, overrides, name)
+    kind = _modality(name, decode, CHANNELS)
+    return build_source(known, source, Encoded(kind)), kind
+
+
+def _asked(text: str, overrides: Sequence[str], modality: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return the name of a source, its options, and those of the decoding.
+
+    Raises:
+        UserError: there is no such source, or an override is of something else.
+    """
     from ssl_zoo.recipe.overrides import split
 
-    name = modality if modality is not None else _only_modality(text)
-    options: dict[str, dict[str, Any]] = {"source": {**resolve(text, name)}, "decode": {}}
+    options: dict[str, dict[str, Any]] = {"source": {**resolve(text, modality)}, "decode": {}}
     for override in overrides:
         key, value = split(override)
         section, _, option = key.removeprefix("data.").partition(".")
@@ -162,38 +202,13 @@ def open_source(
                 "-s data.source.OPTION=VALUE."
             )
         options[section][option] = value
-    source = options["source"]
-    known = source.pop("name")
-    kind = _modality(name, options["decode"], CHANNELS if channels is None else channels)
-    converts = type(kind).stored_channels is Modality.stored_channels
-    if channels is None and "path" in source and not converts:
-        found = _stored_channels(known, source, kind)
-        kind = kind if found is None else _modality(name, options["decode"], found)
-    return build_source(known, source, kind), kind
+    return options["source"].pop("name"), options["source"], options["decode"]
 
 
 def _modality(name: str, options: dict[str, Any], channels: int) -> Modality:
     spec = InputSpec(name, (ViewSpec("global", (channels,)),))
     kind: Modality = registry.build("modality", name, options, spec=spec)
     return kind
-
-
-class _Encoded(Modality):
-    """Samples of another modality, left as they are stored."""
-
-    def __init__(self, kind: Modality, more: bool = True) -> None:
-        super().__init__(kind.spec)
-        self.extensions = kind.extensions | (kind.more_extensions if more else frozenset())
-        self.columns = kind.columns
-        self.reads_text, self.max_bytes, self.size_option = kind.reads_text, kind.max_bytes, kind.size_option
-
-    def decode(self, data: bytes | BinaryIO, name: str) -> bytes:
-        """Return the bytes."""
-        return data if isinstance(data, bytes) else data.read()
-
-    def from_value(self, value: Any, name: str) -> Any:
-        """Return the cell of a table."""
-        return value
 
 
 def _stored_channels(source: str, options: dict[str, Any], kind: Modality) -> int | None:
@@ -204,10 +219,10 @@ def _stored_channels(source: str, options: dict[str, Any], kind: Modality) -> in
     """
     only_more = False
     try:
-        split = build_source(source, options, _Encoded(kind, more=False)).split("train")
+        split = build_source(source, options, Encoded(kind, more=False)).split("train")
     except UserError:
         only_more = True
-        split = build_source(source, options, _Encoded(kind)).split("train")
+        split = build_source(source, options, Encoded(kind)).split("train")
     for i in range(min(len(split), TRIES)):
         try:
             return kind.stored_channels(split.read(i), split.name(i))
@@ -240,7 +255,7 @@ def _num_samples(text: str, name: str) -> int:
     """Return how many samples of a modality there are in what a text means; files are listed, and not read."""
     try:
         part = {**resolve(text, name)}
-        source = build_source(part.pop("name"), part, _Encoded(_modality(name, {}, CHANNELS)))
+        source = build_source(part.pop("name"), part, Encoded(_modality(name, {}, CHANNELS)))
         return sum(len(source.split(each)) for each in source.splits)
     except UserError:
         return 0

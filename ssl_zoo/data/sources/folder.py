@@ -13,6 +13,7 @@ from ssl_zoo.data.layout.walk import Walk
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.sources.huggingface import HuggingFace
 from ssl_zoo.data.sources.parquet import Parquet
+from ssl_zoo.data.sources.shards import Shards
 from ssl_zoo.data.sources.webdataset import WebDataset
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.registry import register
@@ -77,7 +78,7 @@ class Folder:
         """Return whether `path` is a folder, and not one of parquet files, of archives or of Hugging Face's."""
         if not path.is_dir() or not modality.extensions:
             return False
-        return not any(other.matches(path, modality) for other in (Parquet, WebDataset, HuggingFace))
+        return not any(other.matches(path, modality) for other in (Parquet, Shards, WebDataset, HuggingFace))
 
     def split(self, name: str) -> FolderSplit:
         """Return the split of that name."""

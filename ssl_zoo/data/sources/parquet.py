@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_zoo.data.bad_samples import BadSample
-from ssl_zoo.data.files import check_size
 from ssl_zoo.data.layout.by_name import held_out
+from ssl_zoo.data.layout.parquet_cells import cell_of
 from ssl_zoo.data.layout.parquet_files import below, find
 from ssl_zoo.data.layout.parquet_labels import read_labels
 from ssl_zoo.data.layout.parquet_schema import File, inspect, is_list, reading
+from ssl_zoo.data.layout.shard_index import is_sharded
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.table import names_files
 from ssl_zoo.data.source import Modality, Sample, Split
@@ -106,7 +106,7 @@ class Parquet:
     @staticmethod
     def matches(path: Path, modality: type[Modality]) -> bool:
         """Return whether `path` is a file `*.parquet`, or a folder of them that hold samples, or of nothing else."""
-        if not modality.columns:
+        if not modality.columns or is_sharded(path):
             return False
         if path.is_file():
             return path.suffix.lower() == ".parquet" and not names_files(path, modality)
@@ -169,16 +169,7 @@ class ParquetSplit(Split):
         return i if self._rows is None else int(self._rows[i])
 
     def _encoded(self, i: int) -> bytes | str | list[str]:
-        value = self._samples[self._row(i)]
-        if not value.is_valid:
-            raise BadSample(self.name(i), "the row holds no sample")
-        size = len(value.values) if hasattr(value, "values") else value.as_buffer().size
-        check_size(size, self.name(i), self._modality)
-        try:
-            return value.as_py()
-        except UnicodeDecodeError as error:  # arrow does not look at what a file calls a string
-            reason = f"it is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x} ({error.reason})"
-            raise BadSample(self.name(i), reason) from None
+        return cell_of(self._samples[self._row(i)], self.name(i), self._modality)
 
     def name(self, i: int) -> str:
         """Return the row within its file, counted from 0: `row 17 of train.parquet`."""
