@@ -78,10 +78,15 @@ class BlockOrder:
 
     def __init__(self, blocks: Blocks, seed: int, epoch: int, batch_size: int) -> None:
         self._seed, self._epoch, self._held = seed, epoch, blocks.held
-        order = torch.randperm(len(blocks.sizes), generator=rng.generator(seed, "order", epoch)).numpy()
-        self._starts = (np.cumsum(blocks.sizes) - blocks.sizes)[order]  # where each block begins in the split
-        self._ends = np.cumsum(blocks.sizes[order])  # where it ends in this epoch's sequence of blocks
-        self._begins = self._ends - blocks.sizes[order]
+        generator = rng.generator(seed, "order", epoch)
+        order = torch.randperm(len(blocks.sizes), generator=generator).numpy()
+        starts, sizes = (np.cumsum(blocks.sizes) - blocks.sizes)[order], blocks.sizes[order]
+        # A part of the first block comes last, so that what is left out at the end is not always the end of a block.
+        cut = int(torch.randint(int(sizes[0]), (1,), generator=generator))
+        self._starts = np.concatenate([[starts[0] + cut], starts[1:], [starts[0]]])  # where each begins in the split
+        sizes = np.concatenate([[sizes[0] - cut], sizes[1:], [cut]])
+        self._ends = np.cumsum(sizes)  # where it ends in this epoch's sequence of blocks
+        self._begins = self._ends - sizes
         streams = max(1, min(blocks.streams, batch_size))
         steps = int(self._ends[-1]) // batch_size
         parts = np.arange(streams + 1, dtype=np.int64) * batch_size // streams  # of a batch

@@ -132,11 +132,13 @@ class SplitShards:
         place = start
         with replacing(self._part / file) as opened:
             writer = ShardWriter(opened, self._schema, self._layout.compression)
-            written = 0
-            while place < len(self._order) and (place < last if last is not None else written < self._room):
-                place, size = self._write_group(writer, place, last, self._room - written, left_out)
-                written += size
-            writer.close()
+            try:
+                written = 0
+                while place < len(self._order) and (place < last if last is not None else written < self._room):
+                    place, size = self._write_group(writer, place, last, self._room - written, left_out)
+                    written += size
+            finally:
+                writer.close()
         shard = {"file": file, **describe_shard(self._part / file)}
         return {"start": start, "stop": place, "shard": shard, "left_out": left_out}
 

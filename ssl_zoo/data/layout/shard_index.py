@@ -139,7 +139,7 @@ def parse_index(data: bytes, where: str) -> ShardIndex:
         )
     try:
         return _index(found)
-    except (_Lie, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{where}: is damaged: {reason}; copy it anew, or write the shards anew.") from None
 

@@ -116,12 +116,13 @@ class Shards:
                 f"{name}: {len(table.files)} shards of {len(table.rows)} row groups; a process that reads them holds "
                 f"up to {min(held, len(table.rows))}, about {max(1, round(size / 2**20))} MiB."
             )
-            faults = split.faults()
-            if faults:
-                first = next(iter(faults))
-                yield f"{where}: {len(faults)} of {len(table.files)} shards cannot be read: {first}: {faults[first]}."
         if self._index.left_out:
             yield f"{where}: {self._index.left_out} samples of the source could not be read and are in no shard."
+        for name, split in self._opened.items():
+            faults = split.faults()
+            for first in list(faults)[:1]:
+                num = f"{len(faults)} of the {len(self._index.splits[name].table.files)}"
+                yield f"{where}: {num} shards of {name} cannot be read, for example {first}: {faults[first]}."
 
 
 def _read_index(storage: Storage) -> ShardIndex:
