@@ -113,7 +113,7 @@ def _example(left_out: Mapping[str, str]) -> str:
 
 
 def _first_stored_as(split: Split, source: str) -> str:
-    """Return what the samples of a split are stored as: `bytes`, `text` or `texts`.
+    """Return what the samples of a split are stored as: `bytes`, `string` or `strings`.
 
     Raises:
         UserError: they are neither, or none of the first can be read.

@@ -57,7 +57,7 @@ class Layout:
 
 
 def stored_as(sample: Any, source: str) -> str:
-    """Return what a sample is stored as: `bytes`, `text` or `texts`.
+    """Return what a sample is stored as: `bytes`, `string` or `strings`.
 
     Raises:
         UserError: it is neither.
@@ -65,9 +65,9 @@ def stored_as(sample: Any, source: str) -> str:
     if isinstance(sample, bytes):
         return "bytes"
     if isinstance(sample, str):
-        return "text"
+        return "string"
     if isinstance(sample, list) and all(isinstance(each, str) for each in sample):
-        return "texts"
+        return "strings"
     raise UserError(
         f"{source}: its samples are no files and no texts but {type(sample).__name__}s, which shards do not hold; "
         "write them to a folder."

@@ -31,7 +31,7 @@ def schema_of(column: str, kind: str, classes: Sequence[str] | None, labelled: b
 
     Args:
         column: of the samples.
-        kind: `bytes` (a struct of `bytes` and `path`), `text` or `texts`.
+        kind: `bytes` (a struct of `bytes` and `path`), `string` or `strings`.
         classes: names of the labels, which Hugging Face's `datasets` and the source `parquet` understand.
         labelled: whether there are labels.
     """
@@ -39,8 +39,8 @@ def schema_of(column: str, kind: str, classes: Sequence[str] | None, labelled: b
 
     types = {
         "bytes": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-        "text": pa.string(),
-        "texts": pa.list_(pa.string()),
+        "string": pa.string(),
+        "strings": pa.list_(pa.string()),
     }
     fields = [pa.field(column, types[kind])]
     if kind != "bytes":

@@ -31,7 +31,7 @@ MOST_ROWS = 100_000
 ROWS_PER_BYTE = 64
 """Most rows for a byte of a row group: equal samples may be compressed a lot, but not without end."""
 
-KINDS = ("bytes", "text", "texts")
+KINDS = ("bytes", "string", "strings")
 """What samples are stored as: the bytes of a file, a string, a list of strings."""
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
