@@ -3,6 +3,9 @@
 Encoders and heads may be any torch module. Targets, pairings and terms derive from the base of their kind, and so does
 every part that has state. With accumulation a step has several forward passes: `forward` therefore only notes what it
 sees, and `after_step` moves the state, once per optimizer step.
+
+What `forward` notes, it writes into a buffer, never into a Python object: a CUDA graph that replays a forward pass
+repeats the work of the device and none of Python's. `after_step` and the optimizer are outside the graph.
 """
 
 from __future__ import annotations
@@ -42,9 +45,12 @@ class Part(nn.Module):
     Attributes:
         depends_on_length: whether its state after some steps depends on the planned length of the run; a part that
             moves in its own `after_step` and does not say so (None) may.
+        capturable: whether a CUDA graph may replay its forward pass: equal work each time, which waits for nothing and
+            changes no Python object.
     """
 
     depends_on_length: bool | None = None
+    capturable: bool = True
 
     def after_step(self, progress: float) -> None:
         """Move the state: once per optimizer step, `progress` being the part of the run that is done, in [0, 1]."""
@@ -119,9 +125,9 @@ class State(nn.Module):
 
 
 class Pending:
-    """Tensors that forward passes note for the end of the optimizer step.
+    """Tensors that forward passes note for the end of the optimizer step: where their number or shape may change.
 
-    Between steps nothing is pending, so that a checkpoint needs none of it.
+    Between steps nothing is pending, so that a checkpoint needs none of it. A part that uses it is not `capturable`.
     """
 
     def __init__(self) -> None:
@@ -135,6 +141,37 @@ class Pending:
         """Return what was noted since the last call, in order."""
         noted, self._noted = self._noted, []
         return noted
+
+
+class StepMean(nn.Module):
+    """The mean of what the forward passes of one optimizer step note, in buffers that no checkpoint needs.
+
+    Between steps nothing is noted.
+
+    Args:
+        like: a tensor of the shape and type of what is noted.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, like: Tensor):
+        super().__init__()
+        self.register_buffer("total", torch.zeros_like(like), persistent=False)
+        self.register_buffer("count", like.new_zeros(()), persistent=False)
+
+    @torch.no_grad()
+    def note(self, x: Tensor) -> None:
+        """Add a tensor, without its graph."""
+        self.total += x.to(self.total.dtype)
+        self.count += 1
+
+    @torch.no_grad()
+    def take(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of what was noted since the last call, and 1, or 0 where that was nothing; both tensors."""
+        mean, noted = self.total / self.count.clamp(min=1), self.count.clamp(max=1)
+        torch._foreach_zero_([self.total, self.count])
+        return mean, noted
 
 
 class Running(State):
@@ -155,12 +192,12 @@ class Running(State):
         super().__init__()
         self.keep = keep
         self.register_buffer("value", value)
-        self._pending = Pending()
+        self.step = StepMean(value)
 
     def note(self, batch: Tensor) -> None:
         """Note a batch's statistic where the module is in training."""
         if self.training:
-            self._pending.note(batch.to(self.value.dtype))
+            self.step.note(batch)
 
     def mix(self, batch: Tensor) -> Tensor:
         """Return keep * value + (1 - keep) * batch, and note the batch's statistic."""
@@ -170,38 +207,49 @@ class Running(State):
     @torch.no_grad()
     def advance(self) -> None:
         """Move towards the mean of what was noted; without any, stay."""
-        noted = self._pending.take()
-        if noted:
-            self.value.lerp_(torch.stack(noted).mean(dim=0), 1 - self.keep)
+        mean, noted = self.step.take()
+        self.value.lerp_(mean, noted * (1 - self.keep))
 
 
 class StepCounter(State):
-    """The number of optimizer steps so far, as a buffer: draws that are a function of it resume where they were."""
+    """The number of optimizer steps so far, as a buffer: draws that are a function of it resume where they were.
+
+    `int` of it reads the device only where the buffer was written to by others, as after a checkpoint is loaded.
+    """
 
     steps: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self._read: tuple[Tensor, int, int] | None = None  # the buffer, its version, its value
 
     def __int__(self) -> int:
         """Return the number of steps."""
-        return int(self.steps)
+        if not self._is_read():
+            self._read = (self.steps, self.steps._version, int(self.steps))
+        assert self._read is not None
+        return self._read[2]
+
+    def _is_read(self) -> bool:
+        return self._read is not None and self._read[0] is self.steps and self._read[1] == self.steps._version
 
     def advance(self) -> None:
         """Count a step."""
+        done = int(self) if self._is_read() else None
         self.steps += 1
+        self._read = None if done is None else (self.steps, self.steps._version, done + 1)
 
 
 class Memo(State):
-    """A function of a tensor that is computed once per tensor and optimizer step: pairs share their targets.
+    """A function of a tensor that is computed once per tensor: pairs share their targets.
 
-    Tensors are known by identity, not by value.
+    Tensors are known by identity, not by value. The objective forgets them at the end of its forward pass.
 
     Args:
         function: tensor -> tensor.
-        most: values that are kept, the latest ones; a part that is called without ever being advanced, as in an
-            evaluation, then holds no more. None keeps all.
+        most: values that are kept, the latest ones; a term that is called by itself, without an objective, then holds
+            no more. None keeps all.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], most: int | None = None):

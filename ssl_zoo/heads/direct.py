@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
-from ssl_zoo.parts import Head, Pending
+from ssl_zoo.parts import Head, StepCounter, StepMean
 from ssl_zoo.registry import register
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -30,13 +30,12 @@ def root_spectrum(correlation: Tensor, eps: float) -> Tensor:
     return (u * weight) @ u.T
 
 
-class _FromCorrelation(Head):
+class _FromCorrelation(Head, StepCounter):
     """A linear predictor without bias, set from a running correlation of its input; it has no trainable weights."""
 
     depends_on_length = False
     correlation: Tensor
     weight: Tensor
-    steps: Tensor
 
     def __init__(self, in_dim: int, rho: float, every: int):
         super().__init__()
@@ -44,15 +43,14 @@ class _FromCorrelation(Head):
         self.rho, self.every = rho, every
         self.register_buffer("correlation", torch.zeros(in_dim, in_dim))
         self.register_buffer("weight", torch.eye(in_dim))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self._pending = Pending()
+        self.step = StepMean(self.correlation)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return p `(B, D)` for z `(B, D)`; in training mode, z's correlation is taken up."""
         if self.training:
             with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
                 x = z.detach().to(self.correlation.dtype)
-                self._pending.note(collectives.mean(x.T @ x / len(x)))
+                self.step.note(collectives.mean(x.T @ x / len(x)))
         return F.linear(z, self.weight.to(z.dtype))
 
     def from_correlation(self, correlation: Tensor) -> Tensor:
@@ -62,15 +60,14 @@ class _FromCorrelation(Head):
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Take the step's correlation into the running one, and at every `every`-th step set the predictor."""
-        noted = self._pending.take()
-        if not noted:
+        if not self.training:
             return
-        new = torch.stack(noted).mean(dim=0)
-        first = self.steps == 0
-        self.correlation.copy_(torch.where(first, new, self.rho * self.correlation + (1 - self.rho) * new))
-        if int(self.steps) % self.every == 0:
+        new, noted = self.step.take()
+        mixed = torch.where(self.steps == 0, new, self.rho * self.correlation + (1 - self.rho) * new)
+        self.correlation.copy_(torch.where(noted > 0, mixed, self.correlation))
+        if int(self) % self.every == 0:
             self.weight.copy_(self.from_correlation(self.correlation))
-        self.steps += 1
+        self.advance()
 
 
 @register("head", "directpred")

@@ -42,6 +42,7 @@ class Objective(nn.Module):
             key = f"{name}_{same + 1}" if same else name
             self.terms[key] = term
             self.weights[key] = weight
+        self._memos = [module for module in self.modules() if isinstance(module, Memo)]
 
     @property
     def shrinks(self) -> bool:
@@ -80,6 +81,8 @@ class Objective(nn.Module):
                     chosen = [x for x, v in zip(z, views, strict=True) if term.inputs == "set" or v.is_target]
                     value = term([see(x) for x in chosen])
                 values[name] = self.weights[name] * value
+            for memo in self._memos:
+                memo.advance()
             return values
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
+import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor
 
@@ -41,27 +42,71 @@ class LARS(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # One weight at a time: the ratio is a tensor per layer, which torch's multi-tensor functions take on their slow
-        # path only, and reading it as a number would make a GPU wait at each layer.
         for group in self.param_groups:
-            for w in group["params"]:
-                if w.grad is not None:
-                    self._update(w, w.grad, group)
+            for weights in _alike([w for w in group["params"] if w.grad is not None]):
+                self._update(weights, group)
         return loss
 
-    def _update(self, w: Tensor, g: Tensor, group: dict[str, Any]) -> None:
-        g = g.add(w, alpha=group["weight_decay"])
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Move weights of one device and type: torch's multi-tensor functions take all of them in a few kernels."""
+        for w in weights:
+            if "momentum_buffer" not in self.state[w]:
+                self.state[w]["momentum_buffer"] = torch.zeros_like(w)
+        shards = _shards(weights[0])
+        w, v = _local(weights), _local([self.state[w]["momentum_buffer"] for w in weights])
+        g = _local([w.grad for w in weights if w.grad is not None])
+        if group["weight_decay"]:
+            g = list(torch._foreach_add(g, w, alpha=group["weight_decay"]))
         if group["adapt"]:
-            size, slope = w.norm(), g.norm()
-            ratio = group["trust"] * size / slope
-            if self.clip:
-                ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(size)
-            g = g * torch.where((size > 0) & (slope > 0), ratio, torch.ones_like(size))
-        state = self.state[w]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(w)
-        v = state["momentum_buffer"].mul_(group["momentum"]).add_(g)
-        w.add_(v, alpha=-group["lr"])
+            # A factor for each weight, on the device: reading it as a number would make a GPU wait at each layer.
+            factors = self._factors(_norms(w, shards), _norms(g, shards), group)
+            g = list(torch._foreach_mul(g, list(factors.unbind())))
+        torch._foreach_mul_(v, group["momentum"])
+        torch._foreach_add_(v, g)
+        torch._foreach_add_(w, v, alpha=-group["lr"])
+
+    def _factors(self, size: Tensor, slope: Tensor, group: dict[str, Any]) -> Tensor:
+        """Return the factor on the gradient of each weight, for the norms of weights and gradients."""
+        ratio = group["trust"] * size / slope
+        if self.clip:
+            ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(size)
+        return torch.where((size > 0) & (slope > 0), ratio, torch.ones_like(size))
+
+
+def _is_sharded(x: Any) -> bool:
+    """Return whether it is a DTensor, whose class takes long to import."""
+    return hasattr(x, "to_local")
+
+
+def _alike(weights: list[Any]) -> list[list[Any]]:
+    """Return the weights in lists of one device, type and way of being sharded."""
+    lists: dict[Any, list[Any]] = {}
+    for w in weights:
+        mesh = (w.device_mesh, w.placements) if _is_sharded(w) else None
+        lists.setdefault((w.device, w.dtype, mesh), []).append(w)
+    return list(lists.values())
+
+
+def _local(tensors: Sequence[Any]) -> list[Tensor]:
+    """Return the parts of the tensors that are on this process; they share their memory."""
+    return [x.to_local() if _is_sharded(x) else x for x in tensors]
+
+
+def _shards(w: Any) -> list[Any]:
+    """Return the groups of processes that each hold a part of a weight; none where the whole is here."""
+    if not _is_sharded(w):
+        return []
+    return [w.device_mesh.get_group(dim) for dim, place in enumerate(w.placements) if place.is_shard()]
+
+
+def _norms(tensors: list[Tensor], shards: list[Any]) -> Tensor:
+    """Return the norms `(N,)` of N whole weights, of which these are the parts here."""
+    norms = torch.stack(list(torch._foreach_norm(tensors)))
+    for group in shards:
+        squares = norms.square()
+        dist.all_reduce(squares, group=group)
+        norms = squares.sqrt()
+    return norms
 
 
 @register("optimizer", "lars")

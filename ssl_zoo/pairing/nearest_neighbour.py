@@ -14,7 +14,7 @@ from ssl_zoo.batch import Pairs, View
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import UserError
 from ssl_zoo.pairing.view_pairs import AllPairs, Reduce
-from ssl_zoo.parts import Pairing, Pending, Prediction
+from ssl_zoo.parts import Pairing, Prediction
 from ssl_zoo.registry import register
 
 
@@ -37,6 +37,8 @@ class NearestNeighbour(Pairing):
 
     queue: Tensor
     seen: Tensor
+    arrived: Tensor
+    num_arrived: Tensor
 
     def __init__(self, dim: int, *, size: Annotated[int, Field(ge=1)] = 65536, reduce: Reduce = "mean"):
         super().__init__()
@@ -44,7 +46,9 @@ class NearestNeighbour(Pairing):
         self.pairs = AllPairs(reduce=reduce)
         self.register_buffer("queue", torch.zeros(size, dim))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
-        self._pending = Pending()
+        # Those of the current step, which join the queue at its end: no checkpoint needs them.
+        self.register_buffer("arrived", torch.zeros(size, dim), persistent=False)
+        self.register_buffer("num_arrived", torch.zeros((), dtype=torch.long), persistent=False)
 
     @torch.no_grad()
     def neighbours(self, t: Tensor) -> Tensor:
@@ -65,17 +69,29 @@ class NearestNeighbour(Pairing):
             raise UserError("pairing nearest_neighbour: its queue holds targets of one modality; use cross_modal.")
         first = next((x for x in t if x is not None), None)
         if self.training and first is not None:
-            unit = F.normalize(first.detach().to(self.queue.dtype), dim=1)
-            self._pending.note(collectives.gather(unit))
+            self._note(collectives.gather(F.normalize(first.detach().to(self.queue.dtype), dim=1)))
         return self.pairs(p, [None if x is None else self.neighbours(x) for x in t], views)
+
+    @torch.no_grad()
+    def _note(self, unit: Tensor) -> None:
+        """Keep targets `(B, D)` until the end of the step; where a step has more than the queue holds, the last ones."""
+        latest = unit[-self.size :]
+        place = torch.arange(len(unit) - len(latest), len(unit), device=unit.device)
+        self.arrived[(self.num_arrived + place) % self.size] = latest
+        self.num_arrived += len(unit)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Put the step's targets into the queue."""
-        noted = self._pending.take()
-        if not noted:
-            return
-        new = torch.cat(noted)[-self.size :]
-        place = (self.seen + torch.arange(len(new), device=new.device)) % self.size
-        self.queue[place] = new
-        self.seen += len(new)
+        # How many there are is known to the device alone, and reading it would make the host wait for a GPU.
+        known = self.num_arrived.device.type == "cpu"
+        self._join(min(int(self.num_arrived), self.size) if known else self.size)
+
+    def _join(self, most: int) -> None:
+        """Let the targets of the step, at most `most`, take the place of the oldest entries."""
+        place = torch.arange(most, device=self.queue.device)
+        new = self.num_arrived.clamp(max=self.size)
+        rows = (self.seen + place + new - self.num_arrived) % self.size
+        self.queue[rows] = torch.where((place < new)[:, None], self.arrived[:most], self.queue[rows])
+        self.seen += new
+        self.num_arrived.zero_()

@@ -54,8 +54,7 @@ class Alternate(Target):
         super().after_step(progress)
         if int(self.done) % self.steps:
             return
-        for mine, theirs in (
-            *zip(self.network.parameters(), self._online[0].parameters(), strict=True),
-            *zip(self.network.buffers(), self._online[0].buffers(), strict=True),
-        ):
-            mine.copy_(theirs)
+        online = self._online[0]
+        mine = [*self.network.parameters(), *self.network.buffers()]
+        if mine:
+            torch._foreach_copy_(mine, [*online.parameters(), *online.buffers()])

@@ -86,8 +86,10 @@ class EMA(Target):
             get_ema_multi_avg_fn(tau)(weights, list(online.parameters()), None)  # few kernels for all weights
         if self.buffers_policy == "own":
             return
-        for mine, theirs in zip(self.network.buffers(), online.buffers(), strict=True):
-            if self.buffers_policy == "ema" and mine.is_floating_point():
-                mine.lerp_(theirs, 1 - tau)
-            else:
-                mine.copy_(theirs)
+        pairs = list(zip(self.network.buffers(), online.buffers(), strict=True))
+        averaged = [self.buffers_policy == "ema" and mine.is_floating_point() for mine, _ in pairs]
+        for average in (True, False):
+            some = [pair for pair, is_averaged in zip(pairs, averaged, strict=True) if is_averaged is average]
+            if some:
+                mine, theirs = map(list, zip(*some, strict=True))
+                torch._foreach_lerp_(mine, theirs, 1 - tau) if average else torch._foreach_copy_(mine, theirs)

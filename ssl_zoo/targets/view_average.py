@@ -33,6 +33,7 @@ class ViewAverage(Target):
     """
 
     depends_on_length = False
+    capturable = False  # it grows with the samples that it sees
     mean: Tensor
     known: Tensor
 
