@@ -45,12 +45,9 @@ class Part(nn.Module):
     Attributes:
         depends_on_length: whether its state after some steps depends on the planned length of the run; a part that
             moves in its own `after_step` and does not say so (None) may.
-        capturable: whether a CUDA graph may replay its forward pass: equal work each time, which waits for nothing and
-            changes no Python object.
     """
 
     depends_on_length: bool | None = None
-    capturable: bool = True
 
     def after_step(self, progress: float) -> None:
         """Move the state: once per optimizer step, `progress` being the part of the run that is done, in [0, 1]."""
@@ -100,6 +97,8 @@ class Term(Part):
     Attributes:
         inputs: what it is called with: `pair`, each (p, t) of the pairing; `set`, the list of z of all views;
             `globals`, the list of z of the global views.
+        batched: of a pair term: it takes p and t `(..., B, D)` too, and returns one value for each of the leading
+            dimensions. The objective then gives it all pairs at once.
         per_sample: it is a mean over samples, and needs no other process's batch: the average over processes is the
             same.
         shrinks: a pair term that is a distance in the units of z, so that embeddings which shrink to one point solve
@@ -110,6 +109,7 @@ class Term(Part):
     """
 
     inputs: Inputs
+    batched: bool = False
     per_sample: bool = False
     shrinks: bool = False
     cluster_temperature: float | None = None
@@ -127,7 +127,8 @@ class State(nn.Module):
 class Pending:
     """Tensors that forward passes note for the end of the optimizer step: where their number or shape may change.
 
-    Between steps nothing is pending, so that a checkpoint needs none of it. A part that uses it is not `capturable`.
+    Between steps nothing is pending, so that a checkpoint needs none of it. No CUDA graph can hold a part that
+    uses it.
     """
 
     def __init__(self) -> None:
@@ -214,7 +215,8 @@ class Running(State):
 class StepCounter(State):
     """The number of optimizer steps so far, as a buffer: draws that are a function of it resume where they were.
 
-    `int` of it reads the device only where the buffer was written to by others, as after a checkpoint is loaded.
+    `int` of it reads the device only where the buffer was written to by others, as after a checkpoint is loaded. A
+    forward pass on a GPU uses `steps`: a number would be the same whenever a CUDA graph is replayed.
     """
 
     steps: Tensor

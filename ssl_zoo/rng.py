@@ -5,6 +5,7 @@ run that is resumed, or that has another number of loader workers, therefore dra
 """
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -41,6 +42,30 @@ def hashed_uniform(key: int | Tensor, step: int | Tensor, index: Tensor, num: in
     state = _mix(state + _GOLDEN * (index.to(torch.int64) + 1))  # (B,)
     state = _mix(state[:, None] + _GOLDEN * torch.arange(1, num + 1, device=index.device))
     return _shifted(state, 40).to(torch.float32) * 2.0**-24
+
+
+def hashed_normal(key: int | Tensor, step: int | Tensor, index: Tensor, num: int) -> Tensor:
+    """Return standard normal numbers `(B, num)`, float32, of magnitude below 6; see `hashed_uniform`.
+
+    By the transform of Box and Muller (1958), so that devices agree up to the rounding of their logarithms.
+    """
+    first, second = hashed_uniform(key, step, index, 2 * num).chunk(2, dim=1)
+    return (-2 * torch.log1p(-first)).sqrt() * (2 * math.pi * second).cos()
+
+
+def hashed_order(key: int | Tensor, step: Tensor, num: int) -> Tensor:
+    """Return the numbers below `num` in random order, on the device of `step`; see `hashed_uniform`."""
+    index = torch.arange(num, device=step.device)
+    return hashed_uniform(key, step, index, 1)[:, 0].argsort(stable=True)
+
+
+def draws_on_host(device: torch.device) -> bool:
+    """Return whether numbers for a device come from torch's CPU generator; else from a hash, on the device itself.
+
+    A generator's numbers would have to be copied, and the device would wait for them in every step. A comparison of
+    devices replaces this function, so that both draw alike.
+    """
+    return device.type == "cpu"
 
 
 def _signed(x: int) -> int:

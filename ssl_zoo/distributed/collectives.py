@@ -107,13 +107,13 @@ def whole_batches() -> Iterator[None]:
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
-    """Return x^T y `(D, D)`, the sum over the samples of two batches `(B, D)`; differentiable.
+    """Return x^T y `(..., D, D)`, the sum over the samples of two batches `(..., B, D)`; differentiable.
 
     Where the batches are gathered ones (`whole_batches`) and large, each process multiplies the rows that are its own
     and the matrices are added up: with k processes 1/k of the arithmetic, instead of the same product k times.
     """
-    size = num_processes()
-    if size == 1 or not _whole.get() or len(x) < SPLIT_FROM or len(x) % size:
-        return x.T @ y
-    own = slice(rank() * len(x) // size, (rank() + 1) * len(x) // size)
-    return total(x[own].T @ y[own])
+    size, num = num_processes(), x.shape[-2]
+    if size == 1 or not _whole.get() or num < SPLIT_FROM or num % size:
+        return x.mT @ y
+    x, y = (each.narrow(-2, rank() * num // size, num // size) for each in (x, y))
+    return total(x.mT @ y)

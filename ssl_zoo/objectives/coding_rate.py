@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
+from ssl_zoo.objectives.over_views import over_views
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -19,18 +20,18 @@ def coding_rate(z: Tensor, eps: float) -> Tensor:
     In float64: a batch that is nearly of rank one gives a matrix whose condition number float32 does not hold.
 
     Args:
-        z: embeddings `(B, D)`.
+        z: embeddings `(..., B, D)`.
         eps: allowed distortion. The authors' code divides by eps itself, the paper by its square.
 
     Returns:
-        A scalar >= 0, of the type of z.
+        `(...)`, at least 0, of the type of z.
     """
-    n, d = z.shape
+    n, d = z.shape[-2:]
     x = z.double()
-    small = collectives.product(x, x) if n >= d else x @ x.T  # det(I + Z^T Z) = det(I + Z Z^T)
-    identity = torch.eye(len(small), dtype=x.dtype, device=x.device)
+    small = collectives.product(x, x) if n >= d else x @ x.mT  # det(I + Z^T Z) = det(I + Z Z^T)
+    identity = torch.eye(min(n, d), dtype=x.dtype, device=x.device)
     factor = torch.linalg.cholesky_ex(identity + d / (n * eps) * small).L
-    return factor.diagonal().log().sum().to(z.dtype)
+    return factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1).to(z.dtype)
 
 
 @register("term", "coding_rate")
@@ -59,8 +60,9 @@ class CodingRate(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of the views, each `(B, D)`."""
-        if self.normalise:
-            z = [F.normalize(x, dim=1) for x in z]
-        rate = torch.stack([coding_rate(x, self.eps) for x in z]).mean()
+        rate = over_views(self._rate, z).mean()
         n, d = z[0].shape
         return -rate * ((d + n) / (d * n) if self.balance else 1.0)
+
+    def _rate(self, z: Tensor) -> Tensor:
+        return coding_rate(F.normalize(z, dim=-1) if self.normalise else z, self.eps)

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
+from ssl_zoo.objectives.over_views import over_views
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -15,18 +16,19 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 def off_diagonal_energy(matrix: Tensor) -> Tensor:
-    """Return the sum of the squares off the diagonal of a square matrix `(D, D)`."""
-    return matrix.square().sum() - matrix.diagonal().square().sum()
+    """Return the sum of the squares off the diagonal of square matrices `(..., D, D)`: `(...)`."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    return matrix.square().sum(dim=(-2, -1)) - diagonal.square().sum(dim=-1)
 
 
 def standardise(z: Tensor, eps: float) -> Tensor:
-    """Return z `(B, D)` with mean 0 and (biased) variance 1 in each dimension.
+    """Return z `(..., B, D)` with mean 0 and (biased) variance 1 in each dimension.
 
     `eps` is the least variance that is divided by, not an addend: the paper's formula holds exactly for every dimension
     that is alive, and a dead one gives zeros and a finite gradient.
     """
-    centred = z - z.mean(dim=0)
-    return centred * centred.square().mean(dim=0).clamp_min(eps).rsqrt()
+    centred = z - z.mean(dim=-2, keepdim=True)
+    return centred * centred.square().mean(dim=-2, keepdim=True).clamp_min(eps).rsqrt()
 
 
 def cross_correlation(p: Tensor, t: Tensor, off_diagonal: float = 0.005, eps: float = 1e-5) -> Tensor:
@@ -65,8 +67,8 @@ class CrossCorrelation(Term):
 
 
 def variance(z: Tensor, std: float = 1.0, eps: float = 1e-4) -> Tensor:
-    """Return mean_j max(0, std - sqrt(Var(z_j) + eps)) (Bardes et al. 2022, equation 1); z is `(B, D)`."""
-    return torch.relu(std - (z.var(dim=0) + eps).sqrt()).mean()
+    """Return mean_j max(0, std - sqrt(Var(z_j) + eps)) `(...)` of z `(..., B, D)` (Bardes et al. 2022, equation 1)."""
+    return torch.relu(std - (z.var(dim=-2) + eps).sqrt()).mean(dim=-1)
 
 
 @register("term", "variance")
@@ -87,15 +89,22 @@ class Variance(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
-        total = torch.stack([variance(x, self.std, self.eps) for x in z]).sum()
+        total = over_views(lambda x: variance(x, self.std, self.eps), z).sum()
         return total / len(z) if self.views == "mean" else total
 
 
 def covariance(z: Tensor) -> Tensor:
-    """Return (1/D) sum_{i != j} C_ij^2, C the covariance over the batch with /(B - 1) (VICReg, eq. 3 and 4)."""
-    centred = z - z.mean(dim=0)
-    c = collectives.product(centred, centred) / (len(z) - 1)
-    return off_diagonal_energy(c) / z.shape[1]
+    """Return (1/D) sum_{i != j} C_ij^2, C the covariance over the batch with /(B - 1) (VICReg, eq. 3 and 4).
+
+    Args:
+        z: embeddings `(..., B, D)`.
+
+    Returns:
+        `(...)`.
+    """
+    centred = z - z.mean(dim=-2, keepdim=True)
+    c = collectives.product(centred, centred) / (z.shape[-2] - 1)
+    return off_diagonal_energy(c) / z.shape[-1]
 
 
 @register("term", "covariance")
@@ -114,5 +123,5 @@ class Covariance(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
-        total = torch.stack([covariance(x) for x in z]).sum()
+        total = over_views(covariance, z).sum()
         return total / len(z) if self.views == "mean" else total

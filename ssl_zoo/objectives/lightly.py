@@ -201,7 +201,6 @@ class LightlyLoss(Term):
         self.call, self.per_sample = kind.call, kind.per_sample
         self.inputs: Inputs = "pair" if kind.call == "pair" else "set"
         self.step = StepCounter() if kind.draws else None
-        self.capturable = not kind.draws  # it seeds torch's generators in its forward pass
 
     def forward(self, *embeddings: Any) -> Tensor:
         """Return the scalar for p and t `(B, D)`, or for the list of z of all views.

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
 from ssl_zoo.objectives.decorrelation import off_diagonal_energy, standardise
+from ssl_zoo.objectives.over_views import over_views
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
 def normalised_covariance(z: Tensor, eps: float = 1e-12) -> Tensor:
-    """Return (1/D^2) sum_{i != j} R_ij^2, R the correlation matrix of z `(B, D)` (Lee & Aune 2021, arXiv 2109.00783).
+    """Return (1/D^2) sum_{i != j} R_ij^2, R the correlations of z `(..., B, D)` (Lee & Aune 2021, arXiv 2109.00783).
 
     Args:
         z: embeddings `(B, D)`.
         eps: the least variance of a dimension that is divided by.
     """
     unit = standardise(z, eps)
-    return off_diagonal_energy(collectives.product(unit, unit) / len(z)) / z.shape[1] ** 2
+    return off_diagonal_energy(collectives.product(unit, unit) / z.shape[-2]) / z.shape[-1] ** 2
 
 
 @register("term", "normalised_covariance")
@@ -46,5 +46,5 @@ class NormalisedCovariance(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
-        total = torch.stack([normalised_covariance(x, self.eps) for x in z]).sum()
+        total = over_views(lambda x: normalised_covariance(x, self.eps), z).sum()
         return total / len(z) if self.views == "mean" else total

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.heads.newton import polar
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -23,11 +24,26 @@ def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
         z: embeddings of the V views, each `(B, D)`.
         local: the weight lambda of the second part.
     """
-    u = torch.stack([F.normalize(x.double(), dim=1) for x in z], dim=1)  # (B, V, D)
-    value = -torch.linalg.svdvals(u.mean(dim=1)).sum()
+    u = F.normalize(torch.stack(list(z), dim=1).double(), dim=2)  # (B, V, D)
+    value = -sum_of_singular_values(u.mean(dim=1))
     if local > 0:
-        value = value + local * torch.linalg.svdvals(u).sum() / len(u)
+        value = value + local * sum_of_singular_values(u).sum() / len(u)
     return value.to(z[0].dtype)
+
+
+def sum_of_singular_values(x: Tensor) -> Tensor:
+    """Return the nuclear norm `(...)` of x `(..., N, D)`.
+
+    On a CPU from the singular values. Elsewhere from products of matrices alone, since a solver makes the host wait:
+    the polar factor is the gradient, and its inner product with x the value. The two differ where a singular value is
+    below 1e-7 of the largest: there the gradient is anything, and becomes 0.
+    """
+    return torch.linalg.svdvals(x).sum(dim=-1) if x.device.type == "cpu" else by_products(x)
+
+
+def by_products(x: Tensor) -> Tensor:
+    """Return what `sum_of_singular_values` does, by Newton's iteration; of its gradient there is no gradient."""
+    return (polar(x.detach()) * x).sum(dim=(-2, -1))
 
 
 @register("term", "nuclear_norm")

@@ -5,7 +5,9 @@ them, so that a term cannot be right on one process and wrong on many. A term th
 so (`Term.per_sample`) and gets the process's own samples: the average over processes is then the same.
 """
 
+import operator
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import get_args
 
 import torch
@@ -76,7 +78,7 @@ class Objective(nn.Module):
             for name, term in self._each():
                 see = own if term.per_sample else whole
                 if term.inputs == "pair":
-                    value = pairs.scale * sum(term(see(p), see(t)) for p, t in pairs.pairs)
+                    value = pairs.scale * _over_pairs(term, [(see(p), see(t)) for p, t in pairs.pairs])
                 else:
                     chosen = [x for x, v in zip(z, views, strict=True) if term.inputs == "set" or v.is_target]
                     value = term([see(x) for x in chosen])
@@ -84,6 +86,16 @@ class Objective(nn.Module):
             for memo in self._memos:
                 memo.advance()
             return values
+
+
+def _over_pairs(term: Term, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the sum of a term over pairs, which it sees all at once if it can."""
+    if term.batched and len(pairs) > 1 and len({x.shape for pair in pairs for x in pair}) == 1:
+        p, t = (torch.stack(side) for side in zip(*pairs, strict=True))
+        values = list(term(p, t).unbind())
+    else:
+        values = [term(p, t) for p, t in pairs]
+    return reduce(operator.add, values)
 
 
 def _check(name: str, term: Term) -> None:

@@ -14,13 +14,13 @@ def negative_cosine(p: Tensor, t: Tensor) -> Tensor:
     """Return D(p, t) = - p/|p| . t/|t|, mean over the batch (Chen & He 2021, equation 1).
 
     Args:
-        p: predictions `(B, D)`.
-        t: targets `(B, D)`.
+        p: predictions `(..., B, D)`.
+        t: targets `(..., B, D)`.
 
     Returns:
-        A scalar in [-1, 1].
+        `(...)`, in [-1, 1].
     """
-    return -F.cosine_similarity(p, t, dim=1).mean()
+    return -F.cosine_similarity(p, t, dim=-1).mean(dim=-1)
 
 
 @register("term", "negative_cosine")
@@ -29,9 +29,10 @@ class NegativeCosine(Term):
 
     inputs = "pair"
     per_sample = True
+    batched = True
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
-        """Return the scalar for p and t `(B, D)`."""
+        """Return the value `(...)` for p and t `(..., B, D)`."""
         return negative_cosine(p, t)
 
 
@@ -39,10 +40,13 @@ def softmax_cross_entropy(p: Tensor, t: Tensor) -> Tensor:
     """Return D(p, t) = - softmax(t) . log softmax(p) over the channels, mean over the batch (SimSiam, section 4.5).
 
     Args:
-        p: predictions `(B, D)`.
-        t: targets `(B, D)`.
+        p: predictions `(..., B, D)`.
+        t: targets `(..., B, D)`.
+
+    Returns:
+        `(...)`.
     """
-    return -(t.softmax(dim=1) * p.log_softmax(dim=1)).sum(dim=1).mean()
+    return -(t.softmax(dim=-1) * p.log_softmax(dim=-1)).sum(dim=-1).mean(dim=-1)
 
 
 @register("term", "softmax_cross_entropy")
@@ -51,25 +55,26 @@ class SoftmaxCrossEntropy(Term):
 
     inputs = "pair"
     per_sample = True
+    batched = True
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
-        """Return the scalar for p and t `(B, D)`."""
+        """Return the value `(...)` for p and t `(..., B, D)`."""
         return softmax_cross_entropy(p, t)
 
 
 def squared_error(p: Tensor, t: Tensor, normalise: bool = False, over: Literal["mean", "sum"] = "mean") -> Tensor:
-    """Return |p - t|^2, mean over the batch.
+    """Return |p - t|^2 `(...)`, mean over the batch.
 
     Args:
-        p: predictions `(B, D)`.
-        t: targets `(B, D)`.
+        p: predictions `(..., B, D)`.
+        t: targets `(..., B, D)`.
         normalise: bring both to unit length first; with `over="sum"` the value is then 2 - 2 cos(p, t) (BYOL, eq. 2).
         over: `mean` or `sum` over the dimensions.
     """
     if normalise:
-        p, t = F.normalize(p, dim=1), F.normalize(t, dim=1)
+        p, t = F.normalize(p, dim=-1), F.normalize(t, dim=-1)
     error = (p - t).square()
-    return error.mean() if over == "mean" else error.sum(dim=1).mean()
+    return error.mean(dim=(-2, -1)) if over == "mean" else error.sum(dim=-1).mean(dim=-1)
 
 
 @register("term", "mse")
@@ -83,6 +88,7 @@ class MSE(Term):
 
     inputs = "pair"
     per_sample = True
+    batched = True
 
     def __init__(self, *, normalise: bool = False, over: Literal["mean", "sum"] = "mean"):
         super().__init__()
@@ -90,7 +96,7 @@ class MSE(Term):
         self.shrinks = not normalise
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
-        """Return the scalar for p and t `(B, D)`."""
+        """Return the value `(...)` for p and t `(..., B, D)`."""
         return squared_error(p, t, self.normalise, self.over)
 
 
@@ -106,6 +112,7 @@ class SmoothL1(Term):
 
     inputs = "pair"
     per_sample = True
+    batched = True
     shrinks = True
 
     def __init__(self, *, beta: Annotated[float, Field(ge=0)] = 1.0):
@@ -113,5 +120,5 @@ class SmoothL1(Term):
         self.beta = beta
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
-        """Return the scalar for p and t `(B, D)`."""
-        return F.smooth_l1_loss(p, t, beta=self.beta)
+        """Return the value `(...)` for p and t `(..., B, D)`."""
+        return F.smooth_l1_loss(p, t, reduction="none", beta=self.beta).mean(dim=(-2, -1))

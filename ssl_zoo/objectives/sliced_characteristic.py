@@ -13,6 +13,9 @@ from ssl_zoo.objectives.slices import Slices
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
+MOST = 2**25
+"""Numbers, samples x slices x knots, up to which several views are computed at once."""
+
 
 def epps_pulley(x: Tensor, knots: int = 17, reach: float = 3.0) -> Tensor:
     """Return the distance of the sample's characteristic function from the Gaussian's, of each column of `x`.
@@ -22,19 +25,20 @@ def epps_pulley(x: Tensor, knots: int = 17, reach: float = 3.0) -> Tensor:
     the Epps-Pulley statistic without its factor N).
 
     Args:
-        x: samples `(N, M)` of M distributions.
+        x: samples `(..., N, M)` of M distributions.
         knots: points of the rule in [0, reach].
         reach: where the integral ends.
 
     Returns:
-        `(M,)`, at least 0.
+        `(..., M)`, at least 0.
     """
     t = torch.linspace(0, reach, knots, device=x.device, dtype=x.dtype)
     gauss = torch.exp(-t.square() / 2)
     step = torch.full_like(t, reach / (knots - 1))
-    step[0], step[-1] = step[0] / 2, step[-1] / 2
-    angle = x.unsqueeze(-1) * t  # (N, M, knots)
-    error = (angle.cos().mean(dim=0) - gauss).square() + angle.sin().mean(dim=0).square()
+    step[0] /= 2
+    step[-1] /= 2
+    angle = x.unsqueeze(-1) * t  # (..., N, M, knots)
+    error = (angle.cos().mean(dim=-3) - gauss).square() + angle.sin().mean(dim=-3).square()
     return 2 * (error * gauss * step).sum(dim=-1)
 
 
@@ -72,6 +76,7 @@ class SlicedCharacteristic(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
-        a = self.directions(z[0])
-        value = torch.stack([epps_pulley(x @ a, self.knots, self.reach).mean() for x in z]).mean()
+        sliced = torch.stack(list(z)) @ self.directions(z[0])  # (V, B, slices)
+        together = max(1, MOST // (sliced[0].numel() * self.knots))
+        value = torch.cat([epps_pulley(x, self.knots, self.reach).mean(dim=-1) for x in sliced.split(together)]).mean()
         return value * len(z[0]) if self.times_samples else value

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.objectives.over_views import over_views
 from ssl_zoo.objectives.slices import Slices
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
@@ -18,23 +19,23 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 def deviation(z: Tensor, eps: float) -> Tensor:
-    """Return the (biased) standard deviation of each dimension of z `(B, D)`, but `eps` where it is less."""
-    return (z - z.mean(dim=0)).square().mean(dim=0).clamp_min(eps**2).sqrt()
+    """Return the (biased) standard deviation `(..., 1, D)` of each dimension of z `(..., B, D)`, at least `eps`."""
+    return (z - z.mean(dim=-2, keepdim=True)).square().mean(dim=-2, keepdim=True).clamp_min(eps**2).sqrt()
 
 
 def unit_scale(z: Tensor, eps: float = 1e-6) -> Tensor:
-    """Return mean_j (1 - sigma_j)^2 of z `(B, D)` (Wu et al. 2026, equation 1)."""
-    return (1 - deviation(z, eps)).square().mean()
+    """Return mean_j (1 - sigma_j)^2 `(...)` of z `(..., B, D)` (Wu et al. 2026, equation 1)."""
+    return (1 - deviation(z, eps)).square().mean(dim=(-2, -1))
 
 
 def centre(z: Tensor) -> Tensor:
-    """Return mean_j mu_j^2 of z `(B, D)` (Wu et al. 2026, equation 6)."""
-    return z.mean(dim=0).square().mean()
+    """Return mean_j mu_j^2 `(...)` of z `(..., B, D)` (Wu et al. 2026, equation 6)."""
+    return z.mean(dim=-2).square().mean(dim=-1)
 
 
-def gaussian_quantiles(like: Tensor) -> Tensor:
-    """Return the standard Gaussian's quantiles at i / (B + 1), i = 1..B, ascending, for samples `(B, ...)`."""
-    place = torch.arange(1, len(like) + 1, device=like.device, dtype=torch.float64) / (len(like) + 1)
+def gaussian_quantiles(num: int, like: Tensor) -> Tensor:
+    """Return the standard Gaussian's quantiles at i / (B + 1), i = 1..B, ascending, for B = num, `(B,)`."""
+    place = torch.arange(1, num + 1, device=like.device, dtype=torch.float64) / (num + 1)
     return (math.sqrt(2) * torch.erfinv(2 * place - 1)).to(like.dtype)
 
 
@@ -46,13 +47,16 @@ def sliced_wasserstein(z: Tensor, directions: Tensor, eps: float = 1e-6) -> Tens
     sorted samples and quantiles (equation 5).
 
     Args:
-        z: embeddings `(B, D)`.
+        z: embeddings `(..., B, D)`.
         directions: unit vectors `(D, M)`.
         eps: the least standard deviation that is divided by.
+
+    Returns:
+        `(...)`.
     """
-    normed = (z - z.mean(dim=0)) / deviation(z, eps).detach()
-    ordered = (normed @ directions).sort(dim=0).values
-    return (ordered - gaussian_quantiles(z)[:, None]).square().mean()
+    normed = (z - z.mean(dim=-2, keepdim=True)) / deviation(z, eps).detach()
+    ordered = (normed @ directions).sort(dim=-2).values
+    return (ordered - gaussian_quantiles(z.shape[-2], z)[:, None]).square().mean(dim=(-2, -1))
 
 
 @register("term", "unit_scale")
@@ -71,7 +75,7 @@ class UnitScale(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
-        return torch.stack([unit_scale(x, self.eps) for x in z]).mean()
+        return over_views(lambda x: unit_scale(x, self.eps), z).mean()
 
 
 @register("term", "centre")
@@ -82,7 +86,7 @@ class Centre(Term):
 
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
-        return torch.stack([centre(x) for x in z]).mean()
+        return over_views(centre, z).mean()
 
 
 @register("term", "sliced_wasserstein")
@@ -111,4 +115,4 @@ class SlicedWasserstein(Term):
     def forward(self, z: Sequence[Tensor]) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
         a = self.directions(z[0])
-        return torch.stack([sliced_wasserstein(x, a, self.eps) for x in z]).mean()
+        return over_views(lambda x: sliced_wasserstein(x, a, self.eps), z).mean()

@@ -6,15 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_zoo import rng
 from ssl_zoo.parts import StepCounter
-from ssl_zoo.rng import generator
 
 
 class Slices(nn.Module):
-    """Random unit vectors that change with every optimizer step, and are the same on every process and device.
+    """Random unit vectors that change with every optimizer step, and are the same on every process.
 
     They are a function of (seed, step); the step is counted in a buffer, so that a resumed run has the slices
-    that it would have had. All views, and all micro-batches of a step, have the same ones.
+    that it would have had. All views, and all micro-batches of a step, have the same ones. On a CPU they come from
+    torch's generator, elsewhere from a hash that the device computes.
 
     Args:
         num: how many.
@@ -27,8 +28,14 @@ class Slices(nn.Module):
         self.step = StepCounter()
 
     def forward(self, like: Tensor) -> Tensor:
-        """Return the directions of this step, `(D, num)`, columns of unit length, for embeddings `(B, D)`."""
-        source = generator(self.seed, "slices", int(self.step))
-        # On the CPU whatever the device, so that devices agree; float32 whatever the type, so that types agree.
-        drawn = torch.randn(like.shape[1], self.num, generator=source, device="cpu")
-        return F.normalize(drawn, dim=0).to(like)
+        """Return the directions of this step, `(D, num)`, columns of unit length, for embeddings `(..., D)`."""
+        # Float32 whatever the type, so that types agree.
+        return F.normalize(self._drawn(like), dim=0).to(like)
+
+    def _drawn(self, like: Tensor) -> Tensor:
+        width = like.shape[-1]
+        if rng.draws_on_host(like.device):
+            source = rng.generator(self.seed, "slices", int(self.step))
+            return torch.randn(width, self.num, generator=source)
+        index = torch.arange(width, device=like.device)
+        return rng.hashed_normal(rng.derive(self.seed, "slices"), self.step.steps, index, self.num)

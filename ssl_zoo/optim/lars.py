@@ -49,12 +49,12 @@ class LARS(torch.optim.Optimizer):
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """Move weights of one device and type: torch's multi-tensor functions take all of them in a few kernels."""
-        for w in weights:
-            if "momentum_buffer" not in self.state[w]:
-                self.state[w]["momentum_buffer"] = torch.zeros_like(w)
+        for weight in weights:
+            if "momentum_buffer" not in self.state[weight]:
+                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         shards = _shards(weights[0])
-        w, v = _local(weights), _local([self.state[w]["momentum_buffer"] for w in weights])
-        g = _local([w.grad for w in weights if w.grad is not None])
+        w, v = _local(weights), _local([self.state[weight]["momentum_buffer"] for weight in weights])
+        g = _local([weight.grad for weight in weights])
         if group["weight_decay"]:
             g = list(torch._foreach_add(g, w, alpha=group["weight_decay"]))
         if group["adapt"]:

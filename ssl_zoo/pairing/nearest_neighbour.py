@@ -74,7 +74,7 @@ class NearestNeighbour(Pairing):
 
     @torch.no_grad()
     def _note(self, unit: Tensor) -> None:
-        """Keep targets `(B, D)` until the end of the step; where a step has more than the queue holds, the last ones."""
+        """Keep targets `(B, D)` until the end of the step; of more than the queue holds, the last ones."""
         latest = unit[-self.size :]
         place = torch.arange(len(unit) - len(latest), len(unit), device=unit.device)
         self.arrived[(self.num_arrived + place) % self.size] = latest

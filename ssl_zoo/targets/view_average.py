@@ -33,7 +33,6 @@ class ViewAverage(Target):
     """
 
     depends_on_length = False
-    capturable = False  # it grows with the samples that it sees
     mean: Tensor
     known: Tensor
 
