@@ -7,13 +7,15 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_zoo.errors import UserError
 
@@ -22,12 +24,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 @dataclass(frozen=True)
 class Hardware:
-    """The choice: the device's name, the precision of the arithmetic and the layout of images in memory."""
+    """The choice: the device's name, the precision of the arithmetic and the layout of images in memory.
+
+    `note` is a sentence for the user where something was not chosen that he may expect.
+    """
 
     name: str
     accelerator: Literal["cpu", "cuda", "mps"]
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["fp32", "tf32", "bf16", "fp16"]
     memory_format: Literal["channels_last", "contiguous"]
+    note: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -38,7 +44,9 @@ class Hardware:
         return f"{self.name}, {self.precision}, {self.memory_format}"
 
 
-def use_memory_format(module: nn.Module, memory_format: Literal["channels_last", "contiguous"]) -> None:
+def use_memory_format(
+    module: nn.Module, memory_format: Literal["channels_last", "contiguous"], accelerator: str = "cpu"
+) -> list[str]:
     """Put the weights of 2-D convolutions into a memory format, in place; their outputs then have it too.
 
     Each module is asked for itself: torch has another layout for 3-D convolutions and refuses this one (`Module.to`
@@ -47,12 +55,41 @@ def use_memory_format(module: nn.Module, memory_format: Literal["channels_last",
     Args:
         module: whose submodules are searched for 2-D convolutions, transposed ones included.
         memory_format: of the weights; `contiguous` leaves them as they were made.
+        accelerator: what computes; on a CPU the layers that `is_unsafe` names compute on contiguous tensors.
+
+    Returns:
+        The names of these layers.
     """
     if memory_format == "contiguous":
-        return
-    for layer in module.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        return []
+    unsafe = []
+    for name, layer in module.named_modules():
+        if accelerator == "cpu" and is_unsafe(layer):
+            layer.register_forward_pre_hook(_contiguous)
+            unsafe.append(name)
+        elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             layer.to(memory_format=torch.channels_last)
+    return unsafe
+
+
+def is_unsafe(layer: nn.Module) -> bool:
+    """Return whether the backward pass of a convolution in channels_last writes outside its memory on a CPU.
+
+    torch 2.14.1 does so, and the process dies of it, for a 1 x 1 convolution with a stride over 2 to 7 channels in
+    float32, where the stride leaves out the last pixels of a side; with 8 channels or more, with 1, with groups, with a
+    larger kernel and on contiguous tensors it does not.
+    """
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.groups == 1
+        and 1 < layer.in_channels < 8
+        and set(layer.kernel_size) == {1}
+        and max(layer.stride) > 1
+    )
+
+
+def _contiguous(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous() for x in inputs)
 
 
 def cpu_name() -> str:
@@ -66,14 +103,14 @@ def cpu_name() -> str:
 
 
 def choose(
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto",
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
     for_training: bool = True,
 ) -> Hardware:
     """Choose device, precision and memory format; what the recipe names is taken as it is.
 
-    `auto` means float32 on a CPU (exact, and resumable bit for bit), bfloat16 autocast on a GPU that has it, and
-    channels_last on both: 2-D convolutions run faster in this layout.
+    `auto` means float32 on a CPU (exact, and resumable bit for bit), bfloat16 autocast on a GPU that computes in it and
+    does not emulate it, and channels_last on both: 2-D convolutions run faster in this layout.
 
     Args:
         precision: the recipe's `training.precision`.
@@ -81,9 +118,10 @@ def choose(
         for_training: refuse a precision that this machine cannot train in; an evaluation takes float32 instead.
 
     Raises:
-        UserError: fp16 on a CPU, which torch would train in bfloat16.
+        UserError: fp16 on a CPU, which torch would train in bfloat16; tf32 where there is none.
     """
     accelerator: Literal["cpu", "cuda", "mps"] = "cpu"
+    note = ""
     if torch.cuda.is_available():
         accelerator, name = "cuda", torch.cuda.get_device_name()
     elif torch.backends.mps.is_available():
@@ -91,14 +129,66 @@ def choose(
     else:
         name = cpu_name()
     if precision == "auto":
-        precision = "bf16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    elif precision == "fp16" and accelerator == "cpu":
-        if for_training:
-            raise UserError(
-                "training.precision: fp16 needs a GPU, and this machine computes on a CPU; use fp32, bf16 or auto."
+        precision = "bf16" if accelerator == "cuda" and _has_bf16() else "fp32"
+        if accelerator == "cuda" and precision == "fp32":
+            note = (
+                f"training.precision: float32, since {name} would only emulate bfloat16; fp16 uses its tensor cores."
             )
+    elif problem := _unfit(precision, accelerator):
+        if for_training:
+            raise UserError(f"training.precision: {precision} {problem}")
         precision = "fp32"
-    return Hardware(name, accelerator, precision, "channels_last" if memory_format == "auto" else memory_format)
+    return Hardware(name, accelerator, precision, "channels_last" if memory_format == "auto" else memory_format, note)
+
+
+def _has_bf16() -> bool:
+    """Return whether the GPU computes in bfloat16 itself."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _unfit(precision: str, accelerator: str) -> str:
+    """Return why a machine cannot train in a precision; empty where it can."""
+    if precision == "fp16" and accelerator == "cpu":
+        return "needs a GPU, and this machine computes on a CPU; use fp32, bf16 or auto."
+    # What has bfloat16 has TF32: both came with NVIDIA's compute capability 8.0.
+    if precision == "tf32" and not (accelerator == "cuda" and _has_bf16()):
+        return "needs an NVIDIA GPU of compute capability 8.0 or above; use fp32 or auto."
+    return ""
+
+
+@contextmanager
+def arithmetic(accelerator: str, precision: str = "fp32", fixed_shapes: bool = False) -> Iterator[None]:
+    """Set how a GPU multiplies numbers in float32, and restore it when the context ends.
+
+    torch lets cuDNN's convolutions round their inputs to TF32's 10 bits, and matrix products not. Here all of them use
+    all 23 bits of float32, in `bf16` and `fp16` too: what autocast leaves in float32 is there for its accuracy. Only
+    the precision `tf32` rounds, and then both.
+
+    Args:
+        accelerator: `cuda` sets it; others have no such choice and are left alone.
+        precision: of `Hardware`.
+        fixed_shapes: whether the inputs have the same shapes again and again, so that it is worth it to let cuDNN time
+            its algorithms for each of them (`torch.backends.cudnn.benchmark`).
+    """
+    if accelerator != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    benchmark, products = cudnn.benchmark, torch.get_float32_matmul_precision()
+    each = [op for op in (getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)) if hasattr(op, "fp32_precision")]
+    before = [op.fp32_precision for op in each]  # torch 2.9; there, the flag for both cannot be read where they differ
+    flag = "tf32" in before if before else cudnn.allow_tf32
+    rounds = precision == "tf32"
+    try:
+        cudnn.benchmark, cudnn.allow_tf32 = fixed_shapes or benchmark, rounds
+        torch.set_float32_matmul_precision("high" if rounds else "highest")
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32 = benchmark, flag
+        torch.set_float32_matmul_precision(products)
+        for op, value in zip(each, before, strict=True):
+            if op.fp32_precision != value:
+                op.fp32_precision = value
 
 
 def keep_memory() -> None:
@@ -130,9 +220,11 @@ def check_compiler() -> None:
 
 def environment(hardware: Hardware) -> dict[str, Any]:
     """Return hardware and versions, for the summary and for every table."""
+    products = {"float32_products": "tf32" if hardware.precision == "tf32" else "ieee"}
     return {
         "hardware": hardware.name,
         "precision": hardware.precision,
+        **(products if hardware.accelerator == "cuda" else {}),
         "memory_format": hardware.memory_format,
         "python": platform.python_version(),
         **{name: version(name) for name in ("ssl_zoo", "torch", "torchvision")},

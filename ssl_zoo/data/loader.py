@@ -125,6 +125,8 @@ class Loader:
     Attributes:
         steps_per_epoch: whole batches in the split, or in what its `draws` take for an epoch; the few samples that
             remain differ between epochs.
+        one_size: whether all micro-batches have the same number of samples; with `skip` of what is read during the
+            training they may not.
 
     Raises:
         UserError: fewer samples than a batch, a batch that `accumulate` and `num_ranks` do not divide, or `skip` where
@@ -160,6 +162,7 @@ class Loader:
                 f"the data have {num} samples, fewer than one batch of {batch_size}: "
                 f"lower batch_size to at most {num} or give more data."
             )
+        self.one_size = held or on_error == "raise"
         if num_workers and not FORKS:
             check_travels(split)
         self._reader = _Reader(split, policy, seed, batch_size)

@@ -19,15 +19,16 @@ class Precision:
     Weights, gradients and the optimizer's state are float32 in all of them.
 
     Args:
-        name: `fp32`; or `bf16` or `fp16`, in which torch's autocast computes what is safe there, fp16 with a loss that
-            is scaled so that small gradients are not lost.
+        name: `fp32`, or `tf32`, which `ssl_zoo.hardware.arithmetic` sets; or `bf16` or `fp16`, in which torch's autocast
+            computes what is safe there, fp16 with a loss that is scaled so that small gradients are not lost.
         device: where it computes.
     """
 
-    def __init__(self, name: Literal["fp32", "bf16", "fp16"], device: torch.device):
+    def __init__(self, name: Literal["fp32", "tf32", "bf16", "fp16"], device: torch.device):
         self.name, self.device = name, device
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name)
         self._scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
+        self._scale = 0.0 if self._scaler is None else self._scaler.get_scale()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context for a forward pass."""
@@ -69,12 +70,24 @@ class Precision:
             optimizer.step()
             moved = True
         else:
-            before = self._scaler.get_scale()
-            self._scaler.step(optimizer)
-            self._scaler.update()
-            moved = self._scaler.get_scale() >= before
+            moved = self._scaled_step(self._scaler, optimizer)
         optimizer.zero_grad(set_to_none=True)
         return moved
+
+    def _scaled_step(self, scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
+        """Take a step unless a gradient has overflowed; the one number that the processor waits for says which."""
+        taken: list[bool] = []
+        hook = optimizer.register_step_post_hook(lambda *_: taken.append(True))
+        try:
+            scaler.step(optimizer)
+        finally:
+            hook.remove()
+        scaler.update()
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
+            return bool(taken)
+        # A fused optimizer is always called and skips the step on the device; the scale has fallen then.
+        before, self._scale = self._scale, scaler.get_scale()
+        return self._scale >= before
 
     def state(self) -> dict[str, Any]:
         """Return the loss scaler's state; empty where there is none."""
@@ -84,3 +97,4 @@ class Precision:
         """Take the state that `state` returned."""
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
+            self._scale = self._scaler.get_scale()

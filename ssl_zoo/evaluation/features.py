@@ -19,6 +19,7 @@ from ssl_zoo.data.encoding import mean_over as mean_over
 from ssl_zoo.data.held import KeptSplit
 from ssl_zoo.data.progress import progress
 from ssl_zoo.data.source import Modality, Sample, Split, ViewPolicy
+from ssl_zoo.hardware import arithmetic
 from ssl_zoo.rng import generator
 
 
@@ -214,7 +215,7 @@ def on_device(encoder: nn.Module, device: torch.device | str, half: bool = False
             return function(*arguments, **options)
 
     encoder.to(device)
-    with evaluating(encoder):
+    with arithmetic(torch.device(device).type), evaluating(encoder):
         yield call
 
 

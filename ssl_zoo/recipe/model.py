@@ -43,6 +43,10 @@ def _off(value: Any) -> Any:
     return "off" if value is False else value  # YAML 1.1 reads a bare `off` as false
 
 
+def _on_or_off(value: Any) -> Any:
+    return "on" if value is True else _off(value)
+
+
 class Data(Frozen):
     """Where the samples come from and how they are read.
 
@@ -63,7 +67,8 @@ class Training(Frozen):
     `batch_size` is the total over accumulation and devices; the learning rate is `base_lr` scaled by batch_size / 256.
     The length is `max_steps` optimizer steps if given, else `epochs`. Where `final_weight_decay` is given, the
     optimizer's weight decay goes to it along half a cosine. `gradient_checkpointing` saves memory for time, exactly;
-    `compile` has torch compile the encoder, which may save time on a GPU and differs by rounding.
+    `compile` has torch compile the encoder, which may save time on a GPU and differs by rounding. `cuda_graph` launches
+    all kernels of a step as one on a GPU: `auto` where that is possible, `on` makes it an error that it is not.
 
     The state after each `keep_every` optimizer steps, or epochs (`5 epochs`), is kept as `checkpoints/step-N.pt`.
     """
@@ -79,10 +84,11 @@ class Training(Frozen):
     groups: tuple[Group, ...] = ()
     final_weight_decay: Annotated[float, Field(ge=0)] | None = None
     clip_grad: Annotated[float, Field(gt=0)] | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False
+    cuda_graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "auto"
     strategy: Strategy = Field(default_factory=partial(default_part, "strategy", "auto"))
     log_every: Annotated[int, Field(ge=1)] = 10
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0

@@ -156,6 +156,7 @@ class ActiveRun:
                      "test": len(run.data.test) if run.data.test is not None else 0},
             "peak_memory_bytes": peak_memory(run.hardware.accelerator),
             "problems": list(self.monitor.problems),
+            **({} if trainer.graphed is None else {"cuda_graph": trainer.graphed.problem or "recorded"}),
             **more,
         }  # fmt: skip
 

@@ -24,7 +24,7 @@ from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.lengthen import lengthened, remarks
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
-from ssl_zoo.training.setup import Run, batch_norm_samples
+from ssl_zoo.training.setup import Run, batch_norm_samples, hardware_notes
 from ssl_zoo.training.stop import StopRequest
 
 Log = Callable[[str], None]
@@ -192,6 +192,8 @@ def _banner(run: Run, log: Log) -> None:
         f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
         f"each BatchNorm sees {batch_norm_samples(run.recipe, run.policy.spec, run.processes.size)} samples"
     )
+    for note in hardware_notes(run):
+        log(note)
     log(run.workers.note)
     if run.trainer.step:
         log(f"resumed at step {run.trainer.step}")

@@ -57,6 +57,7 @@ class Monitor:
         self.is_main = collectives.rank() == 0
         self.recipe, self.folder, self.trainer, self.log = recipe, folder, trainer, log
         self._given = given
+        trainer.report = log
         self.steps_per_epoch = steps_per_epoch
         self.guard = guard_of(
             recipe.members,

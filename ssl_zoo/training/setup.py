@@ -22,7 +22,7 @@ from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.online import open_sets
-from ssl_zoo.hardware import Hardware, check_compiler, keep_memory, use_memory_format
+from ssl_zoo.hardware import Hardware, check_compiler, is_unsafe, keep_memory, use_memory_format
 from ssl_zoo.methods.build import build, build_views, open_recipe_data
 from ssl_zoo.methods.contract import SAMPLES, check_views
 from ssl_zoo.methods.method import Method
@@ -30,6 +30,7 @@ from ssl_zoo.optim.param_groups import parameter_groups, plan
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.activation_checkpointing import recompute_blocks
+from ssl_zoo.training.cuda_graph import WARM_UP, CudaRecorder, GraphedStep, reason_against
 from ssl_zoo.training.trainer import Trainer
 
 
@@ -112,7 +113,7 @@ def assemble(
         rank=collectives.rank(),
         num_ranks=processes.size,
     )
-    trainer = make_trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
+    trainer = make_trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch, loader.one_size)
     pieces = (folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
     return Run(recipe, asked or recipe, *pieces)
 
@@ -127,8 +128,8 @@ def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]
     """
     method = build(recipe, weights=weights)
     _prepare(recipe, method.encoder)
-    steps_per_epoch = run.loader.steps_per_epoch
-    trainer = make_trainer(recipe, run.hardware, run.processes, method, run.policy, steps_per_epoch)
+    at, loader = (run.hardware, run.processes), run.loader
+    trainer = make_trainer(recipe, *at, method, run.policy, loader.steps_per_epoch, loader.one_size)
     return replace(run, recipe=recipe, method=method, trainer=trainer)
 
 
@@ -174,7 +175,13 @@ def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
 
 
 def make_trainer(
-    recipe: Recipe, hardware: Hardware, processes: Processes, method: Method, policy: ViewPolicy, steps_per_epoch: int
+    recipe: Recipe,
+    hardware: Hardware,
+    processes: Processes,
+    method: Method,
+    policy: ViewPolicy,
+    steps_per_epoch: int,
+    one_size: bool = True,
 ) -> Trainer:
     """Return the trainer of a method, which it puts on the device.
 
@@ -185,9 +192,10 @@ def make_trainer(
         method: of the recipe.
         policy: makes the views.
         steps_per_epoch: of the loader.
+        one_size: whether all micro-batches of the loader have the same number of samples.
     """
     settings, total = recipe.training, total_steps(recipe, steps_per_epoch)
-    use_memory_format(method, hardware.memory_format)
+    use_memory_format(method, hardware.memory_format, hardware.accelerator)
     strategy: Strategy = registry.build(
         "strategy",
         settings.strategy.name,
@@ -209,9 +217,44 @@ def make_trainer(
         payload = {name: value.to(strategy.device, non_blocking=True) for name, value in raw.payload.items()}
         return Batch(policy(payload), raw.index)
 
+    graphed = None
+    if settings.cuda_graph != "off" and not graph_problem(recipe, processes, one_size):
+        recorder, required = CudaRecorder(strategy.device), settings.cuda_graph == "on"
+        modules = (method, policy)
+        graphed = GraphedStep(to_batch, strategy.forward_backward, modules, strategy.device, recorder, required)
     return Trainer(
-        strategy, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, clip_grad=settings.clip_grad
+        strategy, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, settings.clip_grad, graphed
     )
+
+
+def hardware_notes(run: Run) -> list[str]:
+    """Return what to tell the user about how a run computes, beside its hardware."""
+    hardware = run.hardware
+    notes = [hardware.note] if hardware.note else []
+    unsafe = [name for name, layer in run.method.named_modules() if is_unsafe(layer)]
+    if unsafe and hardware.accelerator == "cpu" and hardware.memory_format == "channels_last":
+        notes.append(
+            f"{', '.join(unsafe)}: computed contiguous, since torch's channels_last form of strided 1 x 1 convolutions "
+            "over fewer than 8 channels writes outside its memory on a CPU"
+        )
+    if hardware.accelerator == "cuda" and run.recipe.training.cuda_graph != "off":
+        problem = graph_problem(run.recipe, run.processes, run.loader.one_size)
+        how = f"no CUDA graph: {problem}" if problem else f"each step after the first {WARM_UP} is one CUDA graph"
+        notes.append(f"training.cuda_graph: {how}")
+    return notes
+
+
+def graph_problem(recipe: Recipe, processes: Processes, one_size: bool) -> str:
+    """Return why the steps of a run are not recorded as a CUDA graph; see `cuda_graph.reason_against`.
+
+    Raises:
+        UserError: the recipe insists on it.
+    """
+    settings = recipe.training
+    problem = reason_against(settings, processes.device, processes.size, one_size)
+    if problem and settings.cuda_graph == "on":
+        raise UserError(f"training.cuda_graph: the step of this run is not recorded: {problem}; set it to auto or off.")
+    return problem
 
 
 def _optimizer(recipe: Recipe, method: nn.Module, steps_per_epoch: int) -> Optimizer:

@@ -14,7 +14,7 @@ from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
 from ssl_zoo.distributed.launch import count_processes, is_main_process, launch
 from ssl_zoo.errors import NotFinite, UserError, shown_name
-from ssl_zoo.hardware import Hardware, choose
+from ssl_zoo.hardware import Hardware, arithmetic, choose
 from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.load import load_recipe, with_data
@@ -94,7 +94,8 @@ def train(
         raise UserError("--resume continues from a run's own weights; leave --init-from out.")
     folder, (hardware, size) = RunFolder(out), _devices(recipe, devices)
     log = _printable(log) if is_main_process() else _log_nothing
-    with StopRequest(max_seconds) as stop, folder.claimed(log) if is_main_process() else nullcontext():
+    numbers = arithmetic(hardware.accelerator, hardware.precision, fixed_shapes=True)
+    with numbers, StopRequest(max_seconds) as stop, folder.claimed(log) if is_main_process() else nullcontext():
         if resume and (summary := _finished(folder, recipe, log)) is not None:
             return summary
         state = _checkpoint(folder, recipe, resume)

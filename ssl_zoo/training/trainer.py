@@ -7,6 +7,7 @@ rate, randomness and data are functions of it. That makes a resumed run equal to
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,12 +23,16 @@ from ssl_zoo.errors import NotFinite
 from ssl_zoo.errors import TrainingFailed as TrainingFailed
 from ssl_zoo.optim.param_groups import freeze, set_decay
 from ssl_zoo.rng import derive
+from ssl_zoo.training.cuda_graph import GraphedStep
 
 MOST_SKIPPED = 50
 """Steps in a row that fp16's loss scaler may skip. It halves its scale each time and starts at 2^16; where 2^-34 is too
 large a scale still, it is the network and not the scale that overflows."""
 
 _NEVER = 2**62
+
+MicroStep = Callable[[Any, int, bool], StepOutput]
+"""(micro-batch, how many there are in the step, whether it is the last) -> output; gradients are added."""
 
 
 @dataclass
@@ -85,6 +90,8 @@ class Trainer:
         seed: of the run.
         to_batch: turns what the loader gives into a `Batch` on the device.
         clip_grad: largest norm of the gradient, or None.
+        graphed: makes views and does the strategy's `forward_backward` in one recorded graph; None: one by one.
+        report: prints a sentence for the user.
 
     Attributes:
         whole: whether the state is that after `step` steps; False within a step, and after one that broke off.
@@ -99,6 +106,8 @@ class Trainer:
     seed: int
     to_batch: Callable[[RawBatch], Batch]
     clip_grad: float | None = None
+    graphed: GraphedStep | None = None
+    report: Callable[[str], None] = warnings.warn
     step: int = 0
     clock: Clock = field(default_factory=Clock)
 
@@ -126,29 +135,35 @@ class Trainer:
             arrived = time.perf_counter()
             if micro_batches is None:
                 break
-            step = self.take_step(map(self.to_batch, micro_batches), len(micro_batches))
+            if self.graphed is not None:
+                step = self.take_step(micro_batches, len(micro_batches), self.graphed)
+            else:
+                step = self.take_step(map(self.to_batch, micro_batches), len(micro_batches))
             if self._skipped >= MOST_SKIPPED:
                 self.check()
+            if self.graphed is not None and self.graphed.news:
+                self.report(self.graphed.news.pop())
             stop = after_step(step)
             self.clock.data += arrived - started
             self.clock.train += time.perf_counter() - started
             if stop:
                 break
 
-    def take_step(self, batches: Iterable[Batch], num_parts: int) -> Step:
+    def take_step(self, batches: Iterable[Any], num_parts: int, forward_backward: MicroStep | None = None) -> Step:
         """Take one optimizer step.
 
         Args:
             batches: its micro-batches, in training mode; each is asked for when the one before is done with.
             num_parts: how many they are.
+            forward_backward: what takes a micro-batch; None is the strategy's, which takes a `Batch`.
         """
-        self.whole = False
+        self.whole, forward_backward = False, forward_backward or self.strategy.forward_backward
         # Dropout and the like: each process has its own samples, so each draws its own numbers.
         torch.manual_seed(derive(self.seed, "model", self.step, *([collectives.rank()] if collectives.rank() else [])))
         lr = self._set_lr()
         losses, terms = [], []
         for number, batch in enumerate(batches, start=1):
-            output = self.strategy.forward_backward(batch, num_parts, last=number == num_parts)
+            output = forward_backward(batch, num_parts, number == num_parts)
             losses.append(output.loss.detach())
             terms.append({name: value.detach() for name, value in output.terms.items()})
         freeze(self.optimizer.param_groups, self.step)
