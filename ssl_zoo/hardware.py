@@ -131,9 +131,7 @@ def choose(
     if precision == "auto":
         precision = "bf16" if accelerator == "cuda" and _has_bf16() else "fp32"
         if accelerator == "cuda" and precision == "fp32":
-            note = (
-                f"training.precision: float32, since {name} would only emulate bfloat16; fp16 uses its tensor cores."
-            )
+            note = f"training.precision: float32, since {name} would only emulate bfloat16; fp16 uses its tensor cores."
     elif problem := _unfit(precision, accelerator):
         if for_training:
             raise UserError(f"training.precision: {precision} {problem}")
@@ -173,20 +171,40 @@ def arithmetic(accelerator: str, precision: str = "fp32", fixed_shapes: bool = F
     if accelerator != "cuda":
         yield
         return
+    before = _Float32()
     cudnn: Any = torch.backends.cudnn
-    benchmark, products = cudnn.benchmark, torch.get_float32_matmul_precision()
-    each = [op for op in (getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)) if hasattr(op, "fp32_precision")]
-    before = [op.fp32_precision for op in each]  # torch 2.9; there, the flag for both cannot be read where they differ
-    flag = "tf32" in before if before else cudnn.allow_tf32
     rounds = precision == "tf32"
     try:
-        cudnn.benchmark, cudnn.allow_tf32 = fixed_shapes or benchmark, rounds
+        cudnn.benchmark, cudnn.allow_tf32 = fixed_shapes or cudnn.benchmark, rounds
         torch.set_float32_matmul_precision("high" if rounds else "highest")
+        for op, _ in before.each:  # else a setting for all of torch would hold
+            op.fp32_precision = "tf32" if rounds else "ieee"
         yield
     finally:
-        cudnn.benchmark, cudnn.allow_tf32 = benchmark, flag
-        torch.set_float32_matmul_precision(products)
-        for op, value in zip(each, before, strict=True):
+        before.restore()
+
+
+class _Float32:
+    """How torch multiplies numbers in float32, as it was when this was made."""
+
+    def __init__(self) -> None:
+        cudnn: Any = torch.backends.cudnn
+        cuda, mkldnn = torch.backends.cuda, torch.backends.mkldnn
+        kinds: list[Any] = [getattr(*of, None) for of in ((cudnn, "conv"), (cudnn, "rnn"), (mkldnn, "matmul"))]
+        # From torch 2.9 on each kind of operation has a setting; where they differ, those for all cannot be read.
+        self.each = [(op, op.fp32_precision) for op in (cuda.matmul, *kinds) if hasattr(op, "fp32_precision")]
+        self.benchmark = cudnn.benchmark
+        try:
+            self.convolutions, self.products = cudnn.allow_tf32, torch.get_float32_matmul_precision()
+        except RuntimeError:
+            self.convolutions, self.products = True, "highest"
+
+    def restore(self) -> None:
+        """Make it so again."""
+        cudnn: Any = torch.backends.cudnn
+        cudnn.benchmark, cudnn.allow_tf32 = self.benchmark, self.convolutions
+        torch.set_float32_matmul_precision(self.products)
+        for op, value in self.each:
             if op.fp32_precision != value:
                 op.fp32_precision = value
 

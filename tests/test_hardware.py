@@ -1,4 +1,4 @@
-"""What a run computes on: memory that stays, and a compiler that is there."""
+"""What a run computes on: device, precision, layout, memory that stays, and a compiler that is there."""
 
 import os
 import shutil
@@ -9,13 +9,15 @@ import types
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, StepOutput, View
 from ssl_zoo.distributed.launch import count_processes
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import Hardware, check_compiler, choose, use_memory_format
+from ssl_zoo.hardware import Hardware, arithmetic, check_compiler, choose, environment, is_unsafe, use_memory_format
+from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs.checkpoint import load
 from ssl_zoo.runs.folder import RunFolder
@@ -156,3 +158,103 @@ def test_encoders_of_any_kind_train_at_the_default_memory_format(make):
             assert layer.weight.is_contiguous(memory_format=torch.channels_last)
         elif isinstance(layer, nn.Conv3d):
             assert layer.weight.is_contiguous()
+
+
+def narrow_layers():
+    def conv(inputs, kernel=1, stride=2, **options):
+        return nn.Conv2d(inputs, 8, kernel, stride=stride, **options)
+
+    unsafe = [conv(2), conv(7), conv(4, stride=(1, 2)), conv(4, bias=False)]
+    safe = [conv(1), conv(8), conv(4, stride=1), conv(4, 3), conv(4, (1, 3)), conv(4, groups=2), conv(4, 2),
+            nn.ConvTranspose2d(4, 8, 1, stride=2), nn.Conv3d(4, 8, 1, stride=2)]  # fmt: skip
+    return unsafe, safe
+
+
+def test_a_convolution_that_torch_dies_of_is_computed_contiguous_on_a_cpu():
+    unsafe, safe = narrow_layers()
+    assert all(map(is_unsafe, unsafe)) and not any(map(is_unsafe, safe))
+    recipe = load_recipe("simsiam", ["encoder=resnet18", "encoder.width=0.0625", *TINY[2:]], data="digits")
+    encoder = build(recipe).encoder
+    assert use_memory_format(encoder, "channels_last", "cuda") == []
+    encoder = build(recipe).encoder
+    assert use_memory_format(encoder, "channels_last", "cpu") == ["layer2.0.downsample.0"]
+    layer = encoder.get_submodule("layer2.0.downsample.0")
+    seen = []
+    layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        encoder(torch.randn(2, 1, 64, 64).contiguous(memory_format=torch.channels_last))
+    for x in (*seen, layer.weight):
+        assert x.is_contiguous()
+    assert not use_memory_format(encoder, "contiguous")
+
+
+def pretend_gpu(monkeypatch, capability):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported",
+                        lambda including_emulation=True: including_emulation or capability >= 8)  # fmt: skip
+
+
+def test_half_precision_is_chosen_only_where_it_is_no_emulation(monkeypatch):
+    pretend_gpu(monkeypatch, 7)
+    old = choose()
+    assert old.precision == "fp32" and "a GPU would only emulate bfloat16" in old.note
+    assert choose("bf16").precision == "bf16" and choose("fp16").precision == "fp16"
+    with pytest.raises(UserError, match=r"training\.precision: tf32 needs an NVIDIA GPU of compute capability 8\.0"):
+        choose("tf32")
+    assert choose("tf32", for_training=False).precision == "fp32"
+    pretend_gpu(monkeypatch, 8)
+    assert (choose().precision, choose().note, choose("tf32").precision) == ("bf16", "", "tf32")
+    assert environment(choose("tf32"))["float32_products"] == "tf32"
+    assert environment(choose())["float32_products"] == "ieee"
+
+
+def test_tf32_is_on_only_in_the_precision_of_this_name_and_what_was_set_comes_back():
+    cudnn = torch.backends.cudnn
+
+    def now():
+        return cudnn.allow_tf32, torch.get_float32_matmul_precision(), cudnn.benchmark
+
+    before = now()
+    try:
+        for mine in ((True, "highest", False), (False, "high", True), (True, "medium", False)):
+            cudnn.allow_tf32, cudnn.benchmark = mine[0], mine[2]
+            torch.set_float32_matmul_precision(mine[1])
+            for precision in ("fp32", "bf16", "fp16", "tf32"):
+                with pytest.raises(KeyError), arithmetic("cuda", precision, fixed_shapes=True):
+                    assert now() == ((True, "high", True) if precision == "tf32" else (False, "highest", True))
+                    raise KeyError
+                assert now() == mine
+            with arithmetic("cpu", "fp32", fixed_shapes=True):
+                assert now() == mine
+    finally:
+        cudnn.allow_tf32, cudnn.benchmark = before[0], before[2]
+        torch.set_float32_matmul_precision(before[1])
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that Python asks a tensor for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_fp16_reads_one_number_per_step_and_says_whether_it_moved(fused):
+    weight = nn.Parameter(torch.ones(3))
+    optimizer, precision = torch.optim.SGD([weight], lr=0.5, fused=fused), Precision("fp16", torch.device("cpu"))
+    moved, reads = [], []
+    for factor in (1.0, 1e38, 1.0, float("nan")):
+        precision.backward((weight * factor).sum())
+        with Reads() as read:
+            moved.append(precision.step(optimizer, None))
+        reads.append(read.count)
+    assert moved == [True, False, True, False] and weight.tolist() == [0, 0, 0] and reads == [1] * 4
+    assert precision.state()["scale"] == 2.0**14
+    again = Precision("fp16", torch.device("cpu"))
+    again.load(precision.state())
+    again.backward(weight.sum())
+    assert again.step(optimizer, None) and weight.tolist() == [-0.5] * 3

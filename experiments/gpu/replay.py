@@ -1,9 +1,9 @@
 """A CUDA graph without CUDA: the operations of a function are recorded as they reach torch, and done again.
 
 Like `torch.cuda.CUDAGraph` it repeats operations and nothing of Python: numbers are what they were, lists do not grow,
-and each result goes into the memory of the first time. It refuses what a capture refuses: an operation that hands a value
-to Python. So a step that is equal to the plain one here depends on nothing but tensors; what it cannot show is CUDA's own
-part: streams, memory pools, time.
+and each result goes into the memory of the first time. It refuses what a capture refuses: an operation that hands a
+value to Python. So a step that is equal to the plain one here depends on nothing but tensors; what it cannot show is
+CUDA's own part: streams, memory pools, time.
 """
 
 from __future__ import annotations

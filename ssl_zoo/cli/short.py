@@ -24,7 +24,8 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--keep-every", metavar="N", help="Keep a checkpoint every N steps, or '5 epochs'."),
         click.option("--workers", metavar="N", help="Processes that read data, or auto (data.num_workers)."),
-        click.option("--precision", type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]), help="training.precision."),
+        click.option("--precision", type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
+                     help="training.precision."),
         click.option("--lr", type=ABOVE_0, metavar="LR", help="training.base_lr: the learning rate at a batch of 256, "
                      "which training.lr_scaling scales to the batch."),
         click.option("--batch-size", type=COUNT, metavar="N", help="Samples of a step, over all devices."),

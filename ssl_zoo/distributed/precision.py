@@ -19,8 +19,8 @@ class Precision:
     Weights, gradients and the optimizer's state are float32 in all of them.
 
     Args:
-        name: `fp32`, or `tf32`, which `ssl_zoo.hardware.arithmetic` sets; or `bf16` or `fp16`, in which torch's autocast
-            computes what is safe there, fp16 with a loss that is scaled so that small gradients are not lost.
+        name: `fp32`, or `tf32`, which `ssl_zoo.hardware.arithmetic` sets; or `bf16` or `fp16`, in which torch's
+            autocast computes what is safe there, fp16 with a loss that is scaled so that small gradients are not lost.
         device: where it computes.
     """
 

@@ -1,16 +1,18 @@
 """The step as a CUDA graph: views, forward and backward pass, recorded once and from then on launched as one.
 
-The processor launches about a thousand kernels a step, and with small batches that takes longer than their work. A graph
-repeats recorded kernels with the same arguments on the same memory. So what changes from step to step is outside of it:
-the inputs are copied to where it reads them, the seed is set before it is launched, and the optimizer and `after_step`,
-whose rates are Python numbers, follow it. `docs/decisions/0011-the-step-on-a-gpu.md` has the rules for parts.
+The processor launches about a thousand kernels per step, and with small batches that takes longer than their work. A
+graph repeats recorded kernels with the same arguments on the same memory. So what changes from step to step is outside
+of it: the inputs are copied to where it reads them, the seed is set before it is launched, and the optimizer and
+`after_step`, whose rates are Python numbers, follow it. `docs/decisions/0011-the-step-on-a-gpu.md` has the rules for
+parts.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from ssl_zoo.recipe.model import Training
 from ssl_zoo.training.python_state import difference, python_state
 
 WARM_UP = 3
-"""Steps that are taken kernel by kernel first: caches are filled, cuDNN times its algorithms, and the step is watched."""
+"""Steps that are taken kernel by kernel first: caches are filled, cuDNN times its algorithms, the step is watched."""
 
 WATCHED = 2
 """The step that is watched: the first one makes what later ones use again."""
@@ -71,8 +73,6 @@ class CudaRecorder:
 
     def watch(self, function: Callable[[], T]) -> tuple[T, list[str]]:
         """See `Recorder.watch`; torch warns of each call that waits."""
-        import warnings
-
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -81,7 +81,7 @@ class CudaRecorder:
                 result = self.run(function)
             finally:
                 torch.cuda.set_sync_debug_mode(before)
-        return result, [f"{w.filename}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)]
+        return result, [f"{w.filename}:{w.lineno}" for w in caught if "called a synchronizing" in str(w.message)]
 
     def record(self, function: Callable[[], T]) -> T:
         """See `Recorder.record`. Other threads, such as the one that pins memory, may go on meanwhile."""
@@ -94,10 +94,10 @@ class CudaRecorder:
 
 
 class GraphedStep:
-    """Views, forward and backward pass of a micro-batch, from the second on by a recorded graph.
+    """Views, forward and backward pass of a micro-batch, after some steps by a recorded graph.
 
-    The gradients are what the strategy's `forward_backward` gives, in `weight.grad`. Of one micro-batch a step the graph
-    writes them; of several it adds them, and they are set to zero before the first.
+    The gradients are what the strategy's `forward_backward` gives, in `weight.grad`. Of one micro-batch per step the
+    graph writes them; of several it adds them, and they are set to zero before the first.
 
     Args:
         to_batch: makes the views of what the loader gives.
@@ -182,20 +182,18 @@ class GraphedStep:
             if changed:  # in `after_step`: the graph would go on with what it is now
                 self._refuse(f"{changed} changes from step to step, which a graph does not see")
                 return self._recorder.run(lambda: self._eager(raw, num_parts, True))
-            self._inputs = on_device(raw, self._device)
-        elif not self._fill(raw):
-            self._attach(first and num_parts > 1)
+        if num_parts > 1:
+            self._attach(clear=first)
+        if self.recorded and not self._fill(raw):
             return self._recorder.run(lambda: self._eager(raw, num_parts, True))
-        self._attach(first and num_parts > 1)
         if not self.recorded:
-            self._record(num_parts)
-        self._attach()
+            self._record(raw, num_parts)
         self._recorder.replay()
+        self._attach()
         return _copied(self._output)
 
-    def _record(self, num_parts: int) -> None:
-        inputs = self._inputs
-        assert inputs is not None
+    def _record(self, raw: RawBatch, num_parts: int) -> None:
+        self._inputs = inputs = on_device(raw, self._device)
         self._output: StepOutput = self._recorder.record(lambda: self._eager(inputs, num_parts, True))
         if num_parts == 1:
             self._gradients = [(weight, weight.grad) for weight in self._weights() if weight.grad is not None]
