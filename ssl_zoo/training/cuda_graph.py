@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import torch
@@ -60,7 +61,17 @@ class CudaRecorder:
     """
 
     def __init__(self, device: torch.device):
-        self.device, self.stream, self.graph = device, torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+        self.device = device
+
+    @cached_property
+    def stream(self) -> torch.cuda.Stream:
+        """What is recorded runs here."""
+        return torch.cuda.Stream(self.device)
+
+    @cached_property
+    def graph(self) -> torch.cuda.CUDAGraph:
+        """What was recorded."""
+        return torch.cuda.CUDAGraph()
 
     def run(self, function: Callable[[], T]) -> T:
         """Call a function on the stream: autograd ties the gradient of a weight to the stream that first used it."""
