@@ -189,10 +189,11 @@ class _Float32:
 
     def __init__(self) -> None:
         cudnn: Any = torch.backends.cudnn
-        cuda, mkldnn = torch.backends.cuda, torch.backends.mkldnn
-        kinds: list[Any] = [getattr(*of, None) for of in ((cudnn, "conv"), (cudnn, "rnn"), (mkldnn, "matmul"))]
+        mkldnn: Any = torch.backends.mkldnn
+        kinds: list[Any] = [torch.backends.cuda.matmul]
+        kinds += [getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None), getattr(mkldnn, "matmul", None)]
         # From torch 2.9 on each kind of operation has a setting; where they differ, those for all cannot be read.
-        self.each = [(op, op.fp32_precision) for op in (cuda.matmul, *kinds) if hasattr(op, "fp32_precision")]
+        self.each = [(op, op.fp32_precision) for op in kinds if hasattr(op, "fp32_precision")]
         self.benchmark = cudnn.benchmark
         try:
             self.convolutions, self.products = cudnn.allow_tf32, torch.get_float32_matmul_precision()

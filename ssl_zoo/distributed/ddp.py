@@ -47,6 +47,7 @@ class Replicated(Unsharded):
         known = signature(DistributedDataParallel).parameters
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
         options: dict[str, Any] = {buffers: False, "find_unused_parameters": self._has_unused(batch)}
+        options["gradient_as_bucket_view"] = True  # gradients lie where they are averaged, and are not copied there
         devices = None if self.device.type == "cpu" else [self.device.index]
         return DistributedDataParallel(self.method, device_ids=devices, **options)
 
