@@ -82,7 +82,7 @@ def is_unsafe(layer: nn.Module) -> bool:
     return (
         isinstance(layer, nn.Conv2d)
         and layer.groups == 1
-        and 1 < layer.in_channels < 8
+        and 1 < layer.weight.shape[1] < 8  # channels that come in
         and set(layer.kernel_size) == {1}
         and max(layer.stride) > 1
     )
