@@ -28,6 +28,24 @@ def default_folder(name: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ssl_zoo" / name
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, partial = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with open(number, "wb") as file:
+            file.write(data)
+        os.replace(partial, path)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
 @dataclass
 class BlockCache:
     """A cache of parts of files.
@@ -86,16 +104,7 @@ class BlockCache:
         if self._written is None or self._written + len(data) > self.most // SLACK:
             self._make_room(len(data))
             self._written = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number, partial = tempfile.mkstemp(dir=path.parent, prefix=".")
-        with suppress(FileNotFoundError):
-            try:
-                with open(number, "wb") as file:
-                    file.write(data)
-                os.replace(partial, path)
-            except OSError:
-                os.unlink(partial)
-                raise
+        write_whole(path, data)
         self._written += len(data)
 
     def _make_room(self, needed: int) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ssl_zoo.data.block_cache import BlockCache
 from ssl_zoo.errors import UserError
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.+", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.:-]*://.+", re.IGNORECASE)
 
 FIRST_WAIT = 0.2
 """Seconds before a request is made again; they double with each."""

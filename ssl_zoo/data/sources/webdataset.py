@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.blocks import HELD, STREAMS, Blocks
 from ssl_zoo.data.files import check_size
 from ssl_zoo.data.items import number
 from ssl_zoo.data.layout.by_name import held_out
 from ssl_zoo.data.layout.file_labels import relabelled
 from ssl_zoo.data.layout.parquet_files import below, find
-from ssl_zoo.data.layout.shards import Shard, expand, has_braces, index, notes_on
+from ssl_zoo.data.layout.shards import Shard, expand, has_braces, notes_on
 from ssl_zoo.data.layout.split_names import Splits
 from ssl_zoo.data.layout.table import typed
+from ssl_zoo.data.layout.tar_index import Keep, kept_index
 from ssl_zoo.data.layout.tree import Labels, SplitFiles, TreeSplits, split_files
+from ssl_zoo.data.progress import progress
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.strings import Strings
 from ssl_zoo.errors import UserError, shown_name
@@ -45,6 +50,13 @@ class WebDataset:
         label_pattern: a regular expression with a group `label` to find in file names, instead; see `folder`.
         splits: of a folder of archives, as in `parquet`; of one archive, as in `folder`.
         test: where all samples are one split, patterns of the names of its test samples.
+        block: samples of an archive that are read one after the other, for disks and file systems on which single ones
+            take long; blocks come in a random order, a few at a time, as row groups of `shards` do. None: samples come
+            in a random order one by one.
+        streams: with `block`, as in `shards`.
+        held: with `block`, as in `shards`.
+        index: where the index of an archive of many samples is kept: in the user's `cache`, `beside` the archive, or
+            `none`, so that its headers are read each time.
 
     Attributes:
         notes: sentences about what was left out, and about archives that are cut short.
@@ -65,10 +77,15 @@ class WebDataset:
         label_pattern: str | None = None,
         splits: Splits = "auto",
         test: list[str] = [],  # noqa: B006 - an option's default, never mutated
+        block: Annotated[int, Field(ge=1)] | None = None,
+        streams: Annotated[int, Field(ge=1, le=65536)] = STREAMS,
+        held: Annotated[int, Field(ge=1, le=65536)] = HELD,
+        index: Keep = "cache",
     ) -> None:
-        self._modality = modality
+        self._modality, self._blocks = modality, (block, streams, held)
         paths, notes = _archives(path, splits)
-        self._shards = [index(shard, modality.extensions) for of in paths.values() for shard in of]
+        found_in = (kept_index(shard, modality.extensions, index) for of in paths.values() for shard in of)
+        self._shards = list(progress(found_in, "indexing", "archives", sum(map(len, paths.values()))))
         if not any(shard.names for shard in self._shards):
             raise UserError(f"{path}: no archive holds a file of the modality {modality.spec.modality!r}.")
         own = labels != "none" and label_file is None and label_pattern is None
@@ -114,8 +131,11 @@ class WebDataset:
 
     def split(self, name: str) -> TarSplit:
         """Return the split of that name."""
-        return TarSplit(self._shards, self._files[name], [self._row[each] for each in self._files[name].paths],
-                        self._modality)  # fmt: skip
+        rows = [self._row[each] for each in self._files[name].paths]
+        found = TarSplit(self._shards, self._files[name], rows, self._modality)
+        block, streams, held = self._blocks
+        found.blocks = None if block is None else Blocks(found.runs(block), streams, held)
+        return found
 
 
 def _archives(path: str, splits: Splits) -> tuple[dict[str, list[Path]], list[str]]:
@@ -200,6 +220,12 @@ class TarSplit(Split):
 
     def __len__(self) -> int:
         return len(self._shard)
+
+    def runs(self, most: int) -> np.ndarray:
+        """Return the numbers of samples `(G,)` of runs of one archive, each of at most `most`."""
+        ends = np.flatnonzero(np.diff(self._shard, append=-1)) + 1
+        sizes = [(stop - start, -(-(stop - start) // most)) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
+        return np.concatenate([np.diff(np.arange(num + 1) * size // num) for size, num in sizes]).astype(np.int64)
 
     def read(self, i: int) -> Sample:
         """Return sample `i`, decoded."""

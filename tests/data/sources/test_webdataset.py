@@ -1,7 +1,9 @@
 """Tar archives: groups by name, labels in them, splits by their names, random access, archives that are damaged."""
 
 import io
+import os
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_zoo.data import BadSample, load
+from ssl_zoo.data import BadSample, Loader, load
 from ssl_zoo.data.layout.shards import expand
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.resolve import resolve
 from tests.tiny import image_source
@@ -132,3 +135,67 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
             image_source("webdataset", 1, path=str(tmp_path / name))
     with pytest.raises(UserError, match="the data path does not exist: gone.tar"):
         image_source("webdataset", 1, path="gone.tar")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two archives of as many samples as it takes for an index to be kept."""
+    folder = tmp_path_factory.mktemp("large")
+    for number in range(2):
+        members = {f"{i:04d}.png": png(i % 256) for i in range(1000 * number, 1000 * (number + 1))}
+        archive(folder / f"train-{number}.tar", members)
+    return folder
+
+
+@pytest.mark.parametrize("keep", ["cache", "beside"])
+def test_the_index_of_an_archive_is_kept(
+    large: Path, tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "copy"
+    shutil.copytree(large, folder)
+    first = image_source("webdataset", 1, path=str(folder), index=keep).split("train")
+    at = folder if keep == "beside" else tmp_path / "cache"
+    kept = sorted(at.rglob("*.json"))
+    assert len(kept) == 2
+    file = folder / "train-1.tar"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    data = bytearray(file.read_bytes())
+    data[:512] = b"?" * 512  # its first header: it can no longer be indexed
+    file.write_bytes(data)
+    with pytest.raises(UserError, match="cannot be read as a tar archive"):
+        image_source("webdataset", 1, path=str(folder), index=keep)  # it was changed
+    os.utime(file, ns=times)
+    again = image_source("webdataset", 1, path=str(folder), index=keep).split("train")
+    assert list(again.names) == list(first.names) and len(again) == 2000
+    assert [int(again.read(i)[0, 0, 0]) for i in (0, 999, 1000, 1999)] == [0, 999 % 256, 1000 % 256, 1999 % 256]
+    for broken in (b"", b"[", kept[1].read_bytes().replace(b'"offsets": [', b'"offsets": [-7, ', 1)):
+        kept[1].write_bytes(broken)
+        kept[0].write_bytes(broken)
+        with pytest.raises(UserError, match="cannot be read as a tar archive"):  # the index is not believed
+            image_source("webdataset", 1, path=str(folder), index=keep)
+    with pytest.raises(UserError, match="cannot be read as a tar archive"):
+        image_source("webdataset", 1, path=str(folder), index="none")
+
+
+def test_blocks_of_an_archive(large: Path) -> None:
+    def indices(start: int, stop: int, **options: Any) -> list[list[int]]:
+        split = image_source("webdataset", 1, path=str(large), index="none", **options).split("train")
+        made = Loader(split, Nothing(), batch_size=100, seed=0)
+        return [batch.index.tolist() for [batch] in made.iterate(start, stop)]
+
+    whole = indices(0, 25, block=64, streams=4)
+    assert sorted(i for batch in whole[:20] for i in batch) == list(range(2000))
+    assert indices(13, 25, block=64, streams=4) == whole[13:]
+    blocks = image_source("webdataset", 1, path=str(large), index="none", block=64).split("train").blocks
+    assert blocks.sizes.sum() == 2000 and 1000 in blocks.sizes.cumsum() and blocks.sizes.max() <= 64
+    assert max(len({i // 64 for i in batch}) for batch in whole) <= 4 * 3 * 2
+    assert max(len({i // 64 for i in batch}) for batch in indices(0, 1)) > 28  # without blocks, anywhere
+
+
+class Nothing(ViewPolicy):
+    def draw(self, generator: torch.Generator, num: int) -> dict[str, torch.Tensor]:
+        return {}
+
+    def collate(self, samples: Any, params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {}
