@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ssl_zoo.collapse.guard import Alarm, CollapseGuard
-from ssl_zoo.collapse.metrics import agreement, embedding_metrics, positive_similarity, random_similarity
+from ssl_zoo.collapse.metrics import PAIRS, Table, defer_of_one, steps
+from ssl_zoo.collapse.moments import Moments, moments
+from ssl_zoo.collapse.readback import Deferred, Values, read
 
 _LARGE_IS_BAD = ("random_similarity",)
 OF_THE_RUN = ("weight_norm", "weight_change")
@@ -22,8 +23,7 @@ OF_THE_RUN = ("weight_norm", "weight_change")
 _WORST_FIRST = ("collapsed", "warned", "not judged", "ok", "off")
 
 
-@torch.no_grad()
-def metrics_of_members(z: Sequence[Tensor], members: Sequence[str]) -> dict[str, float]:
+def metrics_of_members(z: Sequence[Tensor], members: Sequence[str]) -> Values:
     """Return the label-free metrics of one batch for each member, and the worst of each.
 
     Args:
@@ -37,27 +37,67 @@ def metrics_of_members(z: Sequence[Tensor], members: Sequence[str]) -> dict[str,
         added to the member's own `random_similarity`. `across` is the largest `agreement` of a member with another one,
         where they are of the same width. Empty for a batch of one sample.
     """
-    own = {member: [x for x, of in zip(z, members, strict=True) if of == member] for member in dict.fromkeys(members)}
-    each = {member: embedding_metrics(mine) for member, mine in own.items()}
+    return read(defer_members(z, members))
+
+
+def defer_members(z: Sequence[Tensor], members: Sequence[str]) -> Deferred:
+    """Compute what `metrics_of_members` needs from the device: members of one width in one pass."""
+    z = [steps(x) for x in z]
+    own = {member: [i for i, of in enumerate(members) if of == member] for member in dict.fromkeys(members)}
+    if z[0].shape[1] < 2:
+        return _defer_of_one({member: [z[i] for i in mine] for member, mine in own.items()})
+    alike: dict[tuple[int, ...], list[str]] = {}
     for member, mine in own.items():
-        others = [x for other, views in own.items() if other != member for x in views if x.shape == mine[0].shape]
+        alike.setdefault(tuple(z[mine[0]].shape), []).append(member)
+    passes, tensors = [], list[Tensor]()
+    for (num_steps, rows, _), names in alike.items():
+        numbers = iter(range(len(z)))
+        views = {name: [next(numbers) for _ in own[name]] for name in names}
+        found = moments([z[i] for name in names for i in own[name]], list(views.values())).tensors
+        passes.append((views, num_steps, rows, len(found)))
+        tensors += found
+
+    def finish(got: list[Tensor]) -> Values:
+        left, each = iter(got), dict[str, Values]()
+        for views, num_steps, rows, num in passes:
+            each |= _of_each(Table(Moments(*(next(left) for _ in range(num))), num_steps, rows), views)
+        return _with_worst({member: each[member] for member in own})
+
+    return Deferred(tensors, finish)
+
+
+def _defer_of_one(own: dict[str, list[Tensor]]) -> Deferred:
+    parts = {member: defer_of_one(mine) for member, mine in own.items()}
+
+    def finish(got: list[Tensor]) -> Values:
+        return _with_worst({member: part.finish([x]) for (member, part), x in zip(parts.items(), got, strict=True)})
+
+    return Deferred([x for part in parts.values() for x in part.tensors], finish)
+
+
+def _of_each(table: Table, views: dict[str, list[int]]) -> dict[str, Values]:
+    """Return the metrics of members of one width, from the numbers of their views."""
+    each = {member: table.metrics(mine, group) for group, (member, mine) in enumerate(views.items())}
+    for member, mine in views.items():
+        others = [i for other, theirs in views.items() if other != member for i in theirs]
         if "std" not in each[member] or not others:
             continue
+        random, positive, shared = (table.pairs[name][mine[0], others] for name in PAIRS)
         if len(mine) == 1:
-            gap = sum(_gap(mine[0], x) for x in others) / len(others)
+            gap = (positive - random).mean().item()
             each[member]["positive_similarity"] = each[member]["random_similarity"] + gap
             each[member]["similarity_gap"] = gap
-        if all(x.isfinite().all() for x in others):
-            each[member]["across"] = max(agreement(mine[0], x) for x in others)
+        if (table.found.finite[others] == 1).all():
+            each[member]["across"] = shared.max().item()
+    return each
+
+
+def _with_worst(each: dict[str, Values]) -> Values:
     worst = {}
     for name in dict.fromkeys(name for values in each.values() for name in values):
         found = [values[name] for values in each.values() if name in values]
         worst[name] = max(found) if name in _LARGE_IS_BAD else min(found)
     return worst | {f"{name}.{member}": value for member, values in each.items() for name, value in values.items()}
-
-
-def _gap(a: Tensor, b: Tensor) -> float:
-    return positive_similarity(a, b) - random_similarity(a, b)
 
 
 def guard_of(members: Sequence[str], **settings: Any) -> CollapseGuard | MemberGuards:

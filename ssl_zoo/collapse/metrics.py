@@ -3,21 +3,23 @@
 All statistics are computed in fp32 or better, whatever the precision of the embeddings. Zero vectors stay zero when
 they are normalised; embeddings that are all the same have spread 0 and effective rank 0.
 
-The metrics of a check are read from the device once, all together.
+What begins with `defer_` computes on the device and leaves the rest to whoever reads the numbers, see
+`ssl_zoo.collapse.readback`; so all metrics of a check are read at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RANK_ROWS = 256
-"""Rows of a batch that `embedding_metrics` uses for scale and effective rank, so that their cost is bounded."""
+from ssl_zoo.collapse.moments import RANK_ROWS as RANK_ROWS
+from ssl_zoo.collapse.moments import Moments, moments, rank_of, views_at_once
+from ssl_zoo.collapse.readback import Deferred, Values, read
 
 
 def normalised_std(z: Tensor) -> float:
@@ -33,14 +35,7 @@ def normalised_std(z: Tensor) -> float:
     Returns:
         A number in [0, 1].
     """
-    return _std(z[None]).item()
-
-
-def _std(z: Tensor) -> Tensor:
-    """Return the spread of the directions of z `(n, B, D)` within each of n batches."""
-    unit = F.normalize(z.float(), dim=2)
-    spread = unit.std(dim=1, correction=0) if len(z) == 1 else unit.var(dim=1).mean(dim=0).sqrt()
-    return spread.mean() * z.shape[2] ** 0.5
+    return F.normalize(z.double(), dim=1).std(dim=0, correction=0).mean().item() * z.shape[1] ** 0.5
 
 
 def effective_rank(z: Tensor) -> float:
@@ -56,18 +51,11 @@ def effective_rank(z: Tensor) -> float:
     Returns:
         A number in [1, min(B - 1, D)]; 0 if all rows are the same, nan if z is not finite.
     """
-    return _rank(z[None]).item() if z.isfinite().all() else float("nan")
-
-
-def _rank(z: Tensor) -> Tensor:
-    """Return the effective rank of z `(n, B, D)`, each of n batches centred by itself; 0 if nothing is left."""
     z = z.double()
-    centred = (z - z.mean(dim=1, keepdim=True)).flatten(0, 1)
-    gram = centred @ centred.T if centred.shape[0] < centred.shape[1] else centred.T @ centred
-    sigma = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
-    sigma = sigma.where(sigma > torch.finfo(torch.float32).eps * z.norm(), 0)
-    p = sigma / sigma.sum().clamp_min(torch.finfo(torch.float64).tiny)
-    return torch.special.entr(p).sum().exp() * (sigma.sum() > 0)
+    centred = z - z.mean(dim=0)
+    gram = centred @ centred.T if len(z) < z.shape[1] else centred.T @ centred
+    gram, size = gram.cpu(), z.square().sum().cpu()
+    return rank_of(gram, size).item() if gram.isfinite().all() else float("nan")
 
 
 def scale(z: Tensor) -> float:
@@ -81,33 +69,17 @@ def scale(z: Tensor) -> float:
     Returns:
         A number from 0; not finite if z is not.
     """
-    return _scale(z[None]).item()
-
-
-def _scale(z: Tensor) -> Tensor:
-    return z.double().var(dim=1, correction=0 if len(z) == 1 else 1).mean().sqrt()
+    return z.double().var(dim=0, correction=0).mean().sqrt().item()
 
 
 def positive_similarity(z1: Tensor, z2: Tensor) -> float:
     """Return the mean cosine of matching rows, two views of one sample; both `(B, D)`."""
-    return _positive(_steps(z1), _steps(z2)).item()
-
-
-def _positive(z1: Tensor, z2: Tensor) -> Tensor:
-    return (F.normalize(z1.float(), dim=2) * F.normalize(z2.float(), dim=2)).sum(dim=2).mean()
+    return _of_two(z1, z2)["positive_similarity"]
 
 
 def random_similarity(z1: Tensor, z2: Tensor) -> float:
     """Return the mean cosine of rows that do not match, over all B (B - 1) of them; both `(B, D)`, B >= 2."""
-    return _random(_steps(z1), _steps(z2)).item()
-
-
-def _random(z1: Tensor, z2: Tensor) -> Tensor:
-    u1, u2 = F.normalize(z1.double(), dim=2), F.normalize(z2.double(), dim=2)
-    num = u1.shape[1]
-    # The sum over all pairs is the product of the sums: no (B, B) matrix is needed.
-    every = (u1.sum(dim=1) * u2.sum(dim=1)).sum(dim=1) - (u1 * u2).sum(dim=(1, 2))
-    return (every / (num * (num - 1))).mean()
+    return _of_two(z1, z2)["random_similarity"]
 
 
 def agreement(z1: Tensor, z2: Tensor) -> float:
@@ -116,31 +88,69 @@ def agreement(z1: Tensor, z2: Tensor) -> float:
     tr C12 / sqrt(tr C11 tr C22), with the (cross-)covariances over the batch: 1 where the views are equal up to a shift
     and a factor, 0 where they have nothing to do with each other, whatever the scale and the mean; 0 for a constant.
     """
-    return _agreement(_steps(z1), _steps(z2)).item()
+    return _of_two(z1, z2)["agreement"]
 
 
-def _agreement(z1: Tensor, z2: Tensor) -> Tensor:
-    a, b = (x.double() - x.double().mean(dim=1, keepdim=True) for x in (z1, z2))
-    size = (a.square().sum() * b.square().sum()).sqrt()
-    return (a * b).sum() / size.clamp_min(torch.finfo(torch.float64).tiny)
+PAIRS = ("random_similarity", "positive_similarity", "agreement")
+"""Metrics of two views."""
 
 
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean()
+def _of_two(z1: Tensor, z2: Tensor) -> Values:
+    table = Table.of(moments([steps(z1), steps(z2)], [(0, 1)]), num_steps=1, rows=len(z1))
+    return {name: values[0, 1].item() for name, values in table.pairs.items()}
 
 
-def _steps(z: Tensor) -> Tensor:
+def steps(z: Tensor) -> Tensor:
     """Return embeddings `(n, B, D)`: of one step, n is 1."""
     return z if z.ndim == 3 else z[None]
 
 
-def numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return scalars on the device as numbers, which waits for the device once."""
-    return dict(zip(values, torch.stack([x.double() for x in values.values()]).tolist(), strict=True))
+class Table:
+    """The metrics of views and of all their pairs, on the host.
+
+    Args:
+        found: their moments, on the host.
+        num_steps: n of the embeddings `(n, B, D)`.
+        rows: their B.
+
+    Attributes:
+        pairs: the metrics `PAIRS` of each two views, `(V, V)`.
+    """
+
+    def __init__(self, found: Moments, num_steps: int, rows: int):
+        self.found = found
+        size = found.centred.diagonal()
+        size = (size[:, None] * size).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+        # The sum over all pairs of samples is the product of the sums: no (B, B) matrix is needed.
+        random = (found.totals - found.units) / (num_steps * rows * (rows - 1))
+        self.pairs = dict(zip(PAIRS, (random, found.units / (num_steps * rows), found.centred / size), strict=True))
+
+    @classmethod
+    def of(cls, found: Moments, num_steps: int, rows: int) -> Table:
+        """Return the table of moments that are still on the device, now."""
+        return cls(Moments(*(x.cpu() for x in found.tensors)), num_steps, rows)
+
+    def metrics(self, views: Sequence[int], group: int) -> Values:
+        """Return what `embedding_metrics` returns, of some of the views: those of a group of the moments."""
+        found, share = self.found, self.found.all_finite[group].item()
+        if share < 1:
+            return {"finite": share}
+        metrics = {
+            "std": found.std[views].mean().item(),
+            "scale": found.scale[views].sqrt().mean().item(),
+            "effective_rank": rank_of(found.grams[group], found.sizes[group]).item(),
+        }
+        one, other = zip(*(list(combinations(views, 2)) or [(views[0], views[0])]), strict=True)
+        means = {name: values[one, other].mean().item() for name, values in self.pairs.items()}
+        metrics |= means if len(views) > 1 else {"random_similarity": means["random_similarity"]}
+        if not all(map(math.isfinite, metrics.values())):
+            return {"finite": share}
+        if len(views) > 1:
+            metrics["similarity_gap"] = metrics["positive_similarity"] - metrics["random_similarity"]
+        return metrics
 
 
-@torch.no_grad()
-def embedding_metrics(z: Sequence[Tensor]) -> dict[str, float]:
+def embedding_metrics(z: Sequence[Tensor]) -> Values:
     """Return the label-free metrics of one batch, or of several, which the collapse guard judges.
 
     Args:
@@ -154,34 +164,27 @@ def embedding_metrics(z: Sequence[Tensor]) -> dict[str, float]:
         minus random) and `agreement`, averaged over the pairs of views. Where some embeddings are not finite, `finite`
         alone: the share of the samples whose embeddings are. Empty for a batch of one sample.
     """
-    z = [_steps(x) for x in z]
-    if z[0].shape[1] < 2:
-        return {} if all(x.isfinite().all() for x in z) else {"finite": 0.0}
-    pairs = list(combinations(z, 2)) or [(z[0], z[0])]
-    few = max(2, RANK_ROWS // len(z[0]))
-    finite = torch.stack([x.isfinite().all(dim=2) for x in z]).all(dim=0)
-    first = z[0][:, :few]
-    values = {
-        "finite": finite.float().mean(),
-        "std": _mean([_std(x) for x in z]),
-        "scale": _mean([_scale(x[:, :few]) for x in z]),
-        "effective_rank": _rank(first.where(first.isfinite(), 0)),  # eigenvalues of infinities raise
-        "random_similarity": _mean([_random(a, b) for a, b in pairs]),
-    }
-    if len(z) > 1:
-        values["positive_similarity"] = _mean([_positive(a, b) for a, b in pairs])
-        values["agreement"] = _mean([_agreement(a, b) for a, b in pairs])
-    metrics = numbers(values)
-    share = metrics.pop("finite")
-    if share < 1 or not all(map(math.isfinite, metrics.values())):
-        return {"finite": share}
-    if len(z) > 1:
-        metrics["similarity_gap"] = metrics["positive_similarity"] - metrics["random_similarity"]
-    return metrics
+    return read(defer_embeddings(z))
 
 
-@torch.no_grad()
-def cluster_metrics(z: Sequence[Tensor], temperature: float) -> dict[str, float]:
+def defer_embeddings(z: Sequence[Tensor]) -> Deferred:
+    """Compute what `embedding_metrics` needs from the device; it returns what `finish` returns."""
+    z = [steps(x) for x in z]
+    num_steps, rows, _ = z[0].shape
+    if rows < 2:
+        return defer_of_one(z)
+    views = range(len(z))
+    found = moments(z, [views])
+    return Deferred(found.tensors, lambda got: Table(Moments(*got), num_steps, rows).metrics(views, 0))
+
+
+def defer_of_one(z: Sequence[Tensor]) -> Deferred:
+    """Return the metrics of batches of one sample: none, or `finite`, 0, where one is not finite."""
+    finite = torch.stack([x.isfinite().all() for x in z]).all()
+    return Deferred([finite], lambda got: {} if got[0] else {"finite": 0.0})
+
+
+def cluster_metrics(z: Sequence[Tensor], temperature: float) -> Values:
     """Return how many clusters are in use, of z that are scores of clusters.
 
     With p = softmax(z / temperature) of each sample and H the entropy in nats:
@@ -195,11 +198,23 @@ def cluster_metrics(z: Sequence[Tensor], temperature: float) -> dict[str, float]
         mean H(p), the number that a sample is spread over, in [1, `clusters`]. If they are equal, a sample's cluster
         says nothing about it. Empty where a score is not finite.
     """
-    p = torch.stack([(x.float() / temperature).softmax(dim=-1).flatten(0, -2) for x in z]).double()  # (V, rows, K)
-    together = torch.special.entr(p.mean(dim=1)).sum(dim=1).mean().exp()
-    each = torch.special.entr(p).sum(dim=2).mean().exp()
-    found = numbers({"clusters": together, "clusters_each": each})
-    return found if all(map(math.isfinite, found.values())) else {}
+    return read(defer_clusters(z, temperature))
+
+
+@torch.no_grad()
+def defer_clusters(z: Sequence[Tensor], temperature: float) -> Deferred:
+    """Compute what `cluster_metrics` needs from the device."""
+    together, each = [], []
+    for views in views_at_once(z):
+        p = (torch.stack(list(views)).float() / temperature).softmax(dim=-1).flatten(1, -2).double()  # (V, rows, K)
+        together.append(torch.special.entr(p.mean(dim=1)).sum(dim=1))
+        each.append(torch.special.entr(p).sum(dim=(1, 2)) / p.shape[1])
+
+    def finish(got: list[Tensor]) -> Values:
+        found = {"clusters": got[0].mean().exp().item(), "clusters_each": got[1].mean().exp().item()}
+        return found if all(map(math.isfinite, found.values())) else {}
+
+    return Deferred([torch.cat(together), torch.cat(each)], finish)
 
 
 @torch.no_grad()
@@ -217,15 +232,22 @@ def token_moments(tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return within, unit.mean(dim=0), unit.square().mean(dim=0)
 
 
-def token_metrics(moments: Sequence[Sequence[Tensor]]) -> dict[str, float]:
+def token_metrics(moments: Sequence[Sequence[Tensor]]) -> Values:
     """Return the spread of tokens, from the moments of each view: 0 for a constant, about 1 for isotropic directions.
 
     Both are `normalised_std`, averaged over the views: `token_std` over the places of a sample, 0 where all tokens of a
     sample are the same; `sample_std` over the samples at a place, 0 where tokens depend on nothing but their place.
     """
+    return read(defer_tokens(moments))
+
+
+@torch.no_grad()
+def defer_tokens(moments: Sequence[Sequence[Tensor]]) -> Deferred:
+    """Compute what `token_metrics` needs from the device."""
     within, between = [], []
     for spread, mean, square in moments:
         within.append(spread)
         deviation = (square - mean.square()).clamp_min(0).sqrt()
         between.append(deviation.mean() * mean.shape[1] ** 0.5)
-    return numbers({"token_std": _mean(within), "sample_std": _mean(between)})
+    both = [torch.stack(within).mean(), torch.stack(between).mean()]
+    return Deferred(both, lambda got: {"token_std": got[0].item(), "sample_std": got[1].item()})

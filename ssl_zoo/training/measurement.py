@@ -6,15 +6,17 @@ are, on the device, and judged together at the check: nothing is computed and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import StepOutput
-from ssl_zoo.collapse.members import metrics_of_members
-from ssl_zoo.collapse.metrics import cluster_metrics, embedding_metrics, numbers, token_metrics, token_moments
+from ssl_zoo.collapse.members import defer_members
+from ssl_zoo.collapse.metrics import defer_clusters, defer_embeddings, defer_tokens, token_moments
+from ssl_zoo.collapse.readback import Deferred, Values
 from ssl_zoo.distributed import collectives
 
 ENOUGH_ROWS = 128
@@ -68,45 +70,42 @@ class Measurement:
     def after_step(self, number: int, output: StepOutput) -> None:
         """Keep the embeddings of a step if the next check is to see them."""
         if number <= self.num_steps or -number % self.every < self.num_steps or number == self.total_steps:
-            both = [*output.embeddings, *output.features]
-            self._kept.append([collectives.gather(x) for x in both])
-            rows = sum(x.numel() for x in both) * collectives.num_processes()
-            self._kept = self._kept[-max(1, min(self.num_steps, MOST_NUMBERS // rows)) :]
+            both = _gathered(output)
+            numbers = sum(x.numel() for x in both)
+            self._kept = [*self._kept, both][-max(1, min(self.num_steps, MOST_NUMBERS // numbers)) :]
 
-    def take(self, output: StepOutput) -> tuple[dict[str, float], int, int]:
-        """Return the metrics of a check, the width of z, and the samples that they rest on.
+    def take(self, output: StepOutput) -> Measured:
+        """Measure; return what there is to be read.
 
         Args:
             output: of the step of the check.
-
-        Returns:
-            `embedding_metrics` of z and, with the prefix `h.`, of the encoder's output; `cluster_metrics`,
-            `token_metrics` and `weight_metrics` where there is something to measure.
         """
-        steps = self._kept or [[collectives.gather(x) for x in [*output.embeddings, *output.features]]]
+        steps = self._kept or [_gathered(output)]
         # the last step alone where shapes differ, as in a last batch of an epoch
         steps = [step for step in steps if [x.shape for x in step] == [x.shape for x in steps[-1]]]
         both = [torch.stack([x.to(each[-1].device) for x in each]) for each in zip(*steps, strict=True)]
         z, h = both[: len(output.embeddings)], both[len(output.embeddings) :]
-        metrics = _metrics(z, output.members)
-        if "std" in metrics or any(name.startswith("std.") for name in metrics):
-            metrics |= {FEATURES + name: value for name, value in _metrics(h, output.members).items()} if h else {}
-            if output.tokens is not None:
-                moments = [token_moments(x) for x in output.tokens]
-                metrics |= token_metrics([list(map(collectives.mean, each)) for each in moments])
-            if self.temperature is not None and not output.members:
-                metrics |= cluster_metrics(z, self.temperature)
-        metrics |= self._weight_metrics()
-        return metrics, z[0].shape[2], len(z[0]) * z[0].shape[1]
+        parts = {"z": _defer(z, output.members)}
+        if h:
+            parts["h"] = _defer(h, output.members)
+        if output.tokens is not None:
+            moments = [token_moments(x) for x in output.tokens]
+            parts["tokens"] = defer_tokens(collectives.means(moments))
+        if self.temperature is not None and not output.members:
+            parts["clusters"] = defer_clusters(z, self.temperature)
+        if (weights := self._defer_weights()) is not None:
+            parts["weights"] = weights
+        return Measured(parts, z[0].shape[2], len(z[0]) * z[0].shape[1])
 
     @torch.no_grad()
-    def _weight_metrics(self) -> dict[str, float]:
+    def _defer_weights(self) -> Deferred | None:
         now = self._sample()
         if now is None or self._first is None:
-            return {}
-        first = self._first.to(now.device)
+            return None
+        self._first = first = self._first.to(now.device)
         size = first.norm().clamp_min(torch.finfo(torch.float32).tiny)
-        return numbers({"weight_norm": now.norm() / size, "weight_change": (now - first).norm() / size})
+        found = [now.norm() / size, (now - first).norm() / size]
+        return Deferred(found, lambda got: {"weight_norm": got[0].item(), "weight_change": got[1].item()})
 
     def state(self) -> dict[str, Any]:
         """Return what the next check depends on: tensors. A checkpoint holds no numbers that are not finite."""
@@ -118,8 +117,45 @@ class Measurement:
         self._first, self._kept = state["first"], state["kept"]
 
 
-def _metrics(z: Sequence[Tensor], members: Sequence[str]) -> dict[str, float]:
-    return metrics_of_members(z, members) if members else embedding_metrics(z)
+@dataclass(frozen=True)
+class Measured:
+    """A measurement whose numbers the device may still be at.
+
+    Attributes:
+        parts: what there is to be read.
+        dim: the width of z.
+        rows: the samples that it rests on.
+    """
+
+    parts: Mapping[str, Deferred]
+    dim: int
+    rows: int
+
+
+def metrics_of(read: Mapping[str, Values]) -> Values:
+    """Return the metrics of a check.
+
+    Args:
+        read: the numbers of `Measured.parts`.
+
+    Returns:
+        `embedding_metrics` of z and, with the prefix `h.`, of the encoder's output; `cluster_metrics`, `token_metrics`
+        and weights' where there is something to measure.
+    """
+    metrics = dict(read["z"])
+    if "std" in metrics or any(name.startswith("std.") for name in metrics):
+        metrics |= {FEATURES + name: value for name, value in read.get("h", {}).items()}
+        metrics |= {**read.get("tokens", {}), **read.get("clusters", {})}
+    return metrics | read.get("weights", {})
+
+
+def _gathered(output: StepOutput) -> list[Tensor]:
+    """Return z and h of all processes."""
+    return collectives.gather_all([*output.embeddings, *output.features])
+
+
+def _defer(z: Sequence[Tensor], members: Sequence[str]) -> Deferred:
+    return defer_members(z, members) if members else defer_embeddings(z)
 
 
 def _is_sharded(encoder: nn.Module) -> bool:
