@@ -1,17 +1,22 @@
 """BatchNorm over all processes: `norm: global` of a recipe.
 
 The papers of most methods normalise by the statistics of the whole batch. With one process that is what plain BatchNorm
-does; with several it sees its own shard only. torch's SyncBatchNorm needs a GPU; the layer here needs nothing but
-`ssl_zoo.distributed.collectives`, so that a run is the same on every device and its gradients are those of one process.
+does; with several it sees its own shard only. The layer here computes with the kernels of torch's SyncBatchNorm, which
+are for CUDA, or with those of `batch_norm_kernels` for a CPU; so a run is the same on every device, and its gradients
+are those of one process. A layer exchanges numbers twice: mean and deviation `(2, C)` of each process in the forward
+pass, and the sums of two gradients `(2, C)` in the backward pass.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # no public name for what BatchNorm1d, 2d and 3d share
 
-from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed import batch_norm_kernels, collectives
 from ssl_zoo.errors import UserError
 
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -35,41 +40,80 @@ class GlobalBatchNorm(_BatchNorm):
         if not uses_batch or collectives.num_processes() == 1:
             return super().forward(input)
         self._check_input_dim(input)
-        x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-        mean, variance = global_statistics(x)
-        if self.training and self.track_running_stats:
-            self._follow(mean.detach(), variance.detach(), collectives.num_processes() * x.numel() // x.shape[1])
-        shape = (1, -1, *[1] * (x.dim() - 2))
-        scale = (variance + self.eps).rsqrt()
-        if self.affine:
-            scale = scale * self.weight
-        y = (x - mean.view(shape)) * scale.view(shape)
-        if self.affine:
-            y = y + self.bias.view(shape)
-        return y.to(input.dtype)
+        running = (self.running_mean, self.running_var) if self.training else (None, None)
+        counts = self._counts(input, input.numel() // input.shape[1])
+        y: Tensor = _Normalise.apply(input, self.weight, self.bias, *running, self._momentum(), self.eps, counts)
+        return y
 
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, num: int) -> None:
-        """Move the running statistics; the variance that they hold is the unbiased one."""
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+    def _momentum(self) -> float:
+        """Count the batch; return the part of the running statistics that it replaces."""
+        if not self.training or self.num_batches_tracked is None:
+            return 0.0
         self.num_batches_tracked.add_(1)
-        factor = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), factor)
-        self.running_var.lerp_((variance * num / (num - 1)).to(self.running_var.dtype), factor)
+        return 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+    def _counts(self, input: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the values of a channel in each process `(k,)`, as the kernels take them: float, and int32.
+
+        They are kept, since they are the same in every step.
+        """
+        size = collectives.num_processes()
+        key = (size, count, input.device, input.dtype)
+        known = vars(self).get("_known_counts")
+        if known is None or known[0] != key:
+            wide = torch.promote_types(input.dtype, torch.float32)
+            made = torch.full((size,), count, dtype=wide, device=input.device)
+            known = vars(self)["_known_counts"] = (key, made, made.int())
+        return known[1], known[2]
 
 
-def global_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance `(C,)` of each channel over the batches of all processes; x is `(B, C, ...)`.
+class _Normalise(torch.autograd.Function):
+    """BatchNorm by the statistics of the batches of all processes, as torch's SyncBatchNorm computes it.
 
-    The shards are of one size. Each process takes the variance about its own mean, and what those means differ by is
-    added: no difference of large numbers, as E[x^2] - E[x]^2 would be, and one exchange instead of two.
+    The gradient is that of the sum of the losses of all processes.
     """
-    dims = [0, *range(2, x.dim())]
-    variance, mean = torch.var_mean(x, dim=dims, correction=0)
-    shards = collectives.gather(torch.stack([mean, variance])[None])  # (k, 2, C)
-    means, variances = shards.unbind(dim=1)
-    whole = means.mean(dim=0)
-    return whole, variances.mean(dim=0) + (means - whole).square().mean(dim=0)
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+        running_var: Tensor | None, momentum: float, eps: float, counts: tuple[Tensor, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Return the normalised x, and move the running statistics."""
+        x, kernels = _dense(x), _kernels(x)
+        shards = collectives.gather(torch.stack(kernels.batch_norm_stats(x, eps))[None])  # (k, 2, C)
+        means, invstds = shards.unbind(dim=1)
+        # The first argument only says in which precision the rest is.
+        mean, invstd = kernels.batch_norm_gather_stats_with_counts(
+            means, means, invstds, running_mean, running_var, momentum, eps, counts[0]
+        )
+        ctx.save_for_backward(x, weight, mean, invstd, counts[1])
+        y: Tensor = kernels.batch_norm_elemt(x, weight, bias, mean, invstd, eps)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Return the gradients of x, weight and bias; those of the latter are of the own samples."""
+        x, weight, mean, invstd, counts = ctx.saved_tensors
+        grad, kernels = _dense(grads[0]), _kernels(x)
+        needs = ctx.needs_input_grad[:3]
+        *sums, of_weight, of_bias = kernels.batch_norm_backward_reduce(grad, x, mean, invstd, weight, *needs)
+        of_x = None
+        if needs[0]:
+            both = torch.stack(sums)
+            dist.all_reduce(both)
+            of_x = kernels.batch_norm_backward_elemt(grad, x, mean, invstd, weight, *both.unbind(), counts)
+        found = [of_x, of_weight if needs[1] else None, of_bias if needs[2] else None]
+        return *found, None, None, None, None, None
+
+
+def _kernels(x: Tensor) -> Any:
+    return torch if x.is_cuda else batch_norm_kernels
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Return x as the kernels take it: channels last where it is so, else contiguous."""
+    kept = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())
+    return x if kept is not None and x.is_contiguous(memory_format=kept) else x.contiguous()
 
 
 def to_global(module: nn.Module) -> None:
@@ -98,3 +142,4 @@ def to_plain(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, GlobalBatchNorm):
             layer.__class__ = vars(layer).pop("plain")
+            vars(layer).pop("_known_counts", None)

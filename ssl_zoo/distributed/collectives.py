@@ -13,7 +13,7 @@ torch's raw `all_reduce` has no gradient; that is the error that made other libr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -43,16 +43,35 @@ def rank() -> int:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.size = len(x)
-        parts = [torch.empty_like(x) for _ in range(num_processes())]
-        dist.all_gather(parts, x.contiguous())
-        return torch.cat(parts)
+        return _gather(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0].contiguous().clone()
+        grad = grads[0].contiguous()
+        if _in_one_tensor(grad):
+            own = grad.new_empty(len(grad) // num_processes(), *grad.shape[1:])
+            dist.reduce_scatter_tensor(own, grad)
+            return own
+        grad = grad.clone()
         dist.all_reduce(grad)
-        return grad[rank() * ctx.size :][: ctx.size]
+        return grad.chunk(num_processes())[rank()]
+
+
+def _gather(x: Tensor) -> Tensor:
+    whole = x.new_empty(num_processes() * len(x), *x.shape[1:])
+    if _in_one_tensor(x):
+        dist.all_gather_into_tensor(whole, x.contiguous())
+    else:
+        dist.all_gather(list(whole.chunk(num_processes())), x.contiguous())
+    return whole
+
+
+def _in_one_tensor(x: Tensor) -> bool:
+    """Return whether the processes gather into one tensor and scatter sums of one, which gloo does not in all versions.
+
+    A sum of which each process gets its own part is half the traffic of one that all of them get.
+    """
+    return x.is_cuda and dist.get_backend() != "gloo"
 
 
 class _Total(torch.autograd.Function):
@@ -75,6 +94,30 @@ def gather(x: Tensor) -> Tensor:
     Differentiable; every process must call it with the same shape. With one process, `x` itself.
     """
     return _Gather.apply(x) if num_processes() > 1 else x
+
+
+def gather_all(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return what `gather` returns of each tensor, in one exchange for each type of number; not differentiable."""
+    return _packed(tensors, _gather) if num_processes() > 1 else list(tensors)
+
+
+def mean_all(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return what `mean` returns of each tensor, in one exchange for each type of number; not differentiable."""
+    return _packed(tensors, mean) if num_processes() > 1 else list(tensors)
+
+
+@torch.no_grad()
+def _packed(tensors: Sequence[Tensor], exchange: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Return what an exchange `(1, N) -> (k, N)` makes of tensors `(B, ...)`, each `(k B, ...)`."""
+    found = list(tensors)
+    for dtype in dict.fromkeys(x.dtype for x in tensors):
+        places = [i for i, x in enumerate(tensors) if x.dtype == dtype]
+        packed = exchange(torch.cat([tensors[i].flatten() for i in places])[None])
+        parts = packed.split([tensors[i].numel() for i in places], dim=1)
+        for i, part in zip(places, parts, strict=True):
+            shape = tensors[i].shape
+            found[i] = part.reshape(len(part) * shape[0], *shape[1:]) if shape else part.squeeze()
+    return found
 
 
 def total(x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Precision:
         return nullcontext() if self._half is None else torch.autocast(self.device.type, dtype=self._half)
 
     def forward(self, method: nn.Module, batch: Batch) -> StepOutput:
-        """Return what a method gives for a batch, in float32 where autocast computes."""
+        """Return what a method gives for a batch; loss and terms are in float32 where autocast computes."""
         with self.autocast():
             output: StepOutput = method(batch)
         if self._half is None:
@@ -44,7 +44,6 @@ class Precision:
             output,
             loss=output.loss.float(),
             terms={name: value.float() for name, value in output.terms.items()},
-            embeddings=[z.float() for z in output.embeddings],
         )
 
     def backward(self, loss: Tensor) -> None:

@@ -89,8 +89,8 @@ class Measurement:
         if h:
             parts["h"] = _defer(h, output.members)
         if output.tokens is not None:
-            moments = [token_moments(x) for x in output.tokens]
-            parts["tokens"] = defer_tokens(collectives.means(moments))
+            means = collectives.mean_all([mean for x in output.tokens for mean in token_moments(x)])
+            parts["tokens"] = defer_tokens([means[i : i + 3] for i in range(0, len(means), 3)])
         if self.temperature is not None and not output.members:
             parts["clusters"] = defer_clusters(z, self.temperature)
         if (weights := self._defer_weights()) is not None:
@@ -109,7 +109,7 @@ class Measurement:
 
     def state(self) -> dict[str, Any]:
         """Return what the next check depends on: tensors. A checkpoint holds no numbers that are not finite."""
-        kept = [step for step in self._kept if all(x.isfinite().all() for x in step)]
+        kept = [step for step in self._kept if torch.stack([x.isfinite().all() for x in step]).all()]
         return {"first": self._first, "kept": kept}
 
     def load(self, state: dict[str, Any]) -> None:

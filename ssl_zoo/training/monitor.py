@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,8 @@ from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.board import is_time, of_members
 from ssl_zoo.training.event_file import EventFile
-from ssl_zoo.training.measurement import Measurement
+from ssl_zoo.training.measurement import Measured, Measurement
+from ssl_zoo.training.noted import STEPS_LATE, Noted, Numbers
 from ssl_zoo.training.recipe_facts import recipe_facts
 from ssl_zoo.training.trainer import Step, Trainer
 
@@ -73,6 +75,9 @@ class Monitor:
         self.problems: list[str] = []
         self.rollbacks = 0
         self.why_back = ("", 0)
+        self.steps_late = STEPS_LATE.get(trainer.device.type, 0)
+        self._noted: deque[Noted] = deque()
+        self._stops: tuple[str, int] | None = None
         self._events: EventFile | None = None
         self.embedding: dict[str, float] = {}
         self.bar = tqdm(
@@ -98,30 +103,49 @@ class Monitor:
         self._events = EventFile(self.folder.tensorboard, purge=step + 1 if step else 0)
 
     def after_step(self, step: Step) -> bool:
-        """Log a step; True where the guard stops the run, or sends it back, for the reason in `why_back`."""
+        """Log a step; True where the guard stops the run, or sends it back, for the reason in `why_back`.
+
+        On a GPU the numbers of a step are read some steps later, see `noted.STEPS_LATE`, and the guard stops the run
+        then. What is written says which step they are of, and is what is written without a delay.
+        """
         last = step.number == self.trainer.total_steps
         self.measurement.after_step(step.number, step.output)
-        alarm = None
-        if self.measurement.due(step.number):
+        due = self.measurement.due(step.number)
+        logged = step.number % self.recipe.training.log_every == 0 or step.number == 1 or last
+        if due:
             self._add_histograms(step)
-            alarm = self._check(step, last)
-        if step.number % self.recipe.training.log_every == 0 or step.number == 1 or last or alarm is not None:
-            self._log(step)
+        if due or logged:
+            measured = self.measurement.take(step.output) if due else None
+            self._noted.append(Noted(step, self.trainer, measured, logged))
+        self._settle(None if last else step.number - self.steps_late)
         self.bar.update()
-        self.why_back = (alarm.message, alarm.since) if alarm is not None else self.why_back
-        return alarm is not None and self.recipe.guard.policy in ("stop", "rollback")
+        stops, self._stops = self._stops, None
+        if stops is not None:
+            self.why_back = stops
+        return stops is not None
 
-    def _check(self, step: Step, last: bool) -> Alarm | None:
-        """Judge the last steps; return an alarm, which is printed, if there is one.
+    def _settle(self, until: int | None = None) -> None:
+        """Judge and log the steps up to one, or all that have been noted; nothing is exchanged between processes."""
+        while self._noted and (until is None or self._noted[0].number <= until):
+            noted = self._noted.popleft()
+            numbers = noted.read()
+            alarm = None if noted.measured is None else self._judge(noted.number, noted.measured, numbers.embedding)
+            if noted.is_logged or alarm is not None:
+                self._log(noted, numbers)
+            if alarm is not None and self.recipe.guard.policy in ("stop", "rollback"):
+                self._stops = (alarm.message, alarm.since)
+
+    def _judge(self, number: int, measured: Measured, embedding: dict[str, float]) -> Alarm | None:
+        """Judge a measurement; return an alarm, which is printed, if there is one.
 
         The samples are those of the last micro-batches of all processes, so that all of them judge alike and the
         verdict is that of one process; the batch size of the remedies is the recipe's.
         """
-        self.embedding, dim, rows = self.measurement.take(step.output)
-        if not self.measurement.enough(step.number):
+        self.embedding, total = embedding, self.trainer.total_steps
+        if not self.measurement.enough(number):
             return None
-        progress = step.number / self.trainer.total_steps
-        alarm = self.guard.update(step.number, self.embedding, dim, rows, last=last, progress=progress)
+        dim, rows, last, progress = measured.dim, measured.rows, number == total, number / total
+        alarm = self.guard.update(number, embedding, dim, rows, last=last, progress=progress)
         if alarm is not None:
             self.bar.clear()
             self.log(alarm.message)
@@ -130,19 +154,17 @@ class Monitor:
                 self.log(f"  - {remedy}")
         return alarm
 
-    def _log(self, step: Step) -> None:
-        loss = collectives.mean(step.loss).item()
-        terms = {name: collectives.mean(value).item() for name, value in step.terms.items()}
-        if step.moved and not math.isfinite(loss):
-            worst = next((name for name, value in terms.items() if not math.isfinite(value)), "loss")
-            raise NotFinite(f"the loss is not finite at step {step.number} (term {worst!r}); {NotFinite.advice}")
-        self.trainer.check(everywhere=True)
+    def _log(self, noted: Noted, numbers: Numbers) -> None:
+        if noted.moved and not math.isfinite(numbers.loss):
+            worst = next((name for name, value in numbers.terms.items() if not math.isfinite(value)), "loss")
+            raise NotFinite(f"the loss is not finite at step {noted.number} (term {worst!r}); {NotFinite.advice}")
+        self.trainer.check(numbers.first_bad)
         record = {
-            "step": step.number,
-            "epoch": step.number / self.steps_per_epoch,
-            "loss": loss,
-            "terms": terms,
-            "lr": step.lr,
+            "step": noted.number,
+            "epoch": noted.number / self.steps_per_epoch,
+            "loss": numbers.loss,
+            "terms": numbers.terms,
+            "lr": noted.lr,
             "samples_per_s": self.samples_per_s(),
             "data_wait_fraction": self.trainer.clock.data_fraction,
             **({"embedding": self.embedding} if self.embedding else {}),
@@ -153,6 +175,12 @@ class Monitor:
             self._write_events(lambda: self._add_scalars(record))
             self._show(record)
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the last check has shown no sign of a collapse; waits for its numbers."""
+        self._settle()
+        return self.guard.healthy
+
     def evaluated(self, found: dict[str, Any]) -> None:
         """Log an evaluation during the training.
 
@@ -161,6 +189,7 @@ class Monitor:
         """
         if not self.is_main:
             return
+        self._settle()  # lines are in the order of steps
         step = self.trainer.step
         self.folder.append_metrics({"step": step, "epoch": step / self.steps_per_epoch, **found})
         values = {
@@ -227,18 +256,25 @@ class Monitor:
             self._write_events(lambda: events.add_picture(name, picture, self.trainer.step))
 
     def state(self) -> dict[str, Any]:
-        """Return what the guard remembers, as plain values."""
+        """Return what the guard remembers, as plain values; waits for the numbers of all steps so far."""
+        self._settle()
+        stops = {} if self._stops is None else {"stops": list(self._stops)}
         state = {"guard": self.guard.state_dict(), "embedding": self.embedding}
-        return {**state, "measurement": self.measurement.state()}
+        return {**state, "measurement": self.measurement.state(), **stops}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take what `state` returned."""
         self.guard.load_state_dict(state["guard"])
         self.embedding = state["embedding"]
         self.measurement.load(state["measurement"])
+        if "stops" in state:
+            message, since = state["stops"]
+            self._stops = (message, since)
 
     def close(self) -> None:
-        """Finish the progress bar and TensorBoard's file."""
+        """Log what has not been logged yet, and finish the progress bar and TensorBoard's file."""
+        with suppress(NotFinite, RuntimeError):  # a run that has failed already, its device may have as well
+            self._settle()
         self.bar.close()
         if self._events is not None:
             self._write_events(self._events.close)

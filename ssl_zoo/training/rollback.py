@@ -59,7 +59,7 @@ def wanted(active: ActiveRun) -> bool:
 def keep_if_healthy(active: ActiveRun, step: int) -> None:
     """Keep the state of the run after a step if it is time to and no check shows a collapse; all processes call it."""
     interval = HEALTHY_CHECKS * active.monitor.check_every
-    if active.run.recipe.guard.policy != "rollback" or step % interval or not active.monitor.guard.healthy:
+    if active.run.recipe.guard.policy != "rollback" or step % interval or not active.monitor.healthy:
         return
     state = active.state()
     old = active.healthy[:-1]

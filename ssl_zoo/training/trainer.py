@@ -183,16 +183,22 @@ class Trainer:
         if moved:
             self._first_bad = torch.minimum(self._first_bad, torch.where(loss.isfinite(), _NEVER, self.step))
 
-    def check(self, everywhere: bool = False) -> None:
+    @property
+    def first_bad(self) -> Tensor:
+        """The number of the first step whose loss was not finite, on the device; 2^62 where there was none."""
+        return self._first_bad
+
+    def check(self, first_bad: float | None = None) -> None:
         """Make sure that the loss has been finite in all steps so far, and that fp16 has not skipped all of the last.
 
         Args:
-            everywhere: ask all processes, and not only this one; all of them must ask.
+            first_bad: the first step whose loss was not finite in any process, where that has been read; None reads
+                that of this process.
 
         Raises:
             NotFinite: it has not.
         """
-        if (first := int(collectives.least(self._first_bad) if everywhere else self._first_bad)) < _NEVER:
+        if (first := int(self._first_bad if first_bad is None else first_bad)) < _NEVER:
             raise NotFinite(f"the loss is not finite at step {first}; {NotFinite.advice}")
         if self._skipped >= MOST_SKIPPED:
             raise NotFinite(

@@ -195,8 +195,8 @@ def test_half_precision_gives_numbers_in_single() -> None:
     strategy.prepare(method, lambda prepared: torch.optim.SGD(prepared.parameters(), lr=0.1))
     exact = torch.randn(5, 4)
     output = strategy.forward_backward(Batch([View(exact)]), 1, last=True)
-    assert output.loss.dtype == output.terms["square"].dtype == output.embeddings[0].dtype == torch.float32
-    assert not torch.equal(output.embeddings[0], method.encoder(exact))  # it was computed in bfloat16
+    assert output.loss.dtype == output.terms["square"].dtype == torch.float32
+    assert output.embeddings[0].dtype == torch.bfloat16  # as computed: only a check of the guard looks at them
     assert method.encoder.weight.grad is not None and method.encoder.weight.grad.dtype == torch.float32
 
 
