@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 from torch import Tensor
@@ -51,8 +52,8 @@ def defer_members(z: Sequence[Tensor], members: Sequence[str]) -> Deferred:
         alike.setdefault(tuple(z[mine[0]].shape), []).append(member)
     passes, tensors = [], list[Tensor]()
     for (num_steps, rows, _), names in alike.items():
-        numbers = iter(range(len(z)))
-        views = {name: [next(numbers) for _ in own[name]] for name in names}
+        ends = list(accumulate((len(own[name]) for name in names), initial=0))
+        views = {name: range(start, stop) for name, (start, stop) in zip(names, pairwise(ends), strict=True)}
         found = moments([z[i] for name in names for i in own[name]], list(views.values())).tensors
         passes.append((views, num_steps, rows, len(found)))
         tensors += found
@@ -75,7 +76,7 @@ def _defer_of_one(own: dict[str, list[Tensor]]) -> Deferred:
     return Deferred([x for part in parts.values() for x in part.tensors], finish)
 
 
-def _of_each(table: Table, views: dict[str, list[int]]) -> dict[str, Values]:
+def _of_each(table: Table, views: dict[str, range]) -> dict[str, Values]:
     """Return the metrics of members of one width, from the numbers of their views."""
     each = {member: table.metrics(mine, group) for group, (member, mine) in enumerate(views.items())}
     for member, mine in views.items():

@@ -96,7 +96,7 @@ PAIRS = ("random_similarity", "positive_similarity", "agreement")
 
 
 def _of_two(z1: Tensor, z2: Tensor) -> Values:
-    table = Table.of(moments([steps(z1), steps(z2)], [(0, 1)]), num_steps=1, rows=len(z1))
+    table = Table.of(moments([steps(z1), steps(z2)], [range(2)]), num_steps=1, rows=len(z1))
     return {name: values[0, 1].item() for name, values in table.pairs.items()}
 
 

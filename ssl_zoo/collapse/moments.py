@@ -37,7 +37,7 @@ def _at_once(x: Tensor) -> int:
 
 @dataclass
 class Moments:
-    """Sums over the samples of V views, in float64; R members, the first R of the rows that have a rank.
+    """Sums over the samples of V views, and the ranks of R groups of them, all in float64.
 
     Attributes:
         units: inner products of the directions of two views `(V, V)`, summed over samples.
@@ -97,14 +97,18 @@ def _inner(x: Tensor) -> Tensor:
     return (rows.transpose(0, 1) @ rows.permute(1, 2, 0)).sum(dim=0)
 
 
-def _sums(z: Sequence[Tensor], pivot: Tensor, start: int, stop: int) -> tuple[_Sums, Tensor]:
-    """Return the sums over the rows from `start` to `stop`, and which of them are finite `(V, n, rows)`."""
+def _sums(z: Sequence[Tensor], start: int, stop: int, pivot: Tensor | None = None) -> tuple[_Sums, Tensor]:
+    """Return the sums over the rows from `start` to `stop`, and which of them are finite `(V, n, rows)`.
+
+    The pivot is by default the mean of those that are worked on first.
+    """
     num = max(1, _at_once(z[0]) // (len(z) * z[0][:, 0].numel()))
     found, finite = [], []
     for begin in range(start, stop, num):
         x = torch.stack([view[:, begin : min(begin + num, stop)] for view in z]).double()
         length = x.norm(dim=3, keepdim=True)
         finite.append(length.squeeze(3).isfinite())
+        pivot = x.mean(dim=2, keepdim=True) if pivot is None else pivot
         about = x - pivot
         centred, off = _inner(about), about.sum(dim=2)
         unit = x.div_(length.clamp_min_(TINY))
@@ -117,20 +121,19 @@ def _sums(z: Sequence[Tensor], pivot: Tensor, start: int, stop: int) -> tuple[_S
 
 
 @torch.no_grad()
-def moments(z: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Moments:
+def moments(z: Sequence[Tensor], groups: Sequence[range]) -> Moments:
     """Return the sums that the metrics of views are made of.
 
     Args:
         z: embeddings `(n, B, D)` of n steps, one per view, all of one shape, B >= 2, in any precision.
-        groups: the numbers of views that are judged together; the rank is that of the first of each.
+        groups: the views that are judged together; the rank is that of the first of each.
     """
     num_steps, rows, width = z[0].shape
     few, correction = min(rows, max(2, RANK_ROWS // num_steps)), int(num_steps > 1)
-    pivot = torch.stack([view.mean(dim=1, keepdim=True) for view in z]).double()
-    sums, finite = _sums(z, pivot, 0, few)
+    sums, finite = _sums(z, 0, few)
     scale = sums.variances() / (num_steps * (few - correction) * width)
     if few < rows:
-        rest, more = _sums(z, pivot, few, rows)
+        rest, more = _sums(z, few, rows, sums.pivot)
         sums, finite = sums.add(rest), torch.cat([finite, more], dim=2)
     variance = (sums.square - sums.unit.square() / rows) / (rows - correction)
     first = torch.stack([z[group[0]][:, :few] for group in groups]).double()  # (R, n, few, D)
@@ -143,7 +146,7 @@ def moments(z: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Moments:
         std=variance.clamp_min(0).mean(dim=1).sqrt().mean(dim=1) * width**0.5,
         scale=scale,
         finite=finite.double().mean(dim=(1, 2)),
-        all_finite=torch.stack([finite[list(group)].all(dim=0).double().mean() for group in groups]),
+        all_finite=torch.stack([finite[group.start : group.stop].all(dim=0).double().mean() for group in groups]),
         grams=grams @ grams.transpose(1, 2) if wide else grams.transpose(1, 2) @ grams,
         sizes=first.square().sum(dim=(1, 2, 3)),
     )

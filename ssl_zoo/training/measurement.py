@@ -83,8 +83,8 @@ class Measurement:
         steps = self._kept or [_gathered(output)]
         # the last step alone where shapes differ, as in a last batch of an epoch
         steps = [step for step in steps if [x.shape for x in step] == [x.shape for x in steps[-1]]]
-        both = [torch.stack([x.to(each[-1].device) for x in each]) for each in zip(*steps, strict=True)]
-        z, h = both[: len(output.embeddings)], both[len(output.embeddings) :]
+        num = len(output.embeddings)
+        z, h = _stacked([step[:num] for step in steps]), _stacked([step[num:] for step in steps])
         parts = {"z": _defer(z, output.members)}
         if h:
             parts["h"] = _defer(h, output.members)
@@ -152,6 +152,18 @@ def metrics_of(read: Mapping[str, Values]) -> Values:
 def _gathered(output: StepOutput) -> list[Tensor]:
     """Return z and h of all processes."""
     return collectives.gather_all([*output.embeddings, *output.features])
+
+
+def _stacked(steps: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Return the embeddings `(n, B, D)` of each view, of those `(B, D)` of n steps."""
+    last = steps[-1]
+    if len(steps) == 1 or not last:
+        return [x[None] for x in last]
+    steps = [[x.to(new.device) for x, new in zip(step, last, strict=True)] for step in steps]  # of a checkpoint
+    if len({(x.shape, x.dtype) for x in last}) > 1:
+        return [torch.stack(each) for each in zip(*steps, strict=True)]
+    whole = torch.stack([x for step in steps for x in step])  # (n V, B, D)
+    return list(whole.unflatten(0, (len(steps), len(last))).transpose(0, 1))
 
 
 def _defer(z: Sequence[Tensor], members: Sequence[str]) -> Deferred:
