@@ -79,13 +79,16 @@ class _Normalise(torch.autograd.Function):
         running_var: Tensor | None, momentum: float, eps: float, counts: tuple[Tensor, Tensor],
     ) -> Tensor:  # fmt: skip
         """Return the normalised x, and move the running statistics."""
-        x, kernels = _dense(x), _kernels(x)
+        # torch has kernels for CUDA alone; the choice is made once, so that both passes have the same.
+        kernels: Any
+        x, kernels = _dense(x), torch if x.is_cuda else batch_norm_kernels
         shards = collectives.gather(torch.stack(kernels.batch_norm_stats(x, eps))[None])  # (k, 2, C)
         means, invstds = shards.unbind(dim=1)
         # The first argument only says in which precision the rest is.
         mean, invstd = kernels.batch_norm_gather_stats_with_counts(
             means, means, invstds, running_mean, running_var, momentum, eps, counts[0]
         )
+        ctx.kernels = kernels
         ctx.save_for_backward(x, weight, mean, invstd, counts[1])
         y: Tensor = kernels.batch_norm_elemt(x, weight, bias, mean, invstd, eps)
         return y
@@ -94,7 +97,7 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         """Return the gradients of x, weight and bias; those of the latter are of the own samples."""
         x, weight, mean, invstd, counts = ctx.saved_tensors
-        grad, kernels = _dense(grads[0]), _kernels(x)
+        grad, kernels = _dense(grads[0]), ctx.kernels
         needs = ctx.needs_input_grad[:3]
         *sums, of_weight, of_bias = kernels.batch_norm_backward_reduce(grad, x, mean, invstd, weight, *needs)
         of_x = None
@@ -104,10 +107,6 @@ class _Normalise(torch.autograd.Function):
             of_x = kernels.batch_norm_backward_elemt(grad, x, mean, invstd, weight, *both.unbind(), counts)
         found = [of_x, of_weight if needs[1] else None, of_bias if needs[2] else None]
         return *found, None, None, None, None, None
-
-
-def _kernels(x: Tensor) -> Any:
-    return torch if x.is_cuda else batch_norm_kernels
 
 
 def _dense(x: Tensor) -> Tensor:

@@ -43,14 +43,15 @@ def rank() -> int:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.in_one = _in_one_tensor(x)
         return _gather(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         grad = grads[0].contiguous()
-        if _in_one_tensor(grad):
+        if ctx.in_one:
             own = grad.new_empty(len(grad) // num_processes(), *grad.shape[1:])
-            dist.reduce_scatter_tensor(own, grad)
+            _renamed("reduce_scatter_single", "reduce_scatter_tensor")(own, grad)
             return own
         grad = grad.clone()
         dist.all_reduce(grad)
@@ -60,10 +61,16 @@ class _Gather(torch.autograd.Function):
 def _gather(x: Tensor) -> Tensor:
     whole = x.new_empty(num_processes() * len(x), *x.shape[1:])
     if _in_one_tensor(x):
-        dist.all_gather_into_tensor(whole, x.contiguous())
+        _renamed("all_gather_single", "all_gather_into_tensor")(whole, x.contiguous())
     else:
         dist.all_gather(list(whole.chunk(num_processes())), x.contiguous())
     return whole
+
+
+def _renamed(name: str, before: str) -> Callable[[Tensor, Tensor], Any]:
+    """Return a function of torch by its name, or by the one that it had before torch 2.14."""
+    function: Callable[[Tensor, Tensor], Any] = getattr(dist, name, None) or getattr(dist, before)
+    return function
 
 
 def _in_one_tensor(x: Tensor) -> bool:

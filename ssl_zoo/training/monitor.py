@@ -23,7 +23,7 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.board import is_time, of_members
 from ssl_zoo.training.event_file import EventFile
 from ssl_zoo.training.measurement import Measured, Measurement
-from ssl_zoo.training.noted import STEPS_LATE, Noted, Numbers
+from ssl_zoo.training.noted import STEPS_LATE, Noted, Numbers, Stop
 from ssl_zoo.training.recipe_facts import recipe_facts
 from ssl_zoo.training.trainer import Step, Trainer
 
@@ -77,7 +77,7 @@ class Monitor:
         self.why_back = ("", 0)
         self.steps_late = STEPS_LATE.get(trainer.device.type, 0)
         self._noted: deque[Noted] = deque()
-        self._stops: tuple[str, int] | None = None
+        self._stops: Stop | None = None
         self._events: EventFile | None = None
         self.embedding: dict[str, float] = {}
         self.bar = tqdm(
@@ -119,10 +119,10 @@ class Monitor:
             self._noted.append(Noted(step, self.trainer, measured, logged))
         self._settle(None if last else step.number - self.steps_late)
         self.bar.update()
-        stops, self._stops = self._stops, None
-        if stops is not None:
-            self.why_back = stops
-        return stops is not None
+        if self._stops is None or (step.number < self._stops.at and not last):
+            return False
+        self.why_back, self._stops = (self._stops.message, self._stops.since), None
+        return True
 
     def _settle(self, until: int | None = None) -> None:
         """Judge and log the steps up to one, or all that have been noted; nothing is exchanged between processes."""
@@ -133,7 +133,8 @@ class Monitor:
             if noted.is_logged or alarm is not None:
                 self._log(noted, numbers)
             if alarm is not None and self.recipe.guard.policy in ("stop", "rollback"):
-                self._stops = (alarm.message, alarm.since)
+                # Where it was read early, to be saved, the run stops no earlier, so that a resumed one is the same.
+                self._stops = Stop(noted.number + self.steps_late, alarm.message, alarm.since)
 
     def _judge(self, number: int, measured: Measured, embedding: dict[str, float]) -> Alarm | None:
         """Judge a measurement; return an alarm, which is printed, if there is one.
@@ -258,7 +259,7 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         """Return what the guard remembers, as plain values; waits for the numbers of all steps so far."""
         self._settle()
-        stops = {} if self._stops is None else {"stops": list(self._stops)}
+        stops = {} if self._stops is None else {"stops": self._stops._asdict()}
         state = {"guard": self.guard.state_dict(), "embedding": self.embedding}
         return {**state, "measurement": self.measurement.state(), **stops}
 
@@ -268,8 +269,7 @@ class Monitor:
         self.embedding = state["embedding"]
         self.measurement.load(state["measurement"])
         if "stops" in state:
-            message, since = state["stops"]
-            self._stops = (message, since)
+            self._stops = Stop(**state["stops"])
 
     def close(self) -> None:
         """Log what has not been logged yet, and finish the progress bar and TensorBoard's file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ssl_zoo.collapse.readback import Deferred, Readback, Values
 from ssl_zoo.distributed import collectives
@@ -31,6 +32,20 @@ class Numbers:
     terms: Values
     first_bad: float
     embedding: Values
+
+
+class Stop(NamedTuple):
+    """An alarm that ends the run, or sends it back.
+
+    Attributes:
+        at: the step after which it does.
+        message: of the alarm.
+        since: see `Alarm`.
+    """
+
+    at: int
+    message: str
+    since: int
 
 
 class Noted:
