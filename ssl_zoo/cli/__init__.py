@@ -25,6 +25,7 @@ from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.search import curate, duplicates, embed, neighbours
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
 from ssl_zoo.errors import TrainingFailed, UserError
+from ssl_zoo.training.shared_cpu import sleep_soon
 
 
 class Commands(options.Once):
@@ -59,6 +60,7 @@ def main(quiet: bool, verbose: bool) -> None:
     if quiet and verbose:
         raise UserError("-q, -v: are opposites; give one.")
     options.set_loudness(quiet, verbose)
+    sleep_soon()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a class may have a name that the terminal cannot show
 

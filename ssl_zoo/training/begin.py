@@ -25,6 +25,7 @@ from ssl_zoo.training.lengthen import lengthened, remarks
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.online import OnlineEvaluation
 from ssl_zoo.training.setup import Run, batch_norm_samples, hardware_notes
+from ssl_zoo.training.shared_cpu import sleeps_soon
 from ssl_zoo.training.stop import StopRequest
 
 Log = Callable[[str], None]
@@ -188,9 +189,11 @@ def _banner(run: Run, log: Log) -> None:
     log(f"encoder {run.recipe.encoder.name}: {weights / 1e6:.2f} M weights, width {width}")
     processes = f"{run.processes.size} processes, " if run.processes.size > 1 else ""
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
+    threads = ", whose threads sleep while they wait" if run.hardware.accelerator == "cpu" and sleeps_soon() else ""
     log(
-        f"{run.hardware}; {processes}total batch {settings.batch_size}{parts}, learning rate {settings.lr:.4g}; "
-        f"each BatchNorm sees {batch_norm_samples(run.recipe, run.policy.spec, run.processes.size)} samples"
+        f"{run.hardware}{threads}; {processes}total batch {settings.batch_size}{parts}, "
+        f"learning rate {settings.lr:.4g}; each BatchNorm sees "
+        f"{batch_norm_samples(run.recipe, run.policy.spec, run.processes.size)} samples"
     )
     for note in hardware_notes(run):
         log(note)
