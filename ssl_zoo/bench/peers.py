@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_zoo.bench.timing import Side
+from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.errors import UserError, needs
+from ssl_zoo.hardware import Hardware, use_memory_format
 
 WORKERS = min(16, os.cpu_count() or 1)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -78,6 +80,7 @@ def batches(images: Tensor, transform: Transform, batch_size: int, pil: bool, sh
         num_workers=WORKERS,
         persistent_workers=True,
         drop_last=True,
+        pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )
 
@@ -119,13 +122,14 @@ def _kornia(images: Tensor, size: int, blur: float, batch_size: int) -> Side:
         K.RandomGrayscale(p=0.2),
         K.RandomGaussianBlur((taps, taps), (0.1, 2.0), p=blur),
         K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
-    )
+    ).to(device := "cuda" if torch.cuda.is_available() else "cpu")
+    stored = images.to(device)
 
     @torch.no_grad()
     def run() -> int:
         count = 0
         for start in range(0, len(images) - batch_size + 1, batch_size):
-            x = images[start : start + batch_size].float() / 255
+            x = stored[start : start + batch_size].float() / 255
             one, other = change(x), change(x)
             assert one.shape == other.shape == (batch_size, 3, size, size)
             count += batch_size
@@ -135,8 +139,11 @@ def _kornia(images: Tensor, size: int, blur: float, batch_size: int) -> Side:
 
 
 def lightly_loop(encoder: nn.Module, dims: tuple[int, int, int], lr: float, images: Tensor, size: int, batch: int,
-                 blur: float, weight_decay: float) -> Side:  # fmt: skip
+                 blur: float, weight_decay: float, hardware: Hardware) -> Side:  # fmt: skip
     """Return lightly's plain SimSiam loop, as in its examples, on an encoder of ours.
+
+    It computes on the same device, in the same precision and memory format, from pinned batches: what is compared is
+    the loop and its views.
 
     Args:
         encoder: `(B, 3, S, S)` -> h `(B, D)`.
@@ -147,17 +154,19 @@ def lightly_loop(encoder: nn.Module, dims: tuple[int, int, int], lr: float, imag
         batch: samples per step.
         blur: probability of blur.
         weight_decay: of SGD.
+        hardware: device, precision and memory format of both sides.
     """
     transform = lightly_transform(size, blur)
     from lightly.loss import NegativeCosineSimilarity
     from lightly.models.modules.heads import SimSiamPredictionHead, SimSiamProjectionHead
 
     loader = batches(images, transform, batch, pil=True, shuffle=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, precision = hardware.device, Precision(hardware.precision, hardware.device)
     hidden, out, narrow = dims
     # torch types every attribute of a module as a tensor or a module
     projector = SimSiamProjectionHead(int(encoder.out_dim), hidden, out)  # type: ignore[arg-type]  # any module may be an encoder
     model = nn.ModuleList([encoder, projector, SimSiamPredictionHead(out, narrow, out)]).to(device)
+    use_memory_format(model, hardware.memory_format)
     criterion = NegativeCosineSimilarity()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
 
@@ -170,11 +179,12 @@ def lightly_loop(encoder: nn.Module, dims: tuple[int, int, int], lr: float, imag
     def run() -> int:
         count = 0
         for x0, x1 in loader:
-            (z0, p0), (z1, p1) = forward(x0.to(device)), forward(x1.to(device))
-            loss = 0.5 * (criterion(z0, p1) + criterion(z1, p0))
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            with precision.autocast():
+                z0, p0 = forward(x0.to(device, non_blocking=True))
+                z1, p1 = forward(x1.to(device, non_blocking=True))
+                loss = 0.5 * (criterion(z0, p1) + criterion(z1, p0))
+            precision.backward(loss)
+            precision.step(optimizer, None)
             count += len(x0)
         return count
 

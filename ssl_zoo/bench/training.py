@@ -67,10 +67,12 @@ def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
         images = side.run()
     device, dtype = run.trainer.device, halves.get(run.hardware.precision, torch.float32)
     machine = measure_machine(device, dtype)
+    memory = _memory_of(side)
     result = alternate(f"step {recipe.method}", "images/s", [side], rounds)
     machine = machine.better(measure_machine(device, dtype))
     result.notes += [_what(run), describe(count, machine, images, result.median(side.name))]
-    return [_with_memory(result)]
+    result.notes += memory
+    return [result]
 
 
 def bench_pipeline(
@@ -86,9 +88,10 @@ def bench_pipeline(
     ]
     if "lightly" in against:
         sides.append(_lightly(run, steps))
+    memory = _memory_of(sides[0])
     result = alternate(f"{name} {recipe.method}", "images/s", sides, rounds)
-    result.notes += [_what(run), run.workers.note, _limit(run, result)]
-    return [_with_memory(result)]
+    result.notes += [_what(run), run.workers.note, _limit(run, result), *memory]
+    return [result]
 
 
 def _what(run: Run) -> str:
@@ -109,10 +112,13 @@ def _limit(run: Run, result: Result) -> str:
     return f"pipeline / bare step: {share:.1%}; limited by {max(parts, key=lambda name: parts[name])} ({shown})"
 
 
-def _with_memory(result: Result) -> Result:
-    if torch.cuda.is_available():
-        result.notes.append(f"peak memory of the device: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
-    return result
+def _memory_of(side: Side) -> list[str]:
+    """Return a note on the device's peak memory while a side runs once, before the others do; none on a CPU."""
+    if not torch.cuda.is_available():
+        return []
+    torch.cuda.reset_peak_memory_stats()
+    side.run()
+    return [f"peak memory of the device, {side.name}: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"]
 
 
 def _lightly(run: Run, steps: int) -> Side:
@@ -128,7 +134,15 @@ def _lightly(run: Run, steps: int) -> Side:
     blur = views.get("blur", 0.5)
     assert isinstance(blur, float)
     return lightly_loop(
-        encoder, (hidden, out, narrow), settings.lr, images, views["size"], settings.batch_size, blur, decay
+        encoder,
+        (hidden, out, narrow),
+        settings.lr,
+        images,
+        views["size"],
+        settings.batch_size,
+        blur,
+        decay,
+        run.hardware,
     )
 
 
