@@ -155,9 +155,10 @@ def text(checked: Sequence[Checked], resumed: dict[str, Any], environment_line: 
         for each in checked
     ]
     same = "equal to the bit" if resumed["equal"] else f"furthest apart {resumed['furthest']:.1e}"
+    head = ["recipe", "fp32: device against CPU", "bf16 against fp32, first step", "waits in a step", "error"]
     lines = [
         f"{len(checked)} recipes, {STEPS} steps of {BATCH} made images; the largest relative difference of a loss.",
-        markdown(["recipe", "fp32: device against CPU", "bf16 against fp32, first step", "waits in a step", "error"], rows),
+        markdown(head, rows),
         f"A run of 12 steps, and the same stopped after 7 and resumed: {same}.",
         environment_line,
     ]

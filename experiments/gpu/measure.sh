@@ -37,10 +37,9 @@ do_() {
   local code=0
   timeout "$left" "$@" > "$OUT/$file.part" 2> "$OUT/log.txt" || code=$?
   if [ "$code" = 0 ]; then
-    if [ -s "$OUT/$file.part" ] && [ ! -s "$OUT/$file" ]; then mv "$OUT/$file.part" "$OUT/$file"; else rm -f "$OUT/$file.part"; fi
+    mv "$OUT/$file.part" "$OUT/$file"
   else
     { echo "$name left with code $code:"; tail -5 "$OUT/log.txt"; } | tee -a "$OUT/left-out.txt"
-    rm -f "$OUT/$file.part"
   fi
   echo "$name: $SECONDS s"
 }
@@ -48,10 +47,8 @@ do_() {
 stage_1() {
   local quick=() checks=() rounds=(--rounds 3)
   if [ "$QUICK" = 1 ]; then quick=(--quick) checks=(--quick) rounds=(--rounds 1); fi
-  do_ checks checks.json.log python3 -m experiments.gpu.checks --out "$OUT" "${checks[@]}"
-  if [ -f experiments/gpu/check_graph.py ]; then
-    do_ "graph of the step" graph.md python3 -m experiments.gpu.check_graph "${checks[@]}"
-  fi
+  do_ checks checks.log python3 -m experiments.gpu.checks --out "$OUT" "${checks[@]}"
+  do_ "graph of the step" graph.log python3 -m experiments.gpu.check_graph --out "$OUT/graph.json" "${checks[@]}"
   do_ "step and run" bench-cifar10.json python3 -m ssl_zoo bench step pipeline --against lightly "${quick[@]}" "${rounds[@]}" --json
   do_ views bench-views.json python3 -m ssl_zoo bench views --against lightly "${quick[@]}" "${rounds[@]}" --json
   do_ "ResNet-50, 224 px" bench-imagenet.json \

@@ -10,12 +10,14 @@ import json
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from statistics import median
 
 import click
 
 from ssl_zoo.bench.suite import table
 from ssl_zoo.bench.timing import Result
 from ssl_zoo.report.markers import write_block
+from ssl_zoo.report.table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = "gpu"
@@ -30,12 +32,26 @@ def results_of(path: Path) -> tuple[list[Result], str]:
     return results, ", ".join(f"{name} {value}" for name, value in found["machine"].items())
 
 
+def graph(path: Path) -> str:
+    """Return a table of what `check_graph` found: the milliseconds of a step, and how far the losses are apart."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = []
+    for name, each in found["recipes"].items():
+        times = [f"{median(each[side]):.2f}" if each.get(side) else "-" for side in ("plain_ms", "graph_ms")]
+        problem = each.get("error") or ("" if each.get("recorded") else str(each.get("problem") or "not recorded"))
+        apart = f"{each['largest_relative_difference']:.1e}" if "largest_relative_difference" in each else "-"
+        rows.append([name, *times, apart, problem])
+    head = ["recipe", "step, ms", "step as a graph, ms", "losses apart, relative", "problem"]
+    return f"{markdown(head, rows)}\n\n{found['device']}, torch {found['torch']}; medians of three rounds."
+
+
 def speed(out: Path) -> str:
     """Return the block of docs/performance.md: checks, and speeds by file."""
     parts = []
-    for name in ("checks.md", "graph.md"):
-        if (out / name).is_file():
-            parts.append((out / name).read_text(encoding="utf-8").strip())
+    if (out / "checks.md").is_file():
+        parts.append((out / "checks.md").read_text(encoding="utf-8").strip())
+    if (out / "graph.json").is_file():
+        parts.append(graph(out / "graph.json"))
     machines = []
     for path in sorted(out.glob("bench-*.json")):
         results, machine = results_of(path)
