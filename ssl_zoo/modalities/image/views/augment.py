@@ -7,6 +7,7 @@ views are asymmetric.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Annotated, Literal
 
 import torch
@@ -17,13 +18,13 @@ from ssl_zoo.batch import View
 from ssl_zoo.data.source import Samples
 from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.units import has_range
-from ssl_zoo.modalities.image.views import geometry
+from ssl_zoo.modalities.image.views import geometry, params_from
 from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.cuts import Cut, cut_images, join
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 from ssl_zoo.modalities.image.views.geometry_large import is_large
 from ssl_zoo.modalities.image.views.parallel import one_thread
-from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
+from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams, render_settings
 from ssl_zoo.modalities.image.views.policy import (
     Count,
     Fraction,
@@ -36,6 +37,8 @@ from ssl_zoo.modalities.image.views.policy import (
 )
 from ssl_zoo.modalities.image.views.render import render
 from ssl_zoo.registry import register
+
+CPU = torch.device("cpu")
 
 MILD = {
     "num_views": 1, "scale": (0.5, 1.0), "jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, "drop_channels": 0.0,
@@ -202,17 +205,17 @@ class Augment(ImageViewPolicy):
             params: what `draw` gave for these samples.
 
         Returns:
-            The payload for `forward`: `image` `(B, C, H, W)` or `cut` `(V, B, C, S, S)`, of the samples' type, and the
-            draws.
+            The payload for `forward`: `image` `(B, C, H, W)` or `cut` `(V, B, C, S, S)`, of the samples' type; the
+            parameters that the draws amount to, each `(B, V, ...)`; `box`, see `View.aux`.
 
         Raises:
             UserError: samples of other types or channels than this policy makes views of.
         """
         if isinstance(samples, Tensor):
             self.check_samples(samples)
-            return {"image": samples, **params}
-        cuts = samples if isinstance(samples[0], Cut) else self.cut(samples, params)
-        return {**join(cuts), **{k: v for k, v in params.items() if k != "crop"}}
+            return {"image": samples, **self._prepared(params, samples.dtype, sides=samples.shape[2:])}
+        cuts = join(samples if isinstance(samples[0], Cut) else self.cut(samples, params))
+        return {"cut": cuts["cut"], **self._prepared(params, cuts["cut"].dtype, places=cuts["geometry"])}
 
     def _boxes(self, drawn: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
         return geometry.crop_boxes(drawn, heights, widths, self.scale, self.ratio)
@@ -220,63 +223,59 @@ class Augment(ImageViewPolicy):
     @torch.no_grad()
     def forward(self, payload: dict[str, Tensor]) -> list[View]:
         """Make the views, each `(B, C, S, S)` float32, on the payload's device."""
-        image = payload.get("image")
-        source = payload["cut"] if image is None else image
-        large = is_large(source, self.size)
-        with torch.autocast(source.device.type, enabled=False), one_thread(large):
-            params, places = self.sample_params(payload)
-            made = render(source, params, self.settings(source.device))
-            if "dropped" in payload:
-                self._drop(made, payload["dropped"].transpose(0, 1))
-        flipped = torch.zeros_like(params.sigma) if params.flip is None else params.flip.float()
-        mirrored = torch.stack([torch.zeros_like(flipped), flipped], dim=-1)
-        boxes = torch.stack([*places.float().chunk(2, dim=-1), mirrored], dim=2)  # (V, B, 3, 2)
-        return [View(x, self.modality, aux={"box": box}) for x, box in zip(made, boxes, strict=True)]
+        source = payload["cut"] if "cut" in payload else payload["image"]
+        with torch.autocast(source.device.type, enabled=False), one_thread(is_large(source, self.size)):
+            made = render(source, self.sample_params(payload), self.settings(source.device))
+            if "kept" in payload:
+                made.mul_(payload["kept"].transpose(0, 1)[..., None, None])
+        return [View(x, self.modality, aux={"box": box}) for x, box in zip(made, payload["box"].unbind(1), strict=True)]
 
-    def _drop(self, made: Tensor, drawn: Tensor) -> None:
-        """Set channels of views `(V, B, C, S, S)` to 0, which is their mean, by uniform numbers `(V, B, C)`."""
-        chance = constant(tuple(self._dropped), drawn.device)[:, None, None]
-        kept = (drawn >= chance) | (drawn == drawn.amax(dim=2, keepdim=True))
-        made.mul_(kept[..., None, None])
+    def sample_params(self, payload: dict[str, Tensor]) -> SampleParams:
+        """Return the parameters of each sample, from what `collate` returned."""
+        names = [each.name for each in fields(SampleParams) if each.name in payload]
+        return SampleParams(**{name: payload[name].transpose(0, 1) for name in names})
 
-    def sample_params(self, payload: dict[str, Tensor]) -> tuple[SampleParams, Tensor]:
-        """Return the parameters of each sample, and the place of each crop in its image `(V, B, 4)`.
+    def _prepared(
+        self,
+        params: dict[str, Tensor],
+        dtype: torch.dtype,
+        sides: Sequence[int] | None = None,
+        places: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return what the draws amount to, each `(B, V, ...)`.
+
+        It is computed in the loader: a GPU would take a hundred kernels for so little arithmetic. One thread does it,
+        so that it is the same to the bit in a worker process.
 
         Args:
-            payload: what `collate` returned. Places are top, left, height and width as fractions of the image.
+            params: what `draw` gave.
+            dtype: of the images.
+            sides: height and width of images that are still to be cut.
+            places: of the crops that are cut already, `(V, B, 4)`.
         """
-        others = ("image", "cut", "geometry", "dropped")
-        draws = {name: value.transpose(0, 1) for name, value in payload.items() if name not in others}
-        chosen = {
-            name: draws["chance"][..., i] < constant(tuple(each), draws["chance"].device)[:, None]
-            if max(each)
-            else None
-            for i, (name, each) in enumerate(self.chance.items())
-        }
-        boxes = None
-        if "image" in payload:
-            height, width = payload["image"].shape[2:]
-            drawn = draws["crop"].flatten(0, 1)
-            sides = [drawn.new_full((len(drawn),), side) for side in (height, width)]
-            boxes = self._boxes(drawn, *sides).unflatten(0, draws["crop"].shape[:2])
-            places = boxes / constant((height, width, height, width), boxes.device)
-        else:
-            places = payload["geometry"]
-        low, high = self.sigma
-        sigma = low + (high - low) * draws["sigma"]
-        factors = self._factors(draws["factors"])
-        return SampleParams(boxes, factors=factors, order=draws["order"], sigma=sigma, **chosen), places
+        with one_thread():
+            draws = {name: value.transpose(0, 1) for name, value in params.items()}
+            made = params_from.chosen(draws["chance"], self.chance)
+            if sides is not None:
+                drawn = draws["crop"].flatten(0, 1)
+                whole = [drawn.new_full((len(drawn),), side) for side in sides]
+                made["boxes"] = self._boxes(drawn, *whole).unflatten(0, draws["crop"].shape[:2])
+                places = made["boxes"] / constant((*sides, *sides), CPU)
+            made["box"] = params_from.boxes(places, made.get("flip"))
+            if "dropped" in draws:
+                made["kept"] = params_from.kept(draws["dropped"], self._dropped)
+            low, high = self.sigma
+            made["sigma"] = low + (high - low) * draws["sigma"]
+            made["factors"] = params_from.factors(draws["factors"], self.strengths)
+            made["order"] = draws["order"]
+            if self.colour == "matrix":
+                params_from.to_matrices(made, self.settings(CPU), self.channels, dtype)
+        return {name: value.transpose(0, 1) for name, value in made.items()}
 
     def settings(self, device: torch.device) -> RenderSettings:
         """Return what all samples share."""
         used = tuple(strength > 0 for strength in self.strengths)
         radius = geometry.blur_radius(self.sigma[1], self.size)
-        mean, std = self.mean_and_std(device)
-        return RenderSettings(self.size, self.interpolation, self.colour, used, radius, self.threshold, mean, std)
-
-    def _factors(self, uniform: Tensor) -> Tensor:
-        """Turn uniform numbers `(..., 4)` into the jitter's factors and the turn of the hue."""
-        middle, least = (1, 1, 1, 0), (0, 0, 0, -0.5)
-        low = tuple(float(max(bound, m - x)) for bound, m, x in zip(least, middle, self.strengths, strict=True))
-        high = tuple(float(m + x) for m, x in zip(middle, self.strengths, strict=True))
-        return torch.lerp(constant(low, uniform.device), constant(high, uniform.device), uniform)
+        return render_settings(
+            self.size, self.interpolation, self.colour, used, radius, self.threshold, self._mean, self._std, device
+        )

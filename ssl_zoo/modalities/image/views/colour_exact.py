@@ -18,7 +18,7 @@ def render_exact(source: Tensor, params: SampleParams, settings: RenderSettings)
 
     Crop and resize, flip, jitter, grey, blur, solarise and normalise follow each other on float images in [0, 1].
     """
-    (views, num), channels, size = params.sigma.shape, source.shape[-3], settings.size
+    (views, num), channels, size = params.shape, source.shape[-3], settings.size
     result = torch.empty(views, num, channels, size, size, device=source.device)
     values = {name: value.tolist() for name, value in params.known().items()}
 

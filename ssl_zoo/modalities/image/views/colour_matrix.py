@@ -103,6 +103,25 @@ def _saturated_and_turned(saturation: Tensor, turn: Tensor, place: Tensor, weigh
     return pixels, seen, kept
 
 
+def affine_maps(maps: Tensor, white: float, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Return colour maps as maps from levels to normalised values.
+
+    Args:
+        maps: what `colour_maps` returned, `(C, 2 C, B)`; overwritten.
+        white: the level that counts as 1.
+        mean: subtracted from the channels, `(C, 1)`.
+        std: divided by, `(C, 1)`.
+
+    Returns:
+        Affine maps of a pixel, `(B, C, C + 1)`; and maps of the mean of its image, `(B, C, C)`, which are added to
+        their last column.
+    """
+    of_pixel, of_mean = maps.div_((white * std)[..., None]).chunk(2, dim=1)
+    shift = (-mean / std)[..., None].expand(-1, -1, maps.shape[2])
+    affine = torch.cat([of_pixel, shift], dim=1).permute(2, 0, 1).contiguous()
+    return affine, of_mean.permute(2, 0, 1).contiguous()
+
+
 def apply_maps(maps: Tensor, planes: Tensor, bounds: tuple[Tensor, Tensor] | None, out: Tensor | None = None) -> Tensor:
     """Return the pixels that affine maps make of others.
 

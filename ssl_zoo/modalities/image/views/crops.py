@@ -42,9 +42,8 @@ def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings, blo
         block: samples that will be made at a time.
     """
     blur = None
-    if params.blur is not None:
-        kernels = geometry.half_kernels(params.sigma.flatten(), settings.radius)
-        blur = Blur(params.blur, kernels.unflatten(0, params.sigma.shape))
+    if params.blur is not None and params.kernels is not None:
+        blur = Blur(params.blur, params.kernels)
     boxes, flip, size, interpolation = params.boxes, params.flip, settings.size, settings.interpolation
     if is_large(source, size, settings.large):
         if boxes is not None and max(source.shape[2:]) <= FEW * size:

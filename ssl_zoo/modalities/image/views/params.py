@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.geometry import Interpolation
 from ssl_zoo.modalities.image.views.geometry_large import LARGE
+
+_NEARLY = 1e-4
+"""A pixel so little below the threshold of solarisation is at it: levels are 1/255 apart, the rest is rounding."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,43 @@ class RenderSettings:
     std: Tensor
     large: int = LARGE
 
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Normalised values of black and of white, each `(C, 1)`."""
+        with torch.inference_mode(False):
+            mean, std = self.mean.view(-1, 1), self.std.view(-1, 1)
+            return -mean / std, (1 - mean) / std
+
+    @cached_property
+    def solarisation(self) -> tuple[Tensor, Tensor]:
+        """The normalised value from which pixels are inverted, and what they are subtracted from, `(1, C, 1, 1)`."""
+        with torch.inference_mode(False):
+            return (self.threshold - _NEARLY - self.mean) / self.std, (1 - 2 * self.mean) / self.std
+
+
+@lru_cache(maxsize=64)
+def render_settings(
+    size: int,
+    interpolation: Interpolation,
+    colour: Literal["matrix", "exact"],
+    used: tuple[bool, ...],
+    radius: int,
+    threshold: float,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: torch.device,
+) -> RenderSettings:
+    """Return settings with `mean` and `std` on a device, made once: what follows from them is kept, too."""
+    normal = (constant(values, device).view(1, -1, 1, 1) for values in (mean, std))
+    return RenderSettings(size, interpolation, colour, used, radius, threshold, *normal)
+
 
 @dataclass(frozen=True)
 class SampleParams:
     """Parameters of each sample in each view: tensors `(V, B, ...)`. None: applied to no sample.
+
+    Where `RenderSettings.colour` is `matrix`, `affine` and `of_mean` change the colours, `kernels` make the blurs,
+    and there are no `jitter`, `grey`, `factors`, `order` and `sigma`; where it is `exact`, it is the other way round.
 
     Attributes:
         boxes: top, left, height, width of the crop in pixels, `(V, B, 4)`; None where the crops are cut already.
@@ -52,17 +91,29 @@ class SampleParams:
         factors: of brightness, contrast and saturation, and the turn of the hue, `(V, B, 4)`.
         order: when each of the four comes, a permutation of 0..3 `(V, B, 4)`; see `colour_matrix.colour_maps`.
         sigma: of the blur in pixels, `(V, B)`.
+        kernels: of the blur, `(V, B, radius + 1)`; see `geometry.half_kernels`.
+        affine: from levels to normalised values, `(V, B, C, C + 1)`; see `colour_matrix.affine_maps`.
+        of_mean: of the mean of the image, `(V, B, C, C)`.
     """
 
-    boxes: Tensor | None
-    flip: Tensor | None
-    jitter: Tensor | None
-    grey: Tensor | None
-    blur: Tensor | None
-    solarise: Tensor | None
-    factors: Tensor
-    order: Tensor
-    sigma: Tensor
+    boxes: Tensor | None = None
+    flip: Tensor | None = None
+    jitter: Tensor | None = None
+    grey: Tensor | None = None
+    blur: Tensor | None = None
+    solarise: Tensor | None = None
+    factors: Tensor | None = None
+    order: Tensor | None = None
+    sigma: Tensor | None = None
+    kernels: Tensor | None = None
+    affine: Tensor | None = None
+    of_mean: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of views and of samples."""
+        views, num = next(iter(self.known().values())).shape[:2]
+        return views, num
 
     def known(self) -> dict[str, Tensor]:
         """Return the parameters that are not None, by name."""

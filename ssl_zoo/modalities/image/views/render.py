@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ssl_zoo.modalities.image.units import has_range, white
+from ssl_zoo.modalities.image.units import has_range
 from ssl_zoo.modalities.image.views import colour_matrix, geometry
 from ssl_zoo.modalities.image.views.colour_exact import render_exact
 from ssl_zoo.modalities.image.views.crops import crops_of
@@ -22,9 +22,6 @@ from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 
 BLOCK = 3 * 2**18
 """Numbers that are made at a time on a CPU."""
-
-_NEARLY = 1e-4
-"""A pixel so little below the threshold of solarisation is at it: levels are 1/255 apart, the rest is rounding."""
 
 
 def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, block: int = BLOCK) -> Tensor:
@@ -39,7 +36,7 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
     """
     if settings.colour == "exact":
         return render_exact(source, params, settings)
-    (views, num), channels, size, device = params.sigma.shape, source.shape[-3], settings.size, source.device
+    (views, num), channels, size, device = params.shape, source.shape[-3], settings.size, source.device
     result = torch.empty(views, num, channels, size, size, dtype=torch.float32, device=device)
     samples = num
     if device.type == "cpu":
@@ -48,7 +45,7 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
         turns = -(-num // (samples * free_threads()))
         samples = samples if free_threads() == 1 else -(-num // (turns * free_threads()))
     crops = crops_of(source, params, settings, samples)
-    maps = _ColourMaps(params, settings, channels, source.dtype)
+    maps = _ColourMaps(params, settings, source.dtype)
 
     def make(start: int) -> None:
         stop = min(start + samples, num)
@@ -67,28 +64,14 @@ class _ColourMaps:
     Values of integers are kept in their range; those of floats have none.
     """
 
-    def __init__(self, params: SampleParams, settings: RenderSettings, channels: int, dtype: torch.dtype) -> None:
-        nobody = torch.zeros_like(params.sigma, dtype=torch.bool)
-        mean, std = settings.mean.view(-1, 1), settings.std.view(-1, 1)
-        maps = colour_matrix.colour_maps(
-            params.factors.flatten(0, 1),
-            params.order.flatten(0, 1),
-            (nobody if params.jitter is None else params.jitter).flatten(),
-            settings.used,
-            None if params.grey is None else params.grey.flatten(),
-            channels,
-        )
-        of_pixel, of_mean = maps.div_((white(dtype) * std)[..., None]).chunk(2, dim=1)
-        shift = (-mean / std)[..., None].expand(-1, -1, maps.shape[2])
-        affine = torch.cat([of_pixel, shift], dim=1).permute(2, 0, 1).contiguous()
-        self.affine, self.of_mean = (
-            x.unflatten(0, params.sigma.shape) for x in (affine, of_mean.permute(2, 0, 1).contiguous())
-        )
-        self.bounds = (-mean / std, (1 - mean) / std) if has_range(dtype) else None
+    def __init__(self, params: SampleParams, settings: RenderSettings, dtype: torch.dtype) -> None:
+        assert params.affine is not None and params.of_mean is not None
+        self.affine, self.of_mean = params.affine, params.of_mean
+        self.bounds = settings.bounds if has_range(dtype) else None
 
     def apply(self, planes: Tensor, start: int, stop: int, result: Tensor) -> None:
-        """Write samples start..stop - 1 of `result`; each is to be written once."""
-        affine, channels = self.affine[:, start:stop], result.shape[2]
+        """Write samples start..stop - 1 of `result`."""
+        affine, channels = self.affine[:, start:stop].clone(), result.shape[2]
         mean = planes[:, :, :channels].mean(dim=3, keepdim=True)
         affine[..., channels:] += self.of_mean[:, start:stop] @ mean
         for x, maps, source in zip(result, affine, planes, strict=True):
@@ -96,5 +79,5 @@ class _ColourMaps:
 
 
 def _solarised(x: Tensor, settings: RenderSettings) -> Tensor:
-    bright = x >= (settings.threshold - _NEARLY - settings.mean) / settings.std
-    return torch.where(bright, (1 - 2 * settings.mean) / settings.std - x, x)
+    bright, whole = settings.solarisation
+    return torch.where(x >= bright, whole - x, x)

@@ -42,7 +42,7 @@ def test_taps_blur_as_whole_matrices_do(height, width, sigma, radius):
 
 
 def rendered(policy: Augment, x: torch.Tensor, **changed: int) -> torch.Tensor:
-    params, _ = policy.sample_params(policy.collate(x, policy.draw(generator(0, "views"), len(x))))
+    params = policy.sample_params(policy.collate(x, policy.draw(generator(0, "views"), len(x))))
     return render(x, params, replace(policy.settings(x.device), **changed))
 
 
@@ -77,7 +77,7 @@ def test_a_large_view_depends_on_its_own_sample_alone():
 def test_views_are_the_same_whatever_the_blocks_and_threads(threads, size, colour):
     policy = Augment(size=size, solarise=[0.0, 0.5], colour=colour)
     x = images(20, size + 8, size + 8)
-    params, _ = policy.sample_params(policy.collate(x, policy.draw(generator(0, "views"), 20)))
+    params = policy.sample_params(policy.collate(x, policy.draw(generator(0, "views"), 20)))
     settings = policy.settings(x.device)
     whole = render(x, params, settings)
     before = torch.get_num_threads()
