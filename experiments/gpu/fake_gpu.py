@@ -21,9 +21,10 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -192,6 +193,10 @@ class FakeGpu(TorchDispatchMode):
         enter(patch.object(torch.cuda, "is_bf16_supported", lambda *_, **__: True))
         enter(patch.object(Variable, "_execution_engine", self._engine))
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
+        for name in ("Stream", "current_stream"):
+            enter(patch.object(torch.cuda, name, lambda *_, **__: SimpleNamespace(wait_stream=lambda stream: None)))
+        enter(patch.object(torch.cuda, "stream", lambda stream: nullcontext()))
+        enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
         self._stack.callback(forget_constants)
         # Its own reads one number after the other.
         enter(patch.object(FakeTensor, "tolist", lambda x: x.cpu().tolist()))
@@ -203,6 +208,7 @@ class FakeGpu(TorchDispatchMode):
         """Remove the device."""
         super().__exit__(*error)
         self._stack.close()
+        self._placed.clear()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -58,7 +58,7 @@ class FakeTraining:
         """Return what the loader gives for samples in a step."""
         num = len(samples)
         drawn = self.policy.draw(generator(self.recipe.seed, "views", step), num)
-        return RawBatch(self.policy.collate(samples, drawn), torch.arange(num), [])
+        return RawBatch(self.policy.collate(samples, drawn), torch.arange(num), []).packed(pin=False)
 
     def step(self, samples: Samples) -> Step:
         """Take a step on samples, and note it alone: what was noted before is forgotten."""

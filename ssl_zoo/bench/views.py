@@ -12,6 +12,8 @@ from torch import Tensor
 from ssl_zoo import registry
 from ssl_zoo.bench.peers import views_side
 from ssl_zoo.bench.timing import Result, Side, alternate
+from ssl_zoo.data import RawBatch
+from ssl_zoo.data.transfer import Transfer
 from ssl_zoo.hardware import keep_memory
 from ssl_zoo.rng import generator
 
@@ -53,16 +55,16 @@ def bench(against: Sequence[str], rounds: int, quick: bool = False, blur: float 
 
 def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
     policy = registry.build("views", "augment", {"size": size, "blur": blur})
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    stored = images.to(device)
-    source = generator(0, "views")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stored, source, transfer = images.to(device), generator(0, "views"), Transfer(device)
 
     def run() -> int:
         count = 0
-        for start in range(0, len(stored) - batch + 1, batch):
-            drawn = policy.draw(source, batch)
-            payload = policy.collate(stored[start : start + batch], {k: v.to(device) for k, v in drawn.items()})
-            one, other = policy(payload)
+        for start in range(0, len(stored) - batch + 1, batch):  # as the loader and the trainer do
+            payload = policy.collate(stored[start : start + batch], policy.draw(source, batch))
+            raw = RawBatch(payload, torch.arange(start, start + batch), [])
+            raw = raw.pin_memory() if device.type == "cuda" else raw
+            one, other = policy(raw.on_device(transfer).payload)
             assert one.data.shape == other.data.shape == (batch, 3, size, size)
             count += batch
         return count

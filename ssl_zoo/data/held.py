@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data.source import Sample, Split
+from ssl_zoo.data.transfer import to_device
 
 
 class MemorySplit(Split):
@@ -47,7 +48,7 @@ class MemorySplit(Split):
 
     def read_batch(self, index: Tensor) -> Tensor:
         """Return the samples at `index` `(B,)`, batch first."""
-        return self.data[index.to(self.data.device, non_blocking=True)]
+        return self.data[to_device(index, self.data.device)]
 
     def to(self, device: torch.device) -> MemorySplit:
         """Return the split with its samples on a device: batches are then made there, and only indices travel."""

@@ -25,35 +25,13 @@ from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.cutter import Cutter
 from ssl_zoo.data.held import KeptSplit, LargeSplit
+from ssl_zoo.data.raw_batch import RawBatch as RawBatch
 from ssl_zoo.data.source import Samples, Split, ViewPolicy
 from ssl_zoo.data.workers import check_travels
 from ssl_zoo.errors import UserError
 
 FORKS = sys.platform == "linux"
 """Whether worker processes are forked; elsewhere the data are sent to them, pickled."""
-
-
-@dataclass(frozen=True)
-class RawBatch:
-    """A micro-batch on the CPU, before views are made of it.
-
-    Attributes:
-        payload: what the policy's `collate` returned; its `forward` makes the views of it.
-        index: `(B,)` int64, the positions of the samples in the split.
-        bad: the samples that were left out because they cannot be read, as (name, reason).
-        error: why there is no payload, where the view policy refuses the samples. From a worker process, an exception
-            would arrive with a traceback in its text.
-    """
-
-    payload: dict[str, Tensor]
-    index: Tensor
-    bad: list[tuple[str, str]]
-    error: str = ""
-
-    def pin_memory(self) -> RawBatch:
-        """Return the batch in page-locked memory; the DataLoader calls this."""
-        pinned = {key: value.pin_memory() for key, value in self.payload.items()}
-        return RawBatch(pinned, self.index, self.bad, self.error)
 
 
 @dataclass(frozen=True)

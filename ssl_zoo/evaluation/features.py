@@ -19,6 +19,7 @@ from ssl_zoo.data.encoding import mean_over as mean_over
 from ssl_zoo.data.held import KeptSplit
 from ssl_zoo.data.progress import progress
 from ssl_zoo.data.source import Modality, Sample, Split, ViewPolicy
+from ssl_zoo.data.transfer import to_device
 from ssl_zoo.hardware import arithmetic
 from ssl_zoo.rng import generator
 
@@ -105,7 +106,7 @@ def looks(
     """
     if split.stacked or isinstance(split, KeptSplit):
         samples = split.read_batch(index)
-        return policy.looks(samples.to(device) if isinstance(samples, Tensor) else samples), index
+        return policy.looks(to_device(samples, device) if isinstance(samples, Tensor) else samples), index
     views, kept = [], []
     for i in index.tolist():
         try:
@@ -180,7 +181,7 @@ def collect_at(
             views, kept = looks(policy, split, part, device, budget)
             if not views:
                 continue
-            for name, value in embed([view.map(lambda x: x.to(device)) for view in views]).items():
+            for name, value in embed([view.map(lambda x: to_device(x, device)) for view in views]).items():
                 if name not in found:
                     found[name] = torch.empty(len(index), *value.shape[1:])
                 found[name][num : num + len(kept)] = value.float().cpu()

@@ -16,6 +16,7 @@ from ssl_zoo.data.given import Given
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.preview import some_views
 from ssl_zoo.data.source import ViewPolicy
+from ssl_zoo.data.transfer import Transfer
 from ssl_zoo.distributed import collectives
 from ssl_zoo.distributed.launch import Processes
 from ssl_zoo.distributed.precision import Precision
@@ -109,7 +110,7 @@ def assemble(
         num_workers=workers.num_workers,
         on_error=recipe.data.on_error,
         bad_budget=recipe.data.bad_budget,
-        pin_memory=device.type == "cuda" and samples is data.train,
+        pin_memory=device.type == "cuda",
         rank=collectives.rank(),
         num_ranks=processes.size,
     )
@@ -213,9 +214,11 @@ def make_trainer(
         steps_per_epoch=steps_per_epoch,
     )
 
+    transfer = Transfer(strategy.device)
+
     def to_batch(raw: RawBatch) -> Batch:
-        payload = {name: value.to(strategy.device, non_blocking=True) for name, value in raw.payload.items()}
-        return Batch(policy(payload), raw.index)
+        there = raw.on_device(transfer)
+        return Batch(policy(there.payload), there.index)
 
     graphed = None
     if settings.cuda_graph != "off" and not graph_problem(recipe, processes, one_size):
