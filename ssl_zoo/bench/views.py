@@ -64,7 +64,7 @@ def _ours(images: Tensor, size: int, blur: float, batch: int) -> Side:
             payload = policy.collate(stored[start : start + batch], policy.draw(source, batch))
             raw = RawBatch(payload, torch.arange(start, start + batch), [])
             raw = raw.pin_memory() if device.type == "cuda" else raw
-            one, other = policy(raw.on_device(transfer).payload)
+            one, other = policy(raw.moved(transfer).payload)
             assert one.data.shape == other.data.shape == (batch, 3, size, size)
             count += batch
         return count

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ssl_zoo.data.transfer import Transfer, pack, unpack
+from ssl_zoo.data.transfer import pack, unpack
 
 _INDEX = "index of the samples"
 """Name of `RawBatch.index` in a block: none of the payload's."""
@@ -41,17 +42,42 @@ class RawBatch:
         index = packed.pop(_INDEX)
         return replace(self, payload=packed, index=index, block=block)
 
-    def on_device(self, transfer: Transfer) -> RawBatch:
-        """Return the batch on a device, payload and index, without waiting for the copy.
+    def moved(self, copy: Callable[[Tensor], Tensor]) -> RawBatch:
+        """Return the batch, payload and index, elsewhere.
 
         Args:
-            transfer: to the device.
+            copy: takes the block, and each tensor that is not in it, to the same place.
         """
         tensors = {**self.payload, _INDEX: self.index}
-        if self.block is None:
-            moved, block = {name: x.to(transfer.device, non_blocking=True) for name, x in tensors.items()}, None
+        block = None if self.block is None else copy(self.block)
+        if self.block is None or block is None or block is self.block:
+            there = {name: copy(x) for name, x in tensors.items()}
         else:
-            block = transfer(self.block)
-            moved = unpack(self.block, tensors, block)
-        index = moved.pop(_INDEX)
-        return replace(self, payload=moved, index=index, block=block)
+            inside = self._inside(tensors)
+            there = {name: copy(x) for name, x in tensors.items() if name not in inside}
+            there |= unpack(self.block, inside, block)
+        index = there.pop(_INDEX)
+        return replace(self, payload={name: there[name] for name in self.payload}, index=index, block=block)
+
+    def take(self, other: RawBatch) -> None:
+        """Copy the tensors of another batch of the same layout to where those of this one lie, without waiting."""
+        theirs, packed = {**other.payload, _INDEX: other.index}, set[str]()
+        if self.block is not None and other.block is not None:
+            self.block.copy_(other.block, non_blocking=True)
+            packed = set(other._inside(theirs))
+        for name, x in {**self.payload, _INDEX: self.index}.items():
+            if name not in packed:
+                x.copy_(theirs[name], non_blocking=True)
+
+    @property
+    def layout(self) -> object:
+        """Names, shapes, types and strides: batches with equal ones lie in memory alike."""
+        tensors = {**self.payload, _INDEX: self.index}
+        return {name: (x.shape, x.dtype, x.stride()) for name, x in tensors.items()}
+
+    def _inside(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors that lie in the block."""
+        assert self.block is not None
+        near = {name: x for name, x in tensors.items() if x.device == self.block.device}
+        memory = self.block.untyped_storage().data_ptr()
+        return {name: x for name, x in near.items() if x.untyped_storage().data_ptr() == memory}

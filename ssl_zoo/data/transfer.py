@@ -44,16 +44,14 @@ def unpack(block: Tensor, packed: Mapping[str, Tensor], moved: Tensor) -> dict[s
 
     Args:
         block: of `pack`.
-        packed: the tensors, of `pack`.
+        packed: tensors that lie in it.
         moved: a copy of `block`, perhaps on another device.
     """
     tensors = {}
     for name, x in packed.items():
-        if x.device == block.device:
-            begin = x.data_ptr() - block.data_ptr()
-            place = moved[begin : begin + x.nbytes].view(x.dtype)
-            x = place.as_strided(x.shape, x.stride(), place.storage_offset())
-        tensors[name] = x
+        begin = x.data_ptr() - block.data_ptr()
+        place = moved[begin : begin + x.nbytes].view(x.dtype)
+        tensors[name] = place.as_strided(x.shape, x.stride(), place.storage_offset())
     return tensors
 
 
@@ -72,8 +70,8 @@ class Transfer:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self, block: Tensor) -> Tensor:
-        """Return a copy on the device, which the current stream may use."""
-        if self._stream is None:
+        """Return a copy on the device, which the current stream may use; what is there already, as it is."""
+        if self._stream is None or block.device == self.device:
             return block.to(self.device, non_blocking=True)
         with torch.cuda.stream(self._stream):
             moved = block.to(self.device, non_blocking=True)

@@ -204,7 +204,7 @@ class GraphedStep:
         return _copied(self._output)
 
     def _record(self, raw: RawBatch, num_parts: int) -> None:
-        self._inputs = inputs = on_device(raw, self._device)
+        self._inputs = inputs = raw.moved(lambda x: x.to(self._device, copy=True))
         self._output: StepOutput = self._recorder.record(lambda: self._eager(inputs, num_parts, True))
         if num_parts == 1:
             self._gradients = [(weight, weight.grad) for weight in self._weights() if weight.grad is not None]
@@ -214,11 +214,9 @@ class GraphedStep:
         """Copy a micro-batch to where the graph reads it; False where it has other shapes."""
         inputs = self._inputs
         assert inputs is not None
-        if layout(raw) != layout(inputs):
+        if raw.layout != inputs.layout:
             return False
-        for name, value in inputs.payload.items():
-            value.copy_(raw.payload[name], non_blocking=True)
-        inputs.index.copy_(raw.index, non_blocking=True)
+        inputs.take(raw)
         return True
 
     def _attach(self, clear: bool = False) -> None:
@@ -249,17 +247,6 @@ def reason_against(training: Training, device: torch.device, num_processes: int,
     if not one_size:
         return "data.on_error=skip leaves samples out, so that batches differ in size"
     return ""
-
-
-def on_device(raw: RawBatch, device: torch.device) -> RawBatch:
-    """Return a copy of a micro-batch on a device, in memory of its own."""
-    payload = {name: value.to(device, copy=True) for name, value in raw.payload.items()}
-    return replace(raw, payload=payload, index=raw.index.to(device, copy=True))
-
-
-def layout(raw: RawBatch) -> object:
-    """Return the names, shapes and types of a micro-batch."""
-    return raw.index.shape, {name: (value.shape, value.dtype) for name, value in raw.payload.items()}
 
 
 def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:

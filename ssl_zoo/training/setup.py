@@ -217,7 +217,7 @@ def make_trainer(
     transfer = Transfer(strategy.device)
 
     def to_batch(raw: RawBatch) -> Batch:
-        there = raw.on_device(transfer)
+        there = raw.moved(transfer)
         return Batch(policy(there.payload), there.index)
 
     graphed = None

@@ -3,9 +3,7 @@
 import torch
 
 from ssl_zoo.data import RawBatch
-from ssl_zoo.data.transfer import ALIGNMENT, Transfer
-
-CPU = torch.device("cpu")
+from ssl_zoo.data.transfer import ALIGNMENT
 
 
 def test_a_packed_batch_is_the_same_batch_in_one_block() -> None:
@@ -21,14 +19,19 @@ def test_a_packed_batch_is_the_same_batch_in_one_block() -> None:
     }
     raw = RawBatch(payload, torch.arange(5), [("a", "broken")])
     packed = raw.packed(pin=False)
-    moved = packed.on_device(Transfer(CPU))
+    moved = packed.moved(torch.clone)
     assert packed.block is not None and moved.block is not None
     size = sum(-(-x.nbytes // ALIGNMENT) * ALIGNMENT for x in [*payload.values(), raw.index])
     assert packed.block.nbytes <= size
-    for made in (packed, moved, raw.on_device(Transfer(CPU))):
+    for made in (packed, moved, raw.moved(torch.clone)):
         assert list(made.payload) == list(payload) and torch.equal(made.index, raw.index) and made.bad == raw.bad
         for name, x in payload.items():
             assert torch.equal(made.payload[name], x) and made.payload[name].dtype == x.dtype, name
     whole = moved.block.untyped_storage().data_ptr()
     assert {x.untyped_storage().data_ptr() for x in [*moved.payload.values(), moved.index]} == {whole}
     assert moved.payload["turned"].transpose(0, 1).is_contiguous()
+    again = RawBatch({**payload, "turned": payload["turned"] + 1}, torch.arange(5) + 1, []).packed(pin=False)
+    assert again.layout == moved.layout != raw.layout
+    moved.take(again)
+    assert torch.equal(moved.payload["turned"], again.payload["turned"]) and torch.equal(moved.index, again.index)
+    assert torch.equal(packed.payload["turned"], payload["turned"])
