@@ -261,6 +261,7 @@ class Augment(ImageViewPolicy):
                 whole = [drawn.new_full((len(drawn),), side) for side in sides]
                 made["boxes"] = self._boxes(drawn, *whole).unflatten(0, draws["crop"].shape[:2])
                 places = made["boxes"] / constant((*sides, *sides), CPU)
+            assert places is not None
             made["box"] = params_from.boxes(places, made.get("flip"))
             if "dropped" in draws:
                 made["kept"] = params_from.kept(draws["dropped"], self._dropped)

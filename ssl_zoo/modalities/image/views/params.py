@@ -70,8 +70,8 @@ def render_settings(
     device: torch.device,
 ) -> RenderSettings:
     """Return settings with `mean` and `std` on a device, made once: what follows from them is kept, too."""
-    normal = (constant(values, device).view(1, -1, 1, 1) for values in (mean, std))
-    return RenderSettings(size, interpolation, colour, used, radius, threshold, *normal)
+    shift, scale = (constant(values, device).view(1, -1, 1, 1) for values in (mean, std))
+    return RenderSettings(size, interpolation, colour, used, radius, threshold, shift, scale)
 
 
 @dataclass(frozen=True)
