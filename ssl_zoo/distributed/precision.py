@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ssl_zoo.batch import Batch, StepOutput
+from ssl_zoo.distributed.shards import whole
 
 
 class Precision:
@@ -34,10 +36,10 @@ class Precision:
         """Return a context for a forward pass."""
         return nullcontext() if self._half is None else torch.autocast(self.device.type, dtype=self._half)
 
-    def forward(self, method: nn.Module, batch: Batch) -> StepOutput:
+    def forward(self, method: Callable[[Batch], StepOutput], batch: Batch) -> StepOutput:
         """Return what a method gives for a batch; loss and terms are in float32 where autocast computes."""
         with self.autocast():
-            output: StepOutput = method(batch)
+            output = method(batch)
         if self._half is None:
             return output
         return replace(
@@ -64,7 +66,8 @@ class Precision:
             if self._scaler is not None:
                 self._scaler.unscale_(optimizer)
             weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-            nn.utils.clip_grad_norm_(weights, max_norm)
+            norm = whole(nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
+            nn.utils.clip_grads_with_norm_(weights, max_norm, norm)
         if self._scaler is None:
             optimizer.step()
             moved = True

@@ -68,7 +68,9 @@ class Strategy(Protocol):
 
         Returns:
             `method` and `optimizer`, as one process without a strategy would give them by `state_dict`, and
-            `precision`. The first process saves it; in the others it may be empty.
+            `precision`. The first process saves it; in the others it may be empty. Tensors may be spread over the
+            processes (torch's DTensor), the same ones in each of them: each then saves its parts, and what is loaded
+            later is whole.
         """
         ...
 

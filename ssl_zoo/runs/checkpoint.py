@@ -2,6 +2,10 @@
 
 The file is what `torch.save` writes, a zip archive, and `torch.load(path, weights_only=True)` reads it. The archive's
 comment is the SHA-256 of all bytes before it.
+
+Of tensors that are spread over processes, the file names a folder beside it, `NAME.shards-N`, in which each process has
+written its parts (`ssl_zoo.runs.shard_files`). It is written last, so that parts without a file that names them are
+nothing; `load` returns whole tensors either way.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +27,9 @@ from ssl_zoo.errors import NotFinite, UserError
 from ssl_zoo.runs.atomic import replacing, writing
 
 FORMAT = 2
+
+PARTS = "parts"
+"""The entry of the file that says where its parts are: `folder`, `files` {name: SHA-256}, `places` {name: keys}."""
 
 _DIGEST = 64
 """Characters of the checksum."""
@@ -50,6 +59,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()  # typed for its own protocol of a file
         file.seek(0, os.SEEK_END)
         file.write(digest.encode())
+    _remove_parts(path, but=state.get(PARTS, {}).get("folder"))
 
 
 class _ErrorKeeper:
@@ -118,7 +128,61 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is damaged, or no checkpoint of this version of ssl_zoo: its checksum does not fit.")
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of ssl_zoo (format {FORMAT}).")
+    return _with_parts(path, state) if PARTS in state else state
+
+
+def _with_parts(path: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a file with the tensors that its folder holds.
+
+    Raises:
+        UserError: the folder is missing, damaged, or not the one of this file.
+    """
+    from ssl_zoo.runs import shard_files
+
+    try:
+        parts = state.pop(PARTS)
+        if not _is_parts_of(path, parts["folder"]):
+            raise shard_files.Damaged("names a folder that is none of its parts")
+        tensors = shard_files.read(path.parent / parts["folder"], parts["files"])
+        for name, keys in parts["places"].items():
+            place = state
+            for key in keys[:-1]:
+                place = place[key]
+            place[keys[-1]] = tensors[name]
+    except shard_files.Damaged as error:
+        raise UserError(f"{path}: {error}.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    except (RuntimeError, LookupError, TypeError, AttributeError, AssertionError):
+        raise UserError(f"{path}: its parts are not those of a readable checkpoint of ssl_zoo.") from None
     return state
+
+
+def next_folder(path: Path) -> Path:
+    """Return a new folder for the parts of a checkpoint."""
+    numbers = [int(each.name.rpartition("-")[2]) for each in _folders(path)]
+    return path.with_name(f"{path.stem}.shards-{max(numbers, default=-1) + 1}")
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint and its parts, if it is there."""
+    path.unlink(missing_ok=True)
+    _remove_parts(path, but=None)
+
+
+def _folders(path: Path) -> list[Path]:
+    return [each for each in path.parent.glob("*.shards-*") if _is_parts_of(path, each.name)]
+
+
+def _is_parts_of(path: Path, name: str) -> bool:
+    return re.fullmatch(re.escape(path.stem) + r"\.shards-\d+", name) is not None
+
+
+def _remove_parts(path: Path, but: str | None) -> None:
+    """Remove the folders with parts of a checkpoint except one: of its former self, and of those never finished."""
+    for folder in _folders(path):
+        if folder.name != but:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def digest(path: Path) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ssl_zoo.distributed.blocks import blocks as blocks_of
 from ssl_zoo.errors import UserError
 
 
 def recompute_blocks(encoder: nn.Module, name: str) -> int:
     """Make the blocks of an encoder recompute their activations in the backward pass.
 
-    A block is a module with submodules that stands in a `Sequential` or `ModuleList`: a residual block, a transformer's
-    layer.
+    What a block is: `ssl_zoo.distributed.blocks`.
 
     Args:
         encoder: changed in place; its parameters and their names stay as they are.
@@ -34,7 +34,7 @@ def recompute_blocks(encoder: nn.Module, name: str) -> int:
     Raises:
         UserError: there are none.
     """
-    blocks = list(_blocks(encoder))
+    blocks = list(blocks_of(encoder))
     if not blocks:
         raise UserError(
             f"training.gradient_checkpointing: encoder {name!r} has no blocks (modules of several parts in a "
@@ -43,14 +43,6 @@ def recompute_blocks(encoder: nn.Module, name: str) -> int:
     for block in blocks:
         block.__class__ = _recomputing(type(block))
     return len(blocks)
-
-
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    for child in module.children():
-        inner = list(_blocks(child))
-        if not inner and isinstance(module, (nn.Sequential, nn.ModuleList)) and any(True for _ in child.children()):
-            yield child
-        yield from inner
 
 
 _KINDS: dict[type[nn.Module], type[nn.Module]] = {}

@@ -19,7 +19,7 @@ from ssl_zoo.errors import CannotWrite, NotFinite, TrainingFailed, UserError
 from ssl_zoo.evaluation.contract import versions
 from ssl_zoo.hardware import Hardware, environment
 from ssl_zoo.recipe.model import Recipe
-from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.checkpoint_writer import CheckpointWriter
 from ssl_zoo.runs.commands import resume
 from ssl_zoo.runs.imports import used_modules
 from ssl_zoo.runs.memory import peak_memory
@@ -69,34 +69,40 @@ class ActiveRun:
     lengthened: list[dict[str, Any]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self.writer = CheckpointWriter(self.run.processes)
+
     @property
     def wall_s(self) -> float:
         """Seconds since the run was started, without those in which it was stopped."""
         return self.before_s + time.monotonic() - self._started
 
     def save(self) -> None:
-        """Write a checkpoint. All processes take part in taking the state, and the main one writes it.
+        """Write a checkpoint, or begin to, see `CheckpointWriter`. All processes take part.
 
         Raises:
             NotFinite: the loss or the state is not finite; the last checkpoint is what it was.
             CannotWrite: the disk is full, or the folder is gone; the last checkpoint is what it was.
         """
-        self._write(self.run.folder.checkpoint)
-        self.saved = self.run.trainer.step
+        step = self.run.trainer.step
+
+        def note() -> None:
+            self.saved = step
+
+        self.write(self.run.folder.checkpoint, note)
 
     def keep(self) -> None:
         """Write the state as one that is kept, beside the last one; see `save`."""
-        self._write(self.run.folder.kept(self.run.trainer.step))
+        self.write(self.run.folder.kept(self.run.trainer.step))
 
     def keep_best(self) -> None:
         """Write the state as the best so far, beside the last one; see `save`."""
-        self._write(self.run.folder.best)
+        self.write(self.run.folder.best)
 
-    def _write(self, path: Path) -> None:
+    def write(self, path: Path, then: Callable[[], None] = lambda: None) -> None:
+        """Write the state of the run into a file, or begin to; `then` is called when it is there; see `save`."""
         self.run.trainer.check()
-        state = self.state()
-        if self.run.processes.is_main:
-            checkpoint.save(path, state)
+        self.writer.write(path, self.state(), then)
 
     def state(self) -> dict[str, Any]:
         """Return the whole state of the run. All processes must call it."""
@@ -195,6 +201,7 @@ class ActiveRun:
         if trainer.whole and alone and self.saved < trainer.step:
             with suppress(NotFinite, CannotWrite):
                 self.save()
+                self.writer.settle()
 
     def _advice(self, error: Exception) -> str:
         if isinstance(error, NotFinite):

@@ -198,6 +198,8 @@ def _banner(run: Run, log: Log) -> None:
     for note in hardware_notes(run):
         log(note)
     log(run.workers.note)
+    for note in getattr(run.trainer.strategy, "notes", ()):  # a strategy of others may have none
+        log(f"note: {note}")
     if run.trainer.step:
         log(f"resumed at step {run.trainer.step}")
     for note in run.data.notes:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_zoo.batch import StepOutput
 from ssl_zoo.collapse.members import defer_members
 from ssl_zoo.collapse.metrics import defer_clusters, defer_embeddings, defer_tokens, token_moments
 from ssl_zoo.collapse.readback import Deferred, Values
 from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed.shards import entries
 
 ENOUGH_ROWS = 128
 """Samples that a check is to rest on: of so many steps that there are as many."""
@@ -50,14 +51,12 @@ class Measurement:
         self.every, self.total_steps = every, total_steps
         self.temperature: float | None = method.cluster_temperature
         self.num_steps = max(1, min(-(-ENOUGH_ROWS // batch_size), total_steps // MOST_PART))
-        weights = [p for p in method.encoder.parameters() if p.ndim > 1 and p.requires_grad]
-        self._weights = [] if _is_sharded(method.encoder) else weights
+        self._weights = [p for p in method.encoder.parameters() if p.ndim > 1 and p.requires_grad]
         self._first = self._sample()
         self._kept: list[list[Tensor]] = []
 
     def _sample(self) -> Tensor | None:
-        few = [p.detach().flatten()[:: -(-p.numel() // FEW_WEIGHTS)].float() for p in self._weights]
-        return torch.cat(few) if few else None
+        return entries(self._weights, FEW_WEIGHTS) if self._weights else None
 
     def due(self, number: int) -> bool:
         """Return whether to measure after a step: every so many steps, at the start, and at the end."""
@@ -168,8 +167,3 @@ def _stacked(steps: Sequence[Sequence[Tensor]]) -> list[Tensor]:
 
 def _defer(z: Sequence[Tensor], members: Sequence[str]) -> Deferred:
     return defer_members(z, members) if members else defer_embeddings(z)
-
-
-def _is_sharded(encoder: nn.Module) -> bool:
-    """Return whether each process holds a part of each weight only."""
-    return any(hasattr(p, "to_local") for p in encoder.parameters())

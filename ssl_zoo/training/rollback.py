@@ -61,13 +61,14 @@ def keep_if_healthy(active: ActiveRun, step: int) -> None:
     interval = HEALTHY_CHECKS * active.monitor.check_every
     if active.run.recipe.guard.policy != "rollback" or step % interval or not active.monitor.healthy:
         return
-    state = active.state()
     old = active.healthy[:-1]
     active.healthy = [*active.healthy[-1:], step]
-    if active.run.processes.is_main:
-        checkpoint.save(active.run.folder.healthy(step), {**state, "healthy": active.healthy})
-        for each in old:
-            active.run.folder.healthy(each).unlink(missing_ok=True)
+
+    def then() -> None:
+        for each in old if active.run.processes.is_main else ():
+            checkpoint.remove(active.run.folder.healthy(each))
+
+    active.write(active.run.folder.healthy(step), then)
 
 
 def target_step(active: ActiveRun, since: int) -> int:
@@ -81,7 +82,9 @@ def go_back(active: ActiveRun, reason: str, since: int) -> None:
 
     Raises:
         UserError: the checkpoint cannot be read.
+        CannotWrite: the checkpoint before could not be finished.
     """
+    active.writer.settle()
     folder, step = active.run.folder, active.run.trainer.step
     to = target_step(active, since)
     recipe, change = changed(active.run.recipe)
@@ -95,11 +98,11 @@ def go_back(active: ActiveRun, reason: str, since: int) -> None:
         folder.rewind_metrics(to)
         for each in folder.kept_steps():
             if each > to:
-                folder.kept(each).unlink()
+                checkpoint.remove(folder.kept(each))
     active.save()
 
 
 def forget(active: ActiveRun) -> None:
     """Remove the checkpoints that were kept to go back to, at the end of a run."""
     for step in active.healthy if active.run.processes.is_main else ():
-        active.run.folder.healthy(step).unlink(missing_ok=True)
+        checkpoint.remove(active.run.folder.healthy(step))

@@ -244,11 +244,14 @@ def _fit(active: ActiveRun, stop_at: int | None) -> str:
             saved = time.monotonic()
         if keep is not None and step.number % keep == 0 and status in ("done", "interrupted"):
             active.keep()
+        if step.number % run.recipe.training.log_every == 0:
+            active.writer.poll()
         return status != "done"
 
     run.trainer.run(run.loader.iterate(run.trainer.step, run.trainer.total_steps), after_step)
     if status != "rollback":
         active.save()
+        active.writer.settle()
     if status in ("done", "collapsed"):
         forget(active)
     return status

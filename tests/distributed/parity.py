@@ -38,14 +38,14 @@ Found = dict[str, Any]
 
 
 class SmoothEncoder(nn.Module):
-    """Convolutions with BatchNorm, `(B, 3, H, W)` -> `(B, 6)`, without kinks, at which rounding decides a gradient."""
+    """Two blocks with BatchNorm, `(B, 3, H, W)` -> `(B, 6)`, without kinks, at which rounding decides a gradient."""
 
     out_dim = 6
 
     def __init__(self) -> None:
         super().__init__()
-        layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU(), nn.Conv2d(4, 6, 3, 2), nn.BatchNorm2d(6)]
-        self.body = nn.Sequential(*layers)
+        first = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU())
+        self.body = nn.Sequential(first, nn.Sequential(nn.Conv2d(4, 6, 3, 2), nn.BatchNorm2d(6)))
 
     def tokens(self, view: View) -> tuple[Tensor, tuple[int, ...]]:
         maps = self.places(view.tensor)

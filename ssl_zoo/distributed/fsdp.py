@@ -1,0 +1,218 @@
+"""Sharded data parallelism: each process keeps a part of the weights, of their gradients and of the optimizer's state.
+
+torch's `fully_shard` does it (FSDP2; Zhao et al. 2023, arXiv 2304.11277). The whole method is one unit, and each block of
+an encoder (`ssl_zoo.distributed.blocks`) one inside it. A unit's weights are gathered before it computes; a block's are
+freed again after it, and its gradients reach each process as the mean over all processes of the part that it keeps.
+Buffers, as running statistics, are whole and equal in all processes.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ssl_zoo.batch import Batch, StepOutput
+from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed.batch_norm import to_plain
+from ssl_zoo.distributed.blocks import blocks
+from ssl_zoo.distributed.precision import Precision
+from ssl_zoo.distributed.shards import map_tensors, spread_like, whole
+from ssl_zoo.distributed.strategy import MakeOptimizer, Unsharded
+from ssl_zoo.errors import UserError
+from ssl_zoo.registry import register
+
+
+class _Root(nn.Module):
+    """A method with an output in which `fully_shard` finds the loss: it does not look into objects of other classes."""
+
+    def __init__(self, method: nn.Module):
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Batch) -> tuple[Tensor, StepOutput]:
+        output: StepOutput = self.method(batch)
+        return output.loss, output
+
+
+@register("strategy", "fsdp")
+class FullyShard(Unsharded):
+    """Each process keeps a part of the weights, gradients and optimizer state (torch's fully_shard, FSDP2).
+
+    The losses are those of one process, as with `ddp`. Half precision is autocast's: weights are gathered in fp32.
+
+    Args:
+        device: of this process.
+        precision: of the arithmetic.
+        num_processes: with one process there is nothing to share out, and the method stays as it is.
+        reshard_after_forward: free a block's weights after its forward pass and gather them again for the backward
+            pass; false keeps them, which takes their memory and saves a third of the messages.
+        copies: how many times the weights are kept, each time by an equal part of the processes; more of them need
+            more memory and exchange weights among fewer processes, such as those of one machine.
+
+    Raises:
+        UserError: the processes cannot be divided into so many parts.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        precision: Precision,
+        num_processes: int,
+        *,
+        reshard_after_forward: bool = True,
+        copies: Annotated[int, Field(ge=1)] = 1,
+    ):
+        super().__init__(device, precision)
+        if num_processes > 1 and num_processes % copies:
+            raise UserError(
+                f"training.strategy.copies: {num_processes} processes cannot be divided into {copies} equal parts; "
+                f"give a number that divides {num_processes}."
+            )
+        self.num_processes, self.copies = num_processes, copies
+        self.reshard_after_forward = reshard_after_forward
+        self.has_whole_state = num_processes == 1
+        self._root: Any = None  # of several processes
+        self._units: list[Any] = []
+        self._plain: dict[int, nn.Module] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know before the first step."""
+        if self.num_processes == 1:
+            return ["fsdp: one process keeps everything, as single does"]
+        return [] if self._units else ["fsdp: the encoder has no blocks, so that all weights are gathered at once"]
+
+    def prepare(self, method: nn.Module, make_optimizer: MakeOptimizer) -> Optimizer:
+        """See `Strategy.prepare`.
+
+        Raises:
+            UserError: a parameter without dimensions, which has no parts.
+        """
+        if self.num_processes > 1:
+            self._shard(method)
+        return super().prepare(method, make_optimizer)
+
+    def _shard(self, method: nn.Module) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        for name, weight in method.named_parameters():
+            if not weight.ndim:
+                raise UserError(
+                    f"training.strategy: fsdp cannot divide {name}, a parameter without dimensions; make it one of "
+                    "shape (1,), or use ddp."
+                )
+            weight.data = weight.data.contiguous()  # others cannot be divided; channels last is the views' business
+        self._plain = _without_weights(method)
+        shape = (self.copies, self.num_processes // self.copies) if self.copies > 1 else (self.num_processes,)
+        names = ("copies", "parts")[-len(shape) :]
+        mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=names)
+        self._units = list(blocks(method))
+        _expect_views(self._units)
+        self._root = _Root(method)
+        for unit in self._units:
+            fully_shard(unit, mesh=mesh, reshard_after_forward=self.reshard_after_forward)
+        fully_shard(self._root, mesh=mesh)
+        self._prefetch()
+
+    def _prefetch(self) -> None:
+        """Name what is gathered ahead in the backward pass: by itself torch takes blocks of a target network too."""
+        trained: list[Any] = [unit for unit in self._units if any(p.requires_grad for p in unit.parameters())]
+        if len(trained) < len(self._units):
+            for before, unit in zip(trained, [*trained[1:], self._root], strict=True):
+                unit.set_modules_to_backward_prefetch([before])
+
+    def forward_backward(self, batch: Batch, num_parts: int, last: bool) -> StepOutput:
+        """See `Strategy.forward_backward`."""
+        if self._root is None:
+            return super().forward_backward(batch, num_parts, last)
+        self._root.set_requires_gradient_sync(last)
+        output = self.precision.forward(self._step, batch)
+        self.precision.backward(output.loss / num_parts)
+        return output
+
+    def _step(self, batch: Batch) -> StepOutput:
+        loss, output = self._root(batch)
+        return replace(output, loss=loss)
+
+    def state(self) -> dict[str, Any]:
+        """See `Strategy.state`."""
+        if self._root is not None:
+            self._reshard()
+        return super().state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """See `Strategy.load`."""
+        if self._root is not None:
+            state = {**state, "method": self._method_state(state), "optimizer": self._optimizer_state(state)}
+        super().load(state)
+
+    def _method_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        weights = dict(self.method.named_parameters(remove_duplicate=False))
+        return {
+            name: spread_like(value, weights[name]) if name in weights and value.shape == weights[name].shape else value
+            for name, value in state["method"].items()
+        }
+
+    def _optimizer_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+
+        def spread(value: Any, weight: Tensor) -> Any:
+            return map_tensors(value, lambda x: spread_like(x, weight) if x.shape == weight.shape else x)
+
+        known = state["optimizer"]["state"].items()
+        return {
+            **state["optimizer"],
+            "state": {i: spread(value, weights[i]) if i < len(weights) else value for i, value in known},
+        }
+
+    def gathered(self, encoder: nn.Module) -> nn.Module:
+        """See `Strategy.gathered`."""
+        if self._root is None:
+            return super().gathered(encoder)
+        self._reshard()
+        plain = copy.deepcopy(encoder, dict(self._plain))
+        for mine, theirs in zip(plain.modules(), encoder.modules(), strict=True):
+            for name, weight in theirs.named_parameters(recurse=False):
+                value = whole(weight.detach())  # all processes take part, and the first one keeps it
+                if collectives.rank() == 0:
+                    setattr(mine, name, nn.Parameter(value, weight.requires_grad))
+            for name, value in theirs.named_buffers(recurse=False):
+                setattr(mine, name, value.clone())
+        to_plain(plain)
+        return plain
+
+    def _reshard(self) -> None:
+        """Free the whole weights, so that the method holds its parts."""
+        for unit in (*self._units, self._root):
+            unit.reshard()
+
+
+def _expect_views(units: list[Any]) -> None:
+    """Let torch not warn of views that blocks of this package return: they are never changed in place, others may be."""
+    own = {type(unit).__name__ for unit in units if type(unit).__module__.startswith("ssl_zoo.")}
+    if own:
+        kinds = "|".join(map(re.escape, sorted(own)))
+        warnings.filterwarnings("ignore", rf"FSDP2-wrapped module \(FSDP({kinds})\) returned a view", UserWarning)
+
+
+def _without_weights(method: nn.Module) -> dict[int, nn.Module]:
+    """Return, by the identity of each module, one like it without the numbers of its parameters.
+
+    Modules that are divided cannot be copied any more.
+    """
+    outlines: dict[int, Any] = {
+        id(weight): nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
+        for weight in method.parameters()
+    }
+    copied = copy.deepcopy(method, outlines)
+    return {id(module): like for module, like in zip(method.modules(), copied.modules(), strict=True)}
