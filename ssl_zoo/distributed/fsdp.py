@@ -1,9 +1,9 @@
 """Sharded data parallelism: each process keeps a part of the weights, of their gradients and of the optimizer's state.
 
-torch's `fully_shard` does it (FSDP2; Zhao et al. 2023, arXiv 2304.11277). The whole method is one unit, and each block of
-an encoder (`ssl_zoo.distributed.blocks`) one inside it. A unit's weights are gathered before it computes; a block's are
-freed again after it, and its gradients reach each process as the mean over all processes of the part that it keeps.
-Buffers, as running statistics, are whole and equal in all processes.
+torch's `fully_shard` does it (FSDP2; Zhao et al. 2023, arXiv 2304.11277). The whole method is one unit, and each block
+(`ssl_zoo.distributed.blocks`) one inside it. A unit's weights are gathered before it computes, and a block's are freed
+again after it. Of its gradients, each process gets the mean over all processes for the part that it keeps. Buffers,
+such as running statistics, are whole and equal in all processes.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class FullyShard(Unsharded):
 
 
 def _expect_views(units: list[Any]) -> None:
-    """Let torch not warn of views that blocks of this package return: they are never changed in place, others may be."""
+    """Keep torch from warning of views that blocks of this package return, which nothing changes in place."""
     own = {type(unit).__name__ for unit in units if type(unit).__module__.startswith("ssl_zoo.")}
     if own:
         kinds = "|".join(map(re.escape, sorted(own)))

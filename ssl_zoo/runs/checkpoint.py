@@ -164,6 +164,16 @@ def next_folder(path: Path) -> Path:
     return path.with_name(f"{path.stem}.shards-{max(numbers, default=-1) + 1}")
 
 
+def merge(path: Path) -> None:
+    """Make one file of a checkpoint and its parts.
+
+    Raises:
+        UserError: it cannot be read.
+        CannotWrite: the disk is full, or the folder is read-only; the checkpoint is what it was.
+    """
+    save(path, {key: value for key, value in load(path).items() if key != "format"})
+
+
 def remove(path: Path) -> None:
     """Remove a checkpoint and its parts, if it is there."""
     path.unlink(missing_ok=True)

@@ -1,12 +1,14 @@
 """Writing the checkpoints of a run by all of its processes: one file, or parts in the background.
 
 A state whose tensors are whole is written by the first process at once. Of one whose tensors are spread over processes
-(`ssl_zoo.distributed.shards`), each process copies its parts to the CPU and the training goes on while they are written;
-the checkpoint counts from the moment when all processes have written theirs and the first one has named them in its file.
+(`ssl_zoo.distributed.shards`), each process copies its parts to the CPU, and the training goes on while they are
+written. The checkpoint counts from the moment when all processes have written theirs and the first one has named them
+in its file.
 """
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +89,8 @@ class CheckpointWriter:
         if (found := next((name for name, _ in answers if name is not None), None)) is not None:
             raise NotFinite(f"the state after step {rest.get('step')} is not finite ({found}); {NotFinite.advice}")
         folder: Path = answers[0][1]
+        if self._processes.is_main:  # the training goes on, and changes what is not copied
+            rest = copy.deepcopy(map_tensors(rest, lambda x: x.detach().to("cpu")))
         saving = shard_files.start(folder, tensors, self._group)
         self._begun = _Begun(path, folder, rest, {name: each.keys for name, each in spread.items()}, saving, then)
 
@@ -106,17 +110,13 @@ class CheckpointWriter:
         begun, self._begun = self._begun, None
         answers = self._asked(begun.saving.result())
         reason = next((reason for _, reason in answers if reason is not None), None)
+        problem = None if reason is None else f"cannot write {begun.path}: {reason}."
         if self._processes.is_main:
             files = {name: digest for digests, _ in answers for name, digest in digests.items()}
-            if reason is None and (lost := sorted(each for each in files if not (begun.folder / each).is_file())):
-                reason = f"{lost[0]} of another process is not there; --out has to be a folder that all processes share"
-            if reason is not None:
-                shutil.rmtree(begun.folder, ignore_errors=True)
-            else:
-                parts = {"folder": begun.folder.name, "files": files, "places": begun.places}
-                checkpoint.save(begun.path, {**begun.rest, checkpoint.PARTS: parts})
-        if reason is not None:
-            raise CannotWrite(f"cannot write {begun.path}: {reason}.")
+            problem = _named(begun, files, problem)
+        (problem, *_) = self._asked(problem)  # nobody goes on before the file is there
+        if problem is not None:
+            raise CannotWrite(problem)
         begun.then()
 
     def _asked(self, answer: Any) -> list[Any]:
@@ -124,6 +124,25 @@ class CheckpointWriter:
         answers: list[Any] = [None] * self._processes.size
         dist.all_gather_object(answers, answer, group=self._group)
         return answers
+
+
+def _named(begun: _Begun, files: dict[str, str], problem: str | None) -> str | None:
+    """Write the file that names the parts, or remove them where there is a problem; return the problem, if any."""
+    lost = sorted(name for name in files if not (begun.folder / name).is_file())
+    if problem is None and lost:
+        problem = (
+            f"cannot write {begun.path}: {begun.folder.name}/{lost[0]}, which another process has written, is not "
+            "here; --out has to be in a folder that all machines share."
+        )
+    if problem is None:
+        parts = {"folder": begun.folder.name, "files": files, "places": begun.places}
+        try:
+            checkpoint.save(begun.path, {**begun.rest, checkpoint.PARTS: parts})
+            return None
+        except CannotWrite as error:
+            problem = str(error)
+    shutil.rmtree(begun.folder, ignore_errors=True)
+    return problem
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,18 @@ LENGTH = ("epochs", "max_steps", "keep_every")
 """Keys of `training` about how long a run is, and which checkpoints it keeps."""
 
 
+PROCESSES = ("strategy",)
+"""Keys of `training` about how processes share the work, whose state and results are the same."""
+
+
 def trained_alike(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a recipe that must equal another's for a run to be resumed: all that the training depends on.
 
-    Left out are how samples are read, where they lie, the evaluation, and the length of the run.
+    Left out are how samples are read, where they lie, the evaluation, the length of the run, and the strategy.
     """
     data = {key: value for key, value in recipe["data"].items() if key not in FREE}
     data["source"] = _without_places(data["source"])
-    training = {key: value for key, value in recipe["training"].items() if key not in LENGTH}
+    training = {key: value for key, value in recipe["training"].items() if key not in LENGTH + PROCESSES}
     rest = {key: value for key, value in recipe.items() if key != "evaluation"}
     return {**rest, "data": data, "training": training}
 

@@ -1,8 +1,9 @@
 """The folder of a checkpoint's parts: each process writes its own, by torch.distributed.checkpoint, in the background.
 
-It is what torch writes: `__RANK_0.distcp` with the tensors of a process, and `.metadata`, which says where the pieces of
-each tensor are. torch reads the latter with a plain unpickler, which would run what a file says; here only the classes of
-such a description are taken. Imported where there are such checkpoints only, since torch's module of them is large.
+It is what torch writes: `__RANK_0.distcp` with the tensors of a process, and `.metadata`, which says where the pieces
+of each tensor are. torch reads the latter with a plain unpickler, which would run what a file says; here only the
+classes of such a description are taken. This module is imported where there are such checkpoints only, since torch's
+own for them takes long to import.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader, FileSystemWriter, async_save
+from torch.distributed.checkpoint import (
+    CheckpointException,
+    DefaultLoadPlanner,
+    FileSystemReader,
+    FileSystemWriter,
+    async_save,
+)
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 
 METADATA = ".metadata"
@@ -53,7 +60,7 @@ class Saving:
         """
         try:
             self._future.result()
-        except Exception as error:  # whatever it is, the checkpoint before is whole
+        except (Exception, CheckpointException) as error:  # torch derives its own from BaseException
             return self._writer.digests, _reason(error)
         return self._writer.digests, None
 
@@ -189,7 +196,7 @@ def _bytes(found: Any) -> int:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Takes plain values, torch's types of numbers and layouts, and the data classes of torch.distributed.checkpoint."""
+    """Takes plain values, torch's types and layouts, and the data classes of torch.distributed.checkpoint."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a class that a description may hold; the module of no other is imported.
@@ -199,7 +206,9 @@ class _Unpickler(pickle.Unpickler):
         """
         if "." in name:
             raise pickle.UnpicklingError(f"{module}.{name} is no part of one")
-        if module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), (torch.dtype, torch.layout))):
+        if module == "torch" and (
+            name == "Size" or isinstance(getattr(torch, name, None), (torch.dtype, torch.layout))
+        ):
             return getattr(torch, name)
         if (module, name) == ("torch.serialization", "_get_layout"):
             return super().find_class(module, name)

@@ -14,7 +14,13 @@ import torch.multiprocessing as mp
 
 # Processes are forked from a server that has imported everything once, which takes longer than most groups live.
 mp.set_forkserver_preload(
-    ["lightly.loss", "tests.distributed.jobs", "tests.distributed.noise", "tests.distributed.parity"]
+    [
+        "lightly.loss",
+        "tests.distributed.jobs",
+        "tests.distributed.noise",
+        "tests.distributed.parity",
+        "tests.distributed.steps",
+    ]
 )
 
 

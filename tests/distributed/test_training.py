@@ -17,11 +17,6 @@ from tests.distributed.group import run_group
 
 
 @pytest.fixture(scope="module")
-def steps() -> dict[int, list[Any]]:
-    return {size: run_group(size, jobs.twenty_steps) for size in (1, 2)}
-
-
-@pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any], Any]:
     out = tmp_path_factory.mktemp("runs")
     several = run_group(2, jobs.whole_runs, out)
@@ -30,31 +25,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any], Any
 
 def together(weights: dict[str, Tensor]) -> Tensor:
     return torch.cat([value.double().flatten() for value in weights.values()])
-
-
-@pytest.mark.parametrize("method", jobs.FIRST_METHODS)
-def test_weights_after_20_steps_are_those_of_one_process(steps: dict[int, list[Any]], method: str) -> None:
-    one, two = (steps[size][0][method, "float64"]["weights"] for size in (1, 2))
-    assert one.keys() == two.keys()
-    for name in one:
-        assert one[name].dtype == torch.float64
-        assert (one[name] - two[name]).norm() <= 1e-8 * one[name].norm(), name
-    one, two = (together(steps[size][0][method, "float32"]["weights"]) for size in (1, 2))
-    assert (one - two).norm() <= 1e-5 * one.norm()
-
-
-@pytest.mark.parametrize("method", jobs.FIRST_METHODS)
-def test_weights_are_equal_on_all_processes(steps: dict[int, list[Any]], method: str) -> None:
-    for rank in (0, 1):
-        found = steps[2][rank][method, "float32"]
-        assert found["same everywhere"]
-        assert found["strategy"] == "Replicated"
-
-
-def test_target_network_is_in_no_optimizer_and_no_bucket(steps: dict[int, list[Any]]) -> None:
-    found = steps[2][1]["byol", "float32"]
-    assert any(name.startswith("target.") for name in found["weights"])
-    assert found["target in optimizer"] == found["target with gradient"] == []
 
 
 def test_only_the_first_process_speaks_and_all_return_the_summary(runs: tuple[Path, list[Any], Any]) -> None:
@@ -102,6 +72,37 @@ def test_a_run_goes_on_with_another_number_of_processes(runs: tuple[Path, list[A
     assert one.keys() == mixed.keys()
     weights = {name: value for name, value in one.items() if value.is_floating_point()}
     assert (together(weights) - together({n: mixed[n] for n in weights})).norm() <= 1e-4 * together(weights).norm()
+
+
+def numbers(value: Any, path: str = "") -> dict[str, float]:
+    """Return the numbers in nested dicts by their places."""
+    items = value.items() if isinstance(value, dict) else ()
+    own = {path: value} if isinstance(value, (int, float)) else {}
+    return own | {name: x for key, each in items for name, x in numbers(each, f"{path}.{key}").items()}
+
+
+def test_a_sharded_run_is_that_of_one_process(runs: tuple[Path, list[Any], Any]) -> None:
+    out, (first, second), alone = runs
+    assert first["sharded"] == second["sharded"] and "note: fsdp" in "".join(first["lines"])
+    for key in ("metrics", "collapse"):
+        expected = numbers(alone["sharded"][key])
+        assert len(expected) > 10 and numbers(first["sharded"][key]) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    logs = [list(RunFolder(out / name).read_metrics()) for name in ("sharded by one", "sharded")]
+    assert [each["step"] for each in logs[1]] == [2, 4, 6]
+    assert [each["loss"] for each in logs[1]] == pytest.approx([each["loss"] for each in logs[0]], rel=1e-4)
+    assert all("weight_change" in each["embedding"] for each in logs[1][1:])
+
+
+def test_a_kept_step_of_a_sharded_run_is_an_encoder(runs: tuple[Path, list[Any], Any]) -> None:
+    from ssl_zoo.runs.encoder import load_encoder
+
+    folder = RunFolder(runs[0] / "sharded")
+    assert folder.kept_steps() == [2, 4, 6]
+    assert len(list(folder.kept(2).parent.glob("*.shards-*"))) == 4  # the last one has its own
+    one, several = (load_encoder(f"{runs[0] / name}@step2").state_dict() for name in ("sharded by one", "sharded"))
+    assert one.keys() == several.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(several[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_rollback_goes_back_to_the_step_that_it_goes_back_to_on_one_process(

@@ -1,0 +1,182 @@
+"""Optimizer steps of every recipe by every strategy: what they leave behind, and how far that is from one process's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_zoo import registry
+from ssl_zoo.batch import Batch
+from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed.precision import Precision
+from ssl_zoo.distributed.shards import is_sharded, map_tensors, whole
+from ssl_zoo.methods.build import build
+from ssl_zoo.optim.param_groups import parameter_groups, plan
+from ssl_zoo.recipe.load import method_names
+from ssl_zoo.recipe.model import Recipe
+from ssl_zoo.training.activation_checkpointing import recompute_blocks
+from ssl_zoo.training.trainer import Trainer
+from tests.distributed.parity import encoder_for, smooth, unequal, whole_batch
+from tests.tiny import small
+
+STEPS, TOTAL = 3, 6
+ACCUMULATED = ("byol", "i_jepa", "simsiam", "vicreg")
+"""Methods whose batches are cut into two micro-batches."""
+CPU = torch.device("cpu")
+
+
+def rows(batch: Batch, place: int, num: int) -> Batch:
+    """Return one of `num` equal parts of a batch."""
+    assert batch.index is not None
+    size = len(batch.index) // num
+    part = slice(place * size, (place + 1) * size)
+    return Batch([view.map(lambda x: x[part]) for view in batch.views], batch.index[part])
+
+
+def trainer_of(
+    recipe: Recipe, strategy: str, size: int, precision: Any = "fp32", recompute: bool = False, **options: Any
+) -> Trainer:
+    """Return the trainer of a recipe, in float64 unless the precision is a half one."""
+    torch.manual_seed(0)
+    encoder = None if recipe.kind == "masked" else encoder_for(recipe)
+    method: Any = build(recipe, encoder).to(torch.float64 if precision == "fp32" else torch.float32)
+    smooth(method)
+    if recompute:
+        recompute_blocks(method.encoder, "one")
+    made: Any = registry.build(
+        "strategy", strategy, options, device=CPU, precision=Precision(precision, CPU), num_processes=size
+    )
+
+    def optimizer(prepared: nn.Module) -> Any:
+        settings = recipe.training
+        groups = plan(parameter_groups(prepared, settings.groups), steps_per_epoch=2)
+        return registry.build("optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups)
+
+    built = made.prepare(method, optimizer)
+    whole_step: Any = lambda batch: batch  # noqa: E731 - views come as they are
+    return Trainer(made, method, built, lambda step: 1.0, 0.02, TOTAL, 0, whole_step, clip_grad=0.5)
+
+
+def batches(recipe: Recipe, dtype: torch.dtype, rank: int, size: int, start: int, stop: int) -> Iterator[Any]:
+    """Yield this process's micro-batches of each step."""
+    parts = 2 if recipe.method in ACCUMULATED else 1
+    for step in range(start, stop):
+        batch = whole_batch(recipe, dtype, step)
+        yield [rows(rows(batch, part, parts), rank, size) for part in range(parts)]
+
+
+def go(trainer: Trainer, recipe: Recipe, rank: int, size: int, stop: int = STEPS) -> list[float]:
+    """Train to a step; return the losses of all processes together."""
+    dtype = next(trainer.method.parameters()).dtype  # type: ignore[attr-defined]  # it is a module
+    losses: list[float] = []
+
+    def note(step: Any) -> bool:
+        losses.append(float(collectives.mean(step.loss)))
+        return False
+
+    trainer.run(batches(recipe, dtype, rank, size, trainer.step, stop), note)
+    return losses
+
+
+def whole_state(trainer: Trainer) -> dict[str, Any]:
+    """Return the state with whole tensors, in each process."""
+    return map_tensors({**trainer.strategy.state(), "step": trainer.step}, lambda x: whole(x.detach()).clone())
+
+
+def tensors(value: Any, path: str = "") -> dict[str, Tensor]:
+    """Return the tensors in nested values by their places."""
+    if isinstance(value, Tensor):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return {name: x for key, each in items for name, x in tensors(each, f"{path}/{key}").items()}
+
+
+def furthest(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[float, str]:
+    """Return the largest difference of two states' tensors, relative to their norm or to 1, and where it is."""
+    a, b = tensors(ours), tensors(theirs)
+    assert a.keys() == b.keys(), a.keys() ^ b.keys()
+    found = [((a[n].double() - b[n].double()).norm().item() / max(1.0, b[n].double().norm().item()), n) for n in a]
+    assert all(difference == difference for difference, _ in found), found
+    return max(found)
+
+
+def compared(name: str, strategy: str, rank: int, size: int, alone: Any, **options: Any) -> dict[str, Any]:
+    """Return how far some steps of several processes are from those of one, and what is not equal in all of them."""
+    recipe = small(name)
+    trainer = trainer_of(recipe, strategy, size, **options)
+    losses = go(trainer, recipe, rank, size)
+    method: Any = trainer.method
+    trained = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
+    own = {n: x.detach() for n, x in method.state_dict().items() if not is_sharded(x)}
+    found = {
+        "unequal": unequal(own, size),
+        "sharded": sum(map(is_sharded, method.parameters())),
+        "weights": sum(1 for _ in method.parameters()),
+        "target": [
+            n for n, p in method.named_parameters() if not p.requires_grad and (id(p) in trained or p.grad is not None)
+        ],
+    }
+    state = whole_state(trainer)
+    if rank:
+        return found
+    expected, expected_losses = alone
+    found["loss"] = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(losses, expected_losses, strict=True))
+    return {**found, "state": furthest(state, expected)}
+
+
+def alone(name: str, **options: Any) -> tuple[dict[str, Any], list[float]]:
+    """Return the state and the losses of one process."""
+    recipe = small(name)
+    trainer = trainer_of(recipe, "single", 1, **options)
+    losses = go(trainer, recipe, 0, 1)
+    return whole_state(trainer), losses
+
+
+SOME = ("byol", "barlow_twins", "i_jepa", "swav")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "kept": {"reshard_after_forward": False},
+    "recomputed": {"recompute": True},
+}
+"""Options of `fsdp` on two processes, for BYOL."""
+
+
+def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
+    """Compare every recipe, by both strategies; then write checkpoints, well and badly."""
+    from tests.distributed import saved
+    from tests.distributed.group import meet
+
+    one = {name: alone(name) for name in method_names()} if rank == 0 else dict.fromkeys(method_names())
+    meet(folder, rank, size)
+    found: dict[str, Any] = {
+        f"{name} {strategy}": compared(name, strategy, rank, size, one[name])
+        for name in method_names()
+        for strategy in ("ddp", "fsdp")
+    }
+    for name, options in VARIANTS.items():
+        found[f"byol {name}"] = compared("byol", "fsdp", rank, size, one["byol"], **options)
+    return {**found, "saved": saved.save(rank, size, out), "half": half_precision(rank, size)}
+
+
+def by_four(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
+    """Compare some recipes, kept once and twice; then go on from what two processes have saved."""
+    from tests.distributed import saved
+    from tests.distributed.group import meet
+
+    one = {name: alone(name) for name in SOME} if rank == 0 else dict.fromkeys(SOME)
+    meet(folder, rank, size)
+    found: dict[str, Any] = {
+        f"{name} {copies}": compared(name, "fsdp", rank, size, one[name], copies=copies)
+        for name in SOME
+        for copies in ((1, 2) if name == "byol" else (1,))
+    }
+    return {**found, "resumed": saved.resume(rank, size, out)}
+
+
+def half_precision(rank: int, size: int) -> dict[str, list[float]]:
+    """Return the losses in bfloat16 by both strategies."""
+    recipe = small("byol")
+    return {name: go(trainer_of(recipe, name, size, "bf16"), recipe, rank, size) for name in ("ddp", "fsdp")}
