@@ -54,7 +54,7 @@ class Alternate(Target):
         super().after_step(progress)
         if int(self.done) % self.steps:
             return
-        online = self._online[0]
-        mine = [*self.network.parameters(), *self.network.buffers()]
-        if mine:
-            torch._foreach_copy_(mine, [*online.parameters(), *online.buffers()])
+        mine, online = self.network, self._online[0]
+        for own, theirs in ((mine.parameters(), online.parameters()), (mine.buffers(), online.buffers())):
+            if copied := list(own):  # apart: a sharded strategy divides parameters alone
+                torch._foreach_copy_(copied, list(theirs))

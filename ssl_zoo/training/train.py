@@ -66,7 +66,7 @@ def train(
             runs/METHOD-seedN, or with `resume` the run that `recipe` names.
         resume: continue the run in `out`, exactly as if it had not been stopped. Of a run that is finished, only the
             summary is returned. The recipe may differ in what the training does not depend on: the place of the data,
-            how samples are read, the strategy, and the evaluation; and it may be longer, see `ssl_zoo.training.lengthen`.
+            how samples are read, the strategy, the evaluation; and it may be longer, see `ssl_zoo.training.lengthen`.
         allow_changed_data: go on with a run although its data have changed, which is an error otherwise.
         init_from: a run folder, or a file of weights, also of others, to take first weights from; see
             `ssl_zoo.runs.weights.initial_weights`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,11 @@ def furthest(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[float, str]:
     return max(found)
 
 
-def compared(name: str, strategy: str, rank: int, size: int, alone: Any, **options: Any) -> dict[str, Any]:
+def compared(
+    name: str, strategy: str, rank: int, size: int, alone: Any, overrides: Sequence[str] = (), **options: Any
+) -> dict[str, Any]:
     """Return how far some steps of several processes are from those of one, and what is not equal in all of them."""
-    recipe = small(name)
+    recipe = small(name, overrides)
     trainer = trainer_of(recipe, strategy, size, **options)
     losses = go(trainer, recipe, rank, size)
     method: Any = trainer.method
@@ -128,10 +130,10 @@ def compared(name: str, strategy: str, rank: int, size: int, alone: Any, **optio
     return {**found, "state": furthest(state, expected)}
 
 
-def alone(name: str, **options: Any) -> tuple[dict[str, Any], list[float]]:
+def alone(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], list[float]]:
     """Return the state and the losses of one process."""
-    recipe = small(name)
-    trainer = trainer_of(recipe, "single", 1, **options)
+    recipe = small(name, overrides)
+    trainer = trainer_of(recipe, "single", 1)
     losses = go(trainer, recipe, 0, 1)
     return whole_state(trainer), losses
 
@@ -144,12 +146,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Options of `fsdp` on two processes, for BYOL."""
 
 
+BLOCKS = ("target={name: alternate, steps: 2}",)
+
+
 def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     """Compare every recipe, by both strategies; then write checkpoints, well and badly."""
     from tests.distributed import saved
     from tests.distributed.group import meet
 
     one = {name: alone(name) for name in method_names()} if rank == 0 else dict.fromkeys(method_names())
+    block = alone("simsiam", BLOCKS) if rank == 0 else None
     meet(folder, rank, size)
     found: dict[str, Any] = {
         f"{name} {strategy}": compared(name, strategy, rank, size, one[name])
@@ -158,6 +164,7 @@ def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     }
     for name, options in VARIANTS.items():
         found[f"byol {name}"] = compared("byol", "fsdp", rank, size, one["byol"], **options)
+    found["simsiam alternate"] = compared("simsiam", "fsdp", rank, size, block, BLOCKS)
     return {**found, "saved": saved.save(rank, size, out), "half": half_precision(rank, size)}
 
 

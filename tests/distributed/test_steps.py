@@ -57,6 +57,10 @@ def test_two_processes_equal_one(two: list[dict[str, Any]], method: str, strateg
     check(two, f"{method} {strategy}", sharded=strategy == "fsdp")
 
 
+def test_a_target_that_is_copied_is_sharded_alike(two: list[dict[str, Any]]) -> None:
+    check(two, "simsiam alternate", sharded=True)
+
+
 def test_no_recipe_is_left_out(two: list[dict[str, Any]]) -> None:
     assert len(METHODS) >= 31 and set(steps.ACCUMULATED) < set(METHODS)
 
