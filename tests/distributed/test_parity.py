@@ -6,7 +6,6 @@ DistributedDataParallel has averaged it, and the buffers, over two steps; the se
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import pytest
@@ -26,6 +25,13 @@ PAIRS = [f"pairs/{name}" for name in HEADS]
 TARGETS = ["target/alternate", "target/view_average"]
 SIZES = {2: ("float64", "float32"), 3: ("float64",)}
 """The precisions for each number of processes: rounding is seen with two, an average of unequal parts with three."""
+CASES = [
+    (size, dtype, item)
+    for size, dtypes in SIZES.items()
+    for dtype in dtypes
+    for item in (*TERMS, *METHODS, *PAIRS, *TARGETS)
+    if item not in METHODS or (size, dtype) != (2, "float64")  # those are in test_steps.py
+]
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 WRONG = [
     ("term/covariance", "raw gather", "gradients"),
@@ -58,13 +64,14 @@ def results() -> dict[int, Any]:
     recipes = {item: recipe_of(item) for item in (*TERMS, *METHODS, *PAIRS, *TARGETS)}
     wrong = [(item, "float64", way) for item, way, _ in WRONG]
     return {
-        size: run_group(size, compare, recipes, [(item, dtype, "") for item in recipes for dtype in dtypes] + wrong)[0]
-        for size, dtypes in SIZES.items()
+        size: run_group(size, compare, recipes, [(item, dtype, "") for of, dtype, item in CASES if of == size] + wrong)[
+            0
+        ]
+        for size in SIZES
     }
 
 
-@pytest.mark.parametrize("item", [*TERMS, *METHODS, *PAIRS, *TARGETS])
-@pytest.mark.parametrize(("size", "dtype"), [(size, dtype) for size, dtypes in SIZES.items() for dtype in dtypes])
+@pytest.mark.parametrize(("size", "dtype", "item"), CASES)
 def test_several_processes_equal_one(results: dict[int, Any], size: int, item: str, dtype: str) -> None:
     furthest, unequal = results[size][item, dtype, ""]
     for kind, (difference, where) in furthest.items():
@@ -81,6 +88,6 @@ def test_a_wrong_reduction_is_seen(results: dict[int, Any], size: int, item: str
 
 def test_nothing_is_left_out(results: dict[int, Any]) -> None:
     assert len(TERMS) >= 33 and len(METHODS) >= 29
-    for size, dtypes in SIZES.items():
-        items = (*TERMS, *METHODS, *PAIRS, *TARGETS)
-        assert {(item, dtype) for item, dtype, wrong in results[size] if not wrong} == {*product(items, dtypes)}
+    for size in SIZES:
+        found = {(size, dtype, item) for item, dtype, wrong in results[size] if not wrong}
+        assert found == {case for case in CASES if case[0] == size}
