@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View
+from ssl_zoo.distributed.shards import local
 from ssl_zoo.parts import StepCounter, Target
 from ssl_zoo.registry import register
 from ssl_zoo.targets.ema import disable_stochastic_layers
@@ -54,7 +55,7 @@ class Alternate(Target):
         super().after_step(progress)
         if int(self.done) % self.steps:
             return
-        mine, online = self.network, self._online[0]
-        for own, theirs in ((mine.parameters(), online.parameters()), (mine.buffers(), online.buffers())):
-            if copied := list(own):  # apart: a sharded strategy divides parameters alone
-                torch._foreach_copy_(copied, list(theirs))
+        online = self._online[0]
+        mine = [*map(local, self.network.parameters()), *self.network.buffers()]
+        if mine:
+            torch._foreach_copy_(mine, [*map(local, online.parameters()), *online.buffers()])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ssl_zoo.batch import View
+from ssl_zoo.distributed.shards import local
 from ssl_zoo.optim.schedules import half_cosine
 from ssl_zoo.parts import Target
 from ssl_zoo.registry import register
@@ -81,9 +82,9 @@ class EMA(Target):
         tau = self.tau(progress)
         self.rate.fill_(tau)
         online = self._online[0]
-        weights = list(self.network.parameters())
+        weights = list(map(local, self.network.parameters()))  # of shards, those of this process, divided alike
         if weights:  # an encoder may have none, which torch's function does not take
-            get_ema_multi_avg_fn(tau)(weights, list(online.parameters()), None)  # few kernels for all weights
+            get_ema_multi_avg_fn(tau)(weights, list(map(local, online.parameters())), None)  # few kernels for all
         if self.buffers_policy == "own":
             return
         pairs = list(zip(self.network.buffers(), online.buffers(), strict=True))
