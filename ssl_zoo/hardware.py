@@ -102,6 +102,12 @@ def cpu_name() -> str:
     return f"{model}, {torch.get_num_threads()} threads"
 
 
+def cpus_of_each(processes: int) -> int:
+    """Return the CPUs for each of some processes on this machine, at least 1: those that this one may use, divided."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus // processes)
+
+
 def choose(
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto",
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",

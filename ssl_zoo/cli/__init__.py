@@ -24,12 +24,19 @@ from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.search import curate, duplicates, embed, neighbours
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
+from ssl_zoo.distributed.program import called_with
 from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.training.shared_cpu import sleep_soon
 
 
 class Commands(options.Once):
     """The group of all commands: one sentence and exit code 2 for a mistake, exit code 1 for a run that broke off."""
+
+    def main(self, args: Any = None, *more: Any, **settings: Any) -> Any:
+        """Run the command line, of this process or as it is given."""
+        if args is not None:
+            called_with([*args])
+        return super().main(args, *more, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

@@ -161,12 +161,12 @@ def interruptible(advice: str) -> Iterator[None]:
 
 
 def print_error(line: str, error: Exception) -> None:
-    """Print the error that ends a command, once where several processes train together."""
-    if "LOCAL_RANK" in os.environ:
-        from ssl_zoo.distributed.launch import prints_errors
+    """Print the error that ends a command; where an agent has started this process, it prints the first of all."""
+    from ssl_zoo.distributed import failure
 
-        if not prints_errors(error):
-            return
+    failure.record(error)
+    if failure.is_recorded():
+        return
     if Loudness.verbose:
         import traceback
 

@@ -43,6 +43,8 @@ def _default_out(recipe: str, variant: str | None, seed: int) -> str:
               help="Component that --init-from loads: encoder, projector, predictor.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(min=1), metavar="N",
               help="Train with N processes, one per device; leave it out under torchrun.")  # fmt: skip
+@click.option("--max-restarts", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Start again from the last checkpoint, N times at most, when a process is lost.")  # fmt: skip
 @short.options
 @click.option("--max-time", metavar="TIME", help="Stop and save after 90s, 30m, 1.5h; then exit code 75.")
 @click.option("--baselines", type=click.Path(file_okay=False), metavar="DIR",
@@ -61,6 +63,7 @@ def train(
     init_from: str | None,
     init_parts: tuple[str, ...],
     devices: int | None,
+    max_restarts: int,
     max_time: str | None,
     baselines: str | None,
     as_json: bool,
@@ -70,7 +73,7 @@ def train(
 
     Example: ssl-zoo train digits/simsiam -s target=ema --out runs/mine
     """
-    from ssl_zoo.distributed.launch import is_main_process
+    from ssl_zoo.distributed.launch import exit_code, is_main_process
     from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.runs.imports import check_imported
     from ssl_zoo.training.stop import seconds
@@ -92,13 +95,14 @@ def train(
         init_from=init_from,
         init_parts=init_parts,
         devices=devices,
+        max_restarts=max_restarts,
         max_seconds=None if max_time is None else seconds(max_time),
         baselines=baselines,
         log=options.log,
     )
-    if is_main_process():  # its output and exit code are the run's
+    if is_main_process():
         _print_summary(summary, out, as_json)
-        _leave(summary["status"])
+    raise SystemExit(exit_code(EXIT_CODES[summary["status"]]))
 
 
 def _is_run(recipe: str, resume: bool, out: str | None) -> bool:

@@ -1,45 +1,37 @@
 """Processes that train together: how many, how they start, agree, and end.
 
-`--devices k` starts them: Lightning Fabric runs the same command k - 1 times more. Or torchrun has started them. All of
-them do the same work; the main process alone prints, writes the run folder and evaluates. Why torchrun does not start
-them by itself: docs/decisions/0004-own-launcher.md.
+`--devices k` starts them by torchrun's agent (`ssl_zoo.distributed.agent`), which runs the same command in each; or
+torchrun has started them. All of them do the same work; the main process alone prints, writes the run folder and
+evaluates. docs/decisions/0004-own-launcher.md says what is ours beside torchrun.
 """
 
 from __future__ import annotations
 
-import logging
+import atexit
 import os
-import re
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed import collectives, failure, program
+from ssl_zoo.distributed.parent import end_with_parent
 from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.hardware import Hardware
 
 T = TypeVar("T")
 
-ERROR_DELAY_S = 10.0
-"""How long (s) other processes wait before they print an error, so that the launcher can end them first."""
-
 _LONGEST_EVALUATION = timedelta(days=7)
 """How long the other processes wait for the main one, which evaluates alone."""
 
-_LOST = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|timed out", re.IGNORECASE)
-"""Texts of gloo's errors for a peer that has ended; they are plain RuntimeErrors, without a type of their own."""
-
-
-class ProcessLost(TrainingFailed):
-    """Another process has ended, so that this one cannot continue."""
+LAUNCHER, ATTEMPT, EXIT_CODE = "SSL_ZOO_LAUNCHER", "SSL_ZOO_ATTEMPT", "exit_code"
+"""Variables that the agent gives its processes: its folder, and how often they were started before; a file there."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +42,11 @@ class Processes:
         device: of this process.
         size: how many there are.
         group: a process group of their own for slow and rare messages on the CPU; None with one process.
-        children: the processes that this one has started.
     """
 
     device: torch.device
     size: int
     group: dist.ProcessGroup | None = None
-    children: Sequence[subprocess.Popen[Any]] = ()
 
     @property
     def is_main(self) -> bool:
@@ -81,77 +71,154 @@ class Processes:
 
     @contextmanager
     def fail_together(self) -> Iterator[None]:
-        """A context that no process outlives alone: where one fails, the others fail too.
-
-        Raises:
-            ProcessLost: another process has ended.
-        """
+        """A context in which an error is noted at once, before others fail because of it; the agent ends them."""
         try:
             yield
-        except BaseException as error:
-            for child in self.children:
-                child.kill()  # not SIGTERM: a process that waits in a collective does not react to it
-            # gloo raises a plain RuntimeError, NCCL a subclass of it.
-            lost = isinstance(error, RuntimeError) and not isinstance(error, TrainingFailed)
-            if self.size > 1 and lost and _LOST.search(str(error)):
-                raise ProcessLost(
-                    f"another of the {self.size} processes has ended; its own message says why."
-                ) from None
+        except Exception as error:
+            failure.record(error)
             raise
 
 
 def count_processes(devices: int | None, hardware: Hardware) -> int:
-    """Return how many processes will train together, those of torchrun included.
+    """Return how many processes will train together, on all machines.
 
     Args:
-        devices: as the user gave it; None takes what torchrun has started, or else one.
+        devices: processes on this machine, as the user gave it; None takes what torchrun has started, or else one.
         hardware: of this machine.
 
     Raises:
-        UserError: torchrun has started another number, there are not so many devices, or the program cannot be run
-            once more.
+        UserError: torchrun has started another number, or there are not so many devices.
     """
     started = collectives.num_processes()
-    if started == 1 and "LOCAL_RANK" in os.environ:
+    if started == 1 and _is_started():
         started = int(os.environ.get("WORLD_SIZE", 1))
-    if started > 1 and devices not in (None, started):
-        raise UserError(f"--devices {devices}: {started} processes have been started already; leave --devices out.")
-    size = started if devices is None else devices
-    if size > 1 and started == 1 and not hasattr(sys.modules.get("__main__"), "__file__"):
+    if started > 1:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", started))
+        if devices not in (None, here):
+            raise UserError(f"--devices {devices}: {here} processes have been started already; leave --devices out.")
+    else:
+        here = devices or 1
+    there = {"cpu": here, "cuda": torch.cuda.device_count(), "mps": 1}[hardware.accelerator]
+    if here > there:
+        raise UserError(f"--devices {here}: this machine has {there} of them ({hardware.name}); give at most {there}.")
+    return started if started > 1 else here * (_machines() if devices is not None else 1)
+
+
+def _machines() -> int:
+    """Return the number of machines, from torchrun's variable; one where it is not set.
+
+    Raises:
+        UserError: it is no number.
+    """
+    text = os.environ.get("PET_NNODES", "1")
+    if not (text.isdecimal() and int(text)):
+        raise UserError(f"PET_NNODES={text}: give the number of machines; a run has a fixed one, such as 2.")
+    return int(text)
+
+
+def _is_started() -> bool:
+    """Return whether this is one of the processes of a run, and not the program that starts them."""
+    return "LOCAL_RANK" in os.environ or collectives.num_processes() > 1
+
+
+def is_to_start(size: int, max_restarts: int = 0) -> bool:
+    """Return whether this process has to start those of a run, see `start`.
+
+    Args:
+        size: the number of processes, see `count_processes`.
+        max_restarts: how often they are started again after a failure.
+
+    Raises:
+        UserError: restarts in a process that torchrun has started, or in a notebook.
+    """
+    if _is_started():
+        if max_restarts and LAUNCHER not in os.environ:
+            raise UserError("--max-restarts: torchrun has started this process; give --max-restarts to torchrun.")
+        failure.record_uncaught()
+        return False
+    if size == 1 and not max_restarts:
+        return False
+    if program.command() is None:
         raise UserError(
             f"devices={size}: each process is started by running the program once more, and a notebook or a "
             "prompt cannot be; put the call into a file and run that, or use ssl-zoo train with --devices."
         )
-    there = {"cpu": size, "cuda": torch.cuda.device_count(), "mps": 1}[hardware.accelerator]
-    if _on_this_machine(size) > there:
-        raise UserError(f"--devices {size}: this machine has {there} of them ({hardware.name}); give at most {there}.")
-    return size
+    return True
+
+
+def start(size: int, max_restarts: int, log: Callable[[str], None]) -> NoReturn:
+    """Run this program once more in each process of a run, and end as it ends.
+
+    Args:
+        size: the number of processes, see `count_processes`.
+        max_restarts: how often all of them are started again after one has failed.
+        log: prints a line for the user.
+
+    Raises:
+        UserError, TrainingFailed: what the process that failed first has raised.
+        SystemExit: in all other cases, with the exit code of the processes.
+    """
+    from ssl_zoo.distributed.agent import run_agent
+
+    command, machines = program.command(), _machines()
+    assert command is not None  # `is_to_start` has made sure of it
+    outcome = run_agent(command, size // machines, machines, max_restarts, log)
+    why = outcome.failure
+    if why is None:
+        raise SystemExit(outcome.code)
+    if why.kind == "user":
+        raise UserError(why.message) from _InProcess(why.trace)
+    if why.kind == "fault":
+        sys.stderr.write(why.trace)
+    raise ProcessFailed(why.message, why.rank, why.kind == "failed") from _InProcess(why.trace)
+
+
+class ProcessFailed(TrainingFailed):
+    """One of the processes of a run has failed.
+
+    Args:
+        message: one sentence.
+        rank: of the process.
+        is_told: whether it has said so itself.
+    """
+
+    def __init__(self, message: str, rank: int, is_told: bool) -> None:
+        super().__init__(message)
+        self.rank, self.is_told = rank, is_told
+
+
+class _InProcess(Exception):
+    """The traceback of an error in another process, as the cause of the one that is raised here."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 def launch(hardware: Hardware, size: int) -> Processes:
-    """Start the processes that have not been started yet, and connect all of them."""
+    """Connect the processes of a run, which have been started."""
+    if LAUNCHER in os.environ:
+        end_with_parent()  # if the agent is killed, nobody else ends its processes
     if size == 1:
         return Processes(hardware.device, 1)
-    from lightning_fabric import Fabric  # takes twice as long to import as torch, and only several processes need it
+    device = torch.device("cpu")
+    if hardware.accelerator == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
+        atexit.register(_leave_group)
+    return Processes(device, size, _cpu_group())
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it logs each process that it registers
-    here = _on_this_machine(size)
-    fabric = Fabric(accelerator=hardware.accelerator, devices=here, num_nodes=size // here, strategy="ddp")
-    fabric.launch()
-    # Only the launcher that starts processes has them; under torchrun, torchrun ends them.
-    children = getattr(fabric.strategy.launcher, "procs", ())
-    return Processes(fabric.device, size, _cpu_group(), children)
+
+def _leave_group() -> None:
+    if dist.is_initialized() and not failure.has_begun():  # after a failure others may be gone, and it waits for them
+        dist.destroy_process_group()
 
 
 def _cpu_group() -> dist.ProcessGroup:
     group = dist.new_group(backend="gloo", timeout=_LONGEST_EVALUATION)
     assert isinstance(group, dist.ProcessGroup)  # every process is in it
     return group
-
-
-def _on_this_machine(size: int) -> int:
-    """Return how many of the processes are on this machine: torchrun's number, or else all of them."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", size))
 
 
 def is_main_process() -> bool:
@@ -161,14 +228,17 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
 
 
-def prints_errors(error: Exception) -> bool:
-    """Return whether this process is to print an error that ends it.
+def is_restarted() -> bool:
+    """Return whether the processes of this run were started before, and one of them failed."""
+    return any(int(os.environ.get(name, 0)) > 0 for name in (ATTEMPT, "TORCHELASTIC_RESTART_COUNT"))
 
-    The main process is. Where all fail alike, it has printed the error, and the launcher ends the others while they
-    wait here. A process still alive after that failed on its own, and prints, unless the cause is a lost peer.
+
+def exit_code(code: int) -> int:
+    """Return what this process is to leave with so that the run leaves with an exit code; all of them must call it.
+
+    torchrun takes every code but 0 for a failure. The agent of `start` reads the code from a file.
     """
-    if is_main_process():
-        return True
-    if not isinstance(error, ProcessLost):
-        time.sleep(ERROR_DELAY_S)
-    return not isinstance(error, ProcessLost)
+    if LAUNCHER in os.environ:
+        (Path(os.environ[LAUNCHER]) / EXIT_CODE).write_text(str(code), encoding="utf-8")
+        return 0
+    return code if is_main_process() else 0

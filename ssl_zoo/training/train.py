@@ -12,14 +12,23 @@ from typing import Any
 from ssl_zoo.data.given import Given, objects, take
 from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
-from ssl_zoo.distributed.launch import count_processes, is_main_process, launch
-from ssl_zoo.errors import NotFinite, UserError, shown_name
+from ssl_zoo.distributed.launch import (
+    ProcessFailed,
+    count_processes,
+    is_main_process,
+    is_restarted,
+    is_to_start,
+    launch,
+    start,
+)
+from ssl_zoo.errors import NotFinite, TrainingFailed, UserError, shown_name
 from ssl_zoo.hardware import Hardware, arithmetic, choose
 from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.load import load_recipe, with_data
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
+from ssl_zoo.runs.commands import resume as command_to_resume
 from ssl_zoo.runs.folder import RunFolder, default_out
 from ssl_zoo.runs.memory import reset_peak_memory
 from ssl_zoo.runs.same_recipe import same_length
@@ -47,6 +56,7 @@ def train(
     init_from: str | Path | None = None,
     init_parts: Sequence[str] = ("encoder",),
     devices: int | None = None,
+    max_restarts: int = 0,
     max_seconds: float | None = None,
     stop_at: int | None = None,
     baselines: str | Path | None = None,
@@ -71,9 +81,11 @@ def train(
         init_from: a run folder, or a file of weights, also of others, to take first weights from; see
             `ssl_zoo.runs.weights.initial_weights`.
         init_parts: the components to take from it.
-        devices: processes that train together, one per device. More than one are started by running the program once
-            more for each, as it was called; None takes those that torchrun has started, or else one. The result is that
-            of one process with the same batch size; a run may be resumed with a different number of processes.
+        devices: processes that train together on this machine, one per device. More than one are started by running
+            the program once more for each, as it was called, while this one waits, and then leaves by `SystemExit`;
+            None takes those that torchrun has started, or else one. The result is that of one process with the same
+            batch size; a run may be resumed with a different number of processes.
+        max_restarts: how often the processes are started again, from the last checkpoint, when one is lost.
         max_seconds: stop and save after this time, as a signal would.
         stop_at: stop and save after this optimizer step, as a signal would.
         baselines: a folder in which the numbers of the raw input and of the untrained encoder are kept, so that several
@@ -93,6 +105,10 @@ def train(
     if resume and init_from is not None:
         raise UserError("--resume continues from a run's own weights; leave --init-from out.")
     folder, (hardware, size) = RunFolder(out), _devices(recipe, devices)
+    if is_to_start(size, max_restarts):
+        return _in_processes(recipe, folder, size, max_restarts, resume, log)
+    if is_restarted() and folder.checkpoint.is_file():
+        resume, init_from = True, None
     log = _printable(log) if is_main_process() else _log_nothing
     numbers = arithmetic(hardware.accelerator, hardware.precision, fixed_shapes=True)
     with numbers, StopRequest(max_seconds) as stop, folder.claimed(log) if is_main_process() else nullcontext():
@@ -105,6 +121,30 @@ def train(
         start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state,
                        objects(given), allow_changed_data)  # fmt: skip
         return _run(start, stop, stop_at, None if baselines is None else Path(baselines), log)
+
+
+def _in_processes(
+    recipe: Recipe, folder: RunFolder, size: int, max_restarts: int, resume: bool, log: Log
+) -> dict[str, Any]:
+    """Train in processes that are started for it; return the summary where nothing is left to do.
+
+    Raises:
+        SystemExit: the processes have ended.
+        UserError, TrainingFailed: as in `train`; the summary has the reason.
+    """
+    if resume and (summary := _finished(folder, recipe, _printable(log))) is not None:
+        return summary
+    check_recipe(recipe)
+    try:
+        start(size, max_restarts, log)
+    except ProcessFailed as error:
+        if not folder.checkpoint.is_file():
+            raise
+        if error.is_told and not error.rank:
+            raise  # the main process has written it into the summary
+        if folder.summary.is_file():
+            folder.write_summary({**folder.read_summary(), "status": "failed", "reason": str(error), "resumable": True})
+        raise TrainingFailed(f"{error} Once this is fixed, resume with: {command_to_resume(folder.path)}") from error
 
 
 @dataclass(frozen=True)
@@ -156,8 +196,6 @@ def _first_weights(state: dict[str, Any] | None, init_from: str | Path | None, i
 
 def _run(start: _Start, stop: StopRequest, stop_at: int | None, baselines: Path | None, log: Log) -> dict[str, Any]:
     """Start the processes, put the run together, and train; return the summary."""
-    if start.size > 1:
-        check_recipe(start.recipe)  # report mistakes before launching, so that only one process prints them
     try:
         with stop.at_once():
             run = _assembled(start)

@@ -1,9 +1,10 @@
-"""Starting several processes from the command line: `--devices` and torchrun, what they print and how they end."""
+"""Processes of `--devices` and of torchrun: what they train, how a lost one ends the others, and what is printed."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,32 +16,37 @@ import torch
 import yaml
 
 from ssl_zoo.runs import checkpoint
-from ssl_zoo.runs.encoder import load_encoder
 from tests.distributed.group import run_group
+from tests.distributed.jobs import join
 
 ROOT = Path(__file__).resolve().parents[2]
 SELF = [sys.executable, "-m", "ssl_zoo"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ssl_zoo"]
+STEPS = 8
 
 
 def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
-    """Write recipes on noise, and train two of them in one process."""
+    """Write recipes on noise, and train them undisturbed."""
+    from ssl_zoo.recipe.load import load_recipe
     from ssl_zoo.training.train import train
     from tests.distributed.noise import on_noise
 
-    for method in ("simsiam", "barlow_twins"):
-        recipe = on_noise(method, max_steps=4)
-        (out / f"{method}.yaml").write_text(recipe.to_yaml())
-        train(recipe, out=out / f"{method}-alone", log=lambda line: None)
-    raw: Any = yaml.safe_load((out / "simsiam.yaml").read_text())
-    raw["data"] = {"cache": "none", "num_workers": 0, "source": {"name": "noise", "bad_rank": 1}}
-    (out / "mouldy.yaml").write_text(yaml.safe_dump(raw))
+    join(folder, rank, size)
+    if size == 1:
+        raw: Any = on_noise("simsiam", max_steps=STEPS, memory_format="contiguous").dump()
+        raw["evaluation"] = {"protocols": [], "baselines": False}
+        for name, options in (("plain", {}), ("lost", {"killed": str(out / "killed")}), ("mouldy", {})):
+            source = {"name": "noise", **({} if name == "plain" else {"bad_rank": 1}), **options}
+            raw["data"] = {"cache": "none", "num_workers": 0, "source": source}
+            (out / f"{name}.yaml").write_text(yaml.safe_dump(raw))
+    train(load_recipe(str(out / "plain.yaml")), out=out / f"by {size}", log=lambda line: None)
 
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("recipes")
-    run_group(1, write_recipes, out)
+    for size in (1, 2):
+        run_group(size, write_recipes, out)
     return out
 
 
@@ -51,39 +57,41 @@ def command(start: Sequence[str], recipe: Path, out: Path, *options: str) -> sub
     return subprocess.run([*start, *arguments], capture_output=True, text=True, env=environment, timeout=240)
 
 
-@pytest.mark.parametrize(
-    ("start", "options", "method"), [(SELF, ("--devices", "2"), "simsiam"), (TORCHRUN, (), "barlow_twins")]
-)
-def test_two_processes_train_what_one_does(
-    recipes: Path, tmp_path: Path, start: list[str], options: tuple[str, ...], method: str
+def weights(run: Path) -> torch.Tensor:
+    state = checkpoint.load(run / "checkpoints" / "last.pt")
+    assert state["step"] == STEPS
+    return torch.cat([value.flatten().double() for value in state["method"].values()])
+
+
+def test_a_killed_process_ends_the_others_is_named_and_the_restart_goes_on_to_the_bit(
+    recipes: Path, tmp_path: Path
 ) -> None:
-    done = command(start, recipes / f"{method}.yaml", tmp_path / "run", *options)
+    done = command(SELF, recipes / "lost.yaml", tmp_path / "run", "--devices", "2", "--max-restarts", "1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done: ") == 1 and done.stdout.count("trained encoder") == 1
+    assert done.stderr.count("rank 1 of 2 processes was ended by SIGKILL, perhaps for want of memory.") == 1
+    assert done.stderr.count("all 2 processes start again from the last checkpoint (restart 1 of 1)") == 1
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    resumed = re.findall(r"resumed at step (\d+)", done.stderr)
+    assert len(resumed) == 1 and 0 < int(resumed[0]) < STEPS
+    assert done.stdout.count("done: ") == 1
+    assert torch.equal(weights(tmp_path / "run"), weights(recipes / "by 2"))
+
+
+def test_an_error_of_one_process_ends_all_and_is_printed_once(recipes: Path, tmp_path: Path) -> None:
+    done = command(SELF, recipes / "mouldy.yaml", tmp_path / "run", "--devices", "2", "--max-restarts", "1")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("it is mouldy") == 1 and "restart" not in done.stderr  # it would be mouldy again
+    assert f"resume with: ssl-zoo train {tmp_path / 'run'} --resume" in done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "failed" and "it is mouldy" in summary["reason"]
+
+
+def test_torchrun_trains_what_one_process_does(recipes: Path, tmp_path: Path) -> None:
+    done = command(TORCHRUN, recipes / "plain.yaml", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done: ") == 1
     assert done.stderr.count("2 processes, total batch 24") == 1
     assert "Warning" not in done.stderr
-    one, two = (
-        checkpoint.load(path / "checkpoints" / "last.pt") for path in (recipes / f"{method}-alone", tmp_path / "run")
-    )
-    assert one["step"] == two["step"] == 4
-    names = [name for name, _ in load_encoder(tmp_path / "run").named_parameters()]
-    a, b = (torch.cat([each["method"][f"encoder.{name}"].flatten() for name in names]) for each in (one, two))
-    assert (a - b).norm() <= 1e-4 * a.norm()
-
-
-@pytest.mark.parametrize(("start", "options"), [(SELF, ("--devices", "2")), (TORCHRUN, ())])
-def test_a_users_mistake_is_one_sentence(
-    recipes: Path, tmp_path: Path, start: list[str], options: tuple[str, ...]
-) -> None:
-    done = command(start, recipes / "simsiam.yaml", tmp_path / "run", *options, "-s", "training.batch_size=23")
-    assert done.returncode == (2 if start is SELF else 1)  # torchrun has a code of its own
-    assert done.stderr.count("error: training.batch_size: 23 cannot be cut") == 1
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_error_of_one_process_ends_all(recipes: Path, tmp_path: Path) -> None:
-    done = command(SELF, recipes / "mouldy.yaml", tmp_path / "run", "--devices", "2")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.count("it is mouldy") == 1
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())  # as the one who lost the other has it
-    assert summary["status"] == "failed" and "another of the 2 processes has ended" in summary["reason"]
+    one, two = weights(recipes / "by 1"), weights(tmp_path / "run")
+    assert (one - two).norm() <= 1e-4 * one.norm()
+    assert torch.equal(two, weights(recipes / "by 2"))
