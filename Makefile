@@ -51,7 +51,7 @@ results: venv ## Regenerate the README's table and picture from three seeds of t
 wheels: venv ## Collect in wheels/ what a machine without network lacks in addition to torch (PYTHON names its interpreter)
 	rm -rf wheels && $(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir wheels .
 	$(VENV)/bin/python -m pip download --quiet --no-deps --only-binary :all: --python-version $(patsubst python%,%,$(PYTHON)) \
-	  --dest wheels $$($(VENV)/bin/python -m pip freeze | grep -E '^(pydantic|pydantic_core|annotated-types|typing-inspection|lightning-fabric|pyarrow|lightly|lightly_utils|tqdm|python-dateutil)==')
+	  --dest wheels $$($(VENV)/bin/python -m pip freeze | grep -E '^(pydantic|pydantic_core|annotated-types|typing-inspection|pyarrow|lightly|lightly_utils|tqdm|python-dateutil)==')
 
 clean: ## Remove what builds, tests and checks leave behind; environments and runs stay
 	rm -rf build dist site .venv-test .pytest_cache .ruff_cache .mypy_cache

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, StepOutput, View
-from ssl_zoo.distributed.launch import count_processes
+from ssl_zoo.distributed.launch import count_processes, is_to_start
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, arithmetic, check_compiler, choose, environment, is_unsafe, use_memory_format
@@ -102,9 +102,15 @@ def test_several_devices_in_a_notebook_are_refused(monkeypatch):
     program = types.ModuleType("__main__")
     program.__file__ = "program.py"
     monkeypatch.setitem(sys.modules, "__main__", program)
-    assert count_processes(2, chosen) == 2
+    assert count_processes(2, chosen) == 2 and is_to_start(2)
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook: of no file
     with pytest.raises(UserError, match="devices=2: each process is started by running the program once more, and a n"):
+        is_to_start(2)
+    assert not is_to_start(1)
+    monkeypatch.setenv("PET_NNODES", "3")
+    assert count_processes(2, chosen) == 6
+    monkeypatch.setenv("PET_NNODES", "1:3")
+    with pytest.raises(UserError, match="PET_NNODES=1:3: give the number of machines; a run has a fixed one"):
         count_processes(2, chosen)
     assert count_processes(None, chosen) == count_processes(1, chosen) == 1
 

@@ -20,11 +20,12 @@ from ssl_zoo.data.remarks import remarks_of_some
 from ssl_zoo.data.skipping import probes
 from ssl_zoo.data.source import Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError, describe_error
+from ssl_zoo.hardware import cpus_of_each
 
 CHEAP = 5e-5
 """Seconds per sample. Below this, sending a sample from a worker costs more than reading it in the training process."""
 
-MOST_WORKERS = 8
+MOST_WORKERS = 16
 """Largest number of workers that `auto` chooses."""
 
 MOST_PER_CPU = 8
@@ -75,7 +76,8 @@ def choose_workers(
         split: the samples, in memory or not.
         policy: the view policy, whose `cut` and `collate` are done where samples are read.
         asked: a number, bounded at 8 per CPU, or `auto`: none for samples that come in batches (from memory) or are
-            read at once, else one per thread of torch, at most `MOST_WORKERS` and what fits in half of the free memory.
+            read at once, else one per thread of torch (of several processes, per CPU that each has), at most
+            `MOST_WORKERS` and what fits in half of the free memory.
         batch_size: samples that a worker reads for a batch, for an estimate of the memory that reading takes.
     """
     workers, capped = (0, "") if asked == "auto" else _bounded(asked)
@@ -84,7 +86,7 @@ def choose_workers(
         return _choice(workers, f"data: {size}; {_by(workers)}{capped}", split)
     probe = _measure(split, policy)
     if asked == "auto" and probe.seconds >= CHEAP:
-        workers = max(1, min(MOST_WORKERS, torch.get_num_threads()))
+        workers = max(1, min(MOST_WORKERS, _cpus()))
         while batch_size and workers > 1 and 2 * probe.memory(workers, batch_size) > free_bytes():
             workers -= 1
             capped = " (more would not fit in memory)"
@@ -122,6 +124,16 @@ def _bounded(asked: int) -> tuple[int, str]:
     if asked <= most:
         return asked, ""
     return most, f" (data.num_workers={asked} is more than {cpus} CPU{'s' if cpus > 1 else ''} can use)"
+
+
+def _cpus() -> int:
+    """Return the CPUs that workers of this process may use.
+
+    Those are as many as torch's threads, which the user bounds by OMP_NUM_THREADS. Of a process that torchrun has
+    started, this number says nothing: torchrun sets it to 1.
+    """
+    processes = os.environ.get("LOCAL_WORLD_SIZE")
+    return torch.get_num_threads() if processes is None else cpus_of_each(int(processes))
 
 
 def _by(workers: int) -> str:

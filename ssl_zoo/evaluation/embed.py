@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from ssl_zoo.data.bad_samples import BadData
 from ssl_zoo.distributed import collectives
-from ssl_zoo.distributed.launch import Processes, count_processes, launch
+from ssl_zoo.distributed.launch import Processes, count_processes, is_to_start, launch, start
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.evaluation.encoding import Encoding, OpenRun, open_run, pieces
 from ssl_zoo.evaluation.feature_files import WRITERS, Chunk, Columns, sidecars
 from ssl_zoo.evaluation.feature_parts import Part, Parts
+from ssl_zoo.hardware import choose
 from ssl_zoo.runs import lock
 from ssl_zoo.runs.at_step import encoder_folder
 from ssl_zoo.runs.atomic import check_place, write_atomically
@@ -71,10 +72,12 @@ def embed(
         raise UserError(f"--out {path}: name a file that ends in {', '.join(WRITERS)}.")
     check_new(path, "--out", *(sidecars(path) if path.suffix == ".npy" else ()))
     check_place(path, "--out")
+    size = count_processes(devices, choose(for_training=False))
+    if is_to_start(size):
+        start(size, 0, log)
     opened = open_run(encoder_folder(run, log), data, overrides)
     if path.suffix == ".npy" and len(opened.dims) > 1:
         raise UserError(f"--out {path}: has room for one vector of each sample; name a .parquet or an .npz file.")
-    size = count_processes(devices, opened.hardware)
     processes = launch(opened.hardware, size)
     with processes.fail_together():
         parts = _computed(path, opened, processes, log)

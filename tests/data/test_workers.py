@@ -56,7 +56,7 @@ def test_samples_that_take_a_while_are_read_by_workers():
     before = torch.get_num_threads()
     split = Slow(1e-3)
     found = choose_workers(split, Pass(), "auto")
-    assert found.num_workers == max(1, min(8, before)) and torch.get_num_threads() == before
+    assert found.num_workers == max(1, min(16, before)) and torch.get_num_threads() == before
     assert found.note.startswith("data: read in every epoch, ") and " ms per sample; " in found.note
     assert len(split.reads) <= 20 and max(split.reads) > 90  # some, spread over the split
 
@@ -110,6 +110,15 @@ def test_auto_takes_no_more_workers_than_fit_in_half_of_what_is_free(monkeypatch
         monkeypatch.setattr(reading, "free_bytes", lambda free=free: free)
         found = choose_workers(Slow(0.0), Pass(), "auto", batch_size=4)
         assert found.num_workers == workers and ("would not fit in memory" in found.note) == (workers < 6)
+
+
+def test_processes_of_torchrun_share_the_cpus_among_their_workers(monkeypatch):
+    monkeypatch.setattr(reading, "_measure", lambda split, policy: reading._Probe(1.0, 300, 0))
+    monkeypatch.setattr(reading.torch, "get_num_threads", lambda: 1)  # what torchrun sets
+    for cpus, processes, workers in ((48, 4, 12), (256, 4, 16), (2, 8, 1)):
+        monkeypatch.setattr(reading.os, "sched_getaffinity", lambda pid, cpus=cpus: range(cpus), raising=False)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert choose_workers(Slow(0.0), Pass(), "auto").num_workers == workers
 
 
 class Stack(Slow):

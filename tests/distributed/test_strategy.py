@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -210,22 +208,3 @@ def test_gradients_are_clipped_by_the_norm_of_all() -> None:
     moved = torch.cat([(a - b).flatten() for a, b in zip(before, method.parameters(), strict=True)])
     torch.testing.assert_close(moved.norm(), torch.tensor(0.5))
     assert all(weight.grad is None for weight in method.parameters())
-
-
-LOADED = """
-import sys
-import torch
-from ssl_zoo import registry
-from ssl_zoo.methods.check import check_recipe
-from ssl_zoo.recipe.load import load_recipe
-import ssl_zoo.training.train
-
-[registry.names(kind) for kind in registry.PACKAGES]
-check_recipe(load_recipe("simsiam"))
-print([name for name in sys.modules if name.partition(".")[0].startswith("lightning")])
-"""
-
-
-def test_lightning_is_imported_only_where_processes_are_started() -> None:
-    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
