@@ -112,6 +112,7 @@ def test_several_devices_in_a_notebook_are_refused(monkeypatch):
     monkeypatch.setenv("PET_NNODES", "1:3")
     with pytest.raises(UserError, match="PET_NNODES=1:3: give the number of machines; a run has a fixed one"):
         count_processes(2, chosen)
+    monkeypatch.delenv("PET_NNODES")
     assert count_processes(None, chosen) == count_processes(1, chosen) == 1
 
 

@@ -59,8 +59,10 @@ def run_agent(command: Sequence[str], here: int, nodes: int, max_restarts: int, 
         log: prints a line for the user.
     """
     with tempfile.TemporaryDirectory(prefix="ssl_zoo-") as folder, _quiet():
+        # A store of a round is not to be used by the next one: gloo finds addresses of processes in it that are gone.
+        rounds = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"} if max_restarts else {}
         threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(cpus_of_each(here))}
-        with _environment({LAUNCHER: folder, ATTEMPT: "0", **threads}):
+        with _environment({LAUNCHER: folder, ATTEMPT: "0", **threads, **rounds}):
             agent, close = _agent(command, _config(here, nodes, max_restarts, folder), log)
             before = {number: signal.getsignal(number) for number in _SIGNALS}
             try:
