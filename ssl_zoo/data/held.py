@@ -8,6 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.arena import SampleWriter
 from ssl_zoo.data.source import Sample, Split
 from ssl_zoo.data.transfer import to_device
 
@@ -73,28 +74,29 @@ class LargeSplit(Split):
     """
 
     def __init__(self, whole: MemorySplit) -> None:
-        self._whole = whole
+        self.whole = whole
         self.labels, self.class_names, self.bad = whole.labels, whole.class_names, whole.bad
         self.nbytes, self.remarks_of_some = whole.data.nbytes, whole.remarks_of_some
         self.draws, self.blocks, self.fingerprint = whole.draws, whole.blocks, whole.fingerprint
 
     def __len__(self) -> int:
-        return len(self._whole)
+        return len(self.whole)
 
     def read(self, i: int) -> Tensor:
         """Return sample `i`, which is not to be changed."""
-        return self._whole.read(i)
+        return self.whole.read(i)
 
     def name(self, i: int) -> str:
         """Return the sample's name in the source it came from."""
-        return self._whole.name(i)
+        return self.whole.name(i)
 
 
 class KeptSplit(Split):
     """A split in memory whose samples are single ones, of any size.
 
     Args:
-        samples: as `Modality.kept` returned them; they are not to be changed.
+        samples: as `Modality.kept` returned them; they are not to be changed. Those that are being written can be read
+            once the arena is mapped.
         labels: `(N,)` int64 or None.
         class_names: the name of each label, or None.
         names: of the samples.
@@ -104,7 +106,7 @@ class KeptSplit(Split):
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[Sample] | SampleWriter,
         labels: Tensor | None,
         class_names: list[str] | None,
         names: Sequence[str],
@@ -112,15 +114,16 @@ class KeptSplit(Split):
         nbytes: int,
     ) -> None:
         self.nbytes = nbytes
-        self._samples, self._names = samples, names
+        self.samples, self._names = samples, names
         self.labels, self.class_names, self.names, self.bad = labels, class_names, names, bad
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self.samples)
 
     def read(self, i: int) -> Sample:
         """Return sample `i`, which is not to be changed."""
-        return self._samples[i]
+        assert not isinstance(self.samples, SampleWriter)
+        return self.samples[i]
 
     def name(self, i: int) -> str:
         """Return the sample's name in the source it came from."""

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ssl_zoo.data.arena import Arena, SampleWriter
 from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.draws import Draws
 from ssl_zoo.data.held import KeptSplit, LargeSplit, MemorySplit
@@ -34,6 +35,7 @@ def load(
     on_error: Literal["raise", "skip"] = "raise",
     bad_budget: float = 0.001,
     modality: Modality | None = None,
+    arena: Arena | None = None,
 ) -> Split:
     """Return the split with its samples in memory where that is asked for and possible, else unread.
 
@@ -45,8 +47,10 @@ def load(
         on_error: `raise` stops at the first sample that cannot be read; `skip` leaves those out, see `MemorySplit.bad`.
         bad_budget: the largest fraction of the split that may be left out, 0..1.
         modality: of the samples; with `Modality.any_size` they need not be of one size, see `KeptSplit`.
+        arena: memory for the samples, which others map; those of a `KeptSplit` can only be read from there.
 
     Raises:
+        NotShareable: a sample cannot be put into the arena.
         UserError: a sample cannot be read, or more than the budget; `memory` and the sizes differ, or are more than is
             free.
     """
@@ -56,11 +60,12 @@ def load(
     for name, reason in split.unreadable().items():
         budget.add(name, reason)
     if modality is not None and modality.any_size:
-        kept = None if cache == "none" else _keep(split, modality, Budget(len(split), on_error, bad_budget), cache)
+        budget = Budget(len(split), on_error, bad_budget)
+        kept = None if cache == "none" else _keep(split, modality, budget, cache, arena)
         return _unread(split, on_error, bad_budget) if kept is None else kept
     loaded: MemorySplit | None = None
     if cache == "memory" or (cache == "auto" and _fits(split)):
-        loaded = _read_all(split, Budget(len(split), on_error, bad_budget), insist=cache == "memory")
+        loaded = _read_all(split, Budget(len(split), on_error, bad_budget), cache == "memory", arena)
     if loaded is None:
         return _unread(split, on_error, bad_budget)
     return loaded if loaded.data[0].nbytes <= WHOLE_BYTES else LargeSplit(loaded)
@@ -70,12 +75,12 @@ def _unread(split: Split, on_error: Literal["raise", "skip"], bad_budget: float)
     return SkippingSplit(split, bad_budget) if on_error == "skip" else split
 
 
-def _keep(split: Split, modality: Modality, budget: Budget, cache: Cache) -> Split | None:
+def _keep(split: Split, modality: Modality, budget: Budget, cache: Cache, arena: Arena | None) -> Split | None:
     """Return the samples of a split in memory, whatever their sizes, or None where `auto` finds them too large."""
     room = free_bytes() if cache == "memory" else min(AUTO_BYTES, free_bytes() // 2)
     if cache == "auto" and _expected_bytes(split, modality) > room:
         return None
-    samples: list[Sample] = []
+    samples: list[Sample] | SampleWriter = [] if arena is None else SampleWriter(arena)
     places: list[int] = []
     total = 0
     for i in range(len(split)):
@@ -117,13 +122,14 @@ def _expected_bytes(split: Split, modality: Modality) -> float:
     return len(split) * sum(sizes) / max(1, len(sizes))
 
 
-def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
+def _read_all(split: Split, budget: Budget, insist: bool, arena: Arena | None) -> MemorySplit | None:
     """Return the samples of a split in memory, or None where they are not tensors of one size.
 
     Args:
         split: what to read.
         budget: for samples that cannot be read.
         insist: whether None is an error.
+        arena: memory for them; None takes new memory.
     """
     data: Tensor | None = None
     kept: list[int] = []
@@ -139,7 +145,8 @@ def _read_all(split: Split, budget: Budget, insist: bool) -> MemorySplit | None:
             break
         if data is None:
             _check_room(sample, len(split))
-            data = torch.empty((len(split), *sample.shape), dtype=sample.dtype)
+            shape = (len(split), *sample.shape)
+            data = torch.empty(shape, dtype=sample.dtype) if arena is None else arena.tensor(shape, sample.dtype)
         if sample.shape != data.shape[1:]:
             sizes = f"{split.name(i)} is {_size(sample)} and {split.name(kept[0])} is {_size(data[0])}"
             needed = f"samples of one size, but {sizes}"

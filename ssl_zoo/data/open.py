@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from ssl_zoo import registry
 from ssl_zoo.data.contents import Contents, contents_of
 from ssl_zoo.data.given import Given
 from ssl_zoo.data.memory import Cache, load
+from ssl_zoo.data.shared import Sharing, load_shared
 from ssl_zoo.data.source import Modality, Source, Split
 from ssl_zoo.errors import UserError
 
@@ -91,6 +93,7 @@ def open_data(
     bad_budget: float = 0.001,
     given: Given | None = None,
     compared: bool = False,
+    sharing: Sharing | None = None,
 ) -> OpenData:
     """Open the splits `train` and `test` of a source, decoded into memory where they fit.
 
@@ -102,6 +105,7 @@ def open_data(
         bad_budget: see `load`.
         given: data sets as Python objects, for the source of these.
         compared: whether to look at the contents of some samples, so that a resumed run notices other data.
+        sharing: the processes that open the same data; on each machine they have one copy in memory.
 
     Raises:
         UserError: there is no source, or its data cannot be read.
@@ -111,9 +115,11 @@ def open_data(
     opened = build_source(source.name, source.options, modality, given)
     train = split_of(opened, "train")
     contents = contents_of(train) if compared else None
-    splits = {"train": load(train, cache, on_error, bad_budget, modality)}
+    read = load if sharing is None else partial(load_shared, sharing=sharing)
+    how: Any = {"cache": cache, "on_error": on_error, "bad_budget": bad_budget, "modality": modality}
+    splits = {"train": read(train, **how)}
     del train  # what it holds may be large, and is in memory decoded
     if "test" in opened.splits:
-        splits["test"] = load(split_of(opened, "test"), cache, on_error, bad_budget, modality)
+        splits["test"] = read(split_of(opened, "test"), **how)
     bad = {name: reason for split in splits.values() for name, reason in split.bad.items()}
     return OpenData(splits["train"], splits.get("test"), bad, modality, tuple(opened.notes), contents)

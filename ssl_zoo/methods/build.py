@@ -13,6 +13,7 @@ from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.given import Given
 from ssl_zoo.data.open import OpenData, open_data
 from ssl_zoo.data.paired import PairedModality, PairedViews
+from ssl_zoo.data.shared import Sharing
 from ssl_zoo.data.source import Modality, ViewPolicy
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.distributed.collectives import num_processes
@@ -167,7 +168,13 @@ def make_modality(spec: InputSpec, options: Mapping[str, Any]) -> Modality:
     return registry.build("modality", spec.modality, options, spec=spec)
 
 
-def open_recipe_data(recipe: Recipe, spec: InputSpec, given: Given | None = None, compared: bool = False) -> OpenData:
+def open_recipe_data(
+    recipe: Recipe,
+    spec: InputSpec,
+    given: Given | None = None,
+    compared: bool = False,
+    sharing: Sharing | None = None,
+) -> OpenData:
     """Open the data of a recipe, decoded into memory where they fit.
 
     Args:
@@ -175,13 +182,16 @@ def open_recipe_data(recipe: Recipe, spec: InputSpec, given: Given | None = None
         spec: of its views.
         given: its data as Python objects, where they are such.
         compared: see `open_data`.
+        sharing: see `open_data`.
 
     Raises:
         UserError: the recipe names no data, or they cannot be read.
     """
     settings = recipe.data
     modality = build_modality(recipe, spec)
-    return open_data(settings.source, modality, settings.cache, settings.on_error, settings.bad_budget, given, compared)
+    return open_data(
+        settings.source, modality, settings.cache, settings.on_error, settings.bad_budget, given, compared, sharing
+    )
 
 
 def build(

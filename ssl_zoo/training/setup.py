@@ -15,6 +15,7 @@ from ssl_zoo.data import Loader, MemorySplit, RawBatch, Split, WorkerChoice, cho
 from ssl_zoo.data.given import Given
 from ssl_zoo.data.open import OpenData
 from ssl_zoo.data.preview import some_views
+from ssl_zoo.data.shared import Sharing
 from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.data.transfer import Transfer
 from ssl_zoo.distributed import collectives
@@ -93,7 +94,8 @@ def assemble(
     _check_batch(recipe, policy.spec, method)
     _prepare(recipe, method.encoder)
     parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
-    data = opened or open_recipe_data(recipe, policy.spec, given, compared=True)
+    sharing = None if processes.group is None else Sharing(processes.group)
+    data = opened or open_recipe_data(recipe, policy.spec, given, compared=True, sharing=sharing)
     if processes.size == 1:
         check_views(recipe.views.name, policy.spec, some_views(data.train, policy, recipe.seed, SAMPLES)[1])
     sets = open_sets(recipe, policy, data) if processes.is_main else {}
