@@ -23,6 +23,7 @@ from ssl_zoo.cli.hints import hint
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
 from ssl_zoo.cli.search import curate, duplicates, embed, neighbours
+from ssl_zoo.cli.slurm import slurm
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
 from ssl_zoo.distributed.program import called_with
 from ssl_zoo.errors import TrainingFailed, UserError
@@ -86,6 +87,7 @@ for command in (
     curate,
     compare,
     run,
+    slurm,
     report,
     views,
     list_,

@@ -20,7 +20,7 @@ def _leave(status: str) -> NoReturn:
     raise SystemExit(EXIT_CODES[status])
 
 
-def _default_out(recipe: str, variant: str | None, seed: int) -> str:
+def default_out(recipe: str, variant: str | None, seed: int) -> str:
     """Return the run folder of `digits/simsiam` as runs/digits-simsiam-seed0; of a path, by the file's name."""
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml"):
@@ -86,7 +86,7 @@ def train(
     reference = str(Path(recipe) / "recipe.yaml") if is_run else recipe  # a run may have the name of a method
     loaded = load_recipe(reference, overrides, data=data, seed=seed, variant=variant, moved=is_run)
     if out is None:
-        out = recipe if is_run else _default_out(recipe, variant, loaded.seed)
+        out = recipe if is_run else default_out(recipe, variant, loaded.seed)
     summary = run_training(
         loaded,
         out=out,

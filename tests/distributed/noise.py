@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_zoo.data import BadSample, MemorySplit, Strings
 from ssl_zoo.data.source import Split
+from ssl_zoo.distributed import launch
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.registry import register
 from tests.tiny import small
@@ -26,22 +27,26 @@ class Noise:
     splits = ("train", "test")
     notes = ()
 
-    def __init__(self, *, bad_rank: int | None = None, killed: str | None = None):
-        self.bad_rank, self.killed = bad_rank, killed
+    def __init__(self, *, bad_rank: int | None = None, once: str | None = None, stop: bool = False):
+        self.bad_rank, self.once, self.stop = bad_rank, once, stop
 
     def split(self, name: str) -> MemorySplit | Lazy:
         g = torch.Generator().manual_seed(len(name))
         labels = torch.randint(2, (NUM[name],), generator=g)
         data = torch.randint(256, (NUM[name], 1, 12, 12), generator=g) // (1 + labels)[:, None, None, None]
         whole = MemorySplit(data.to(torch.uint8), labels, None, Strings(map(str, range(NUM[name]))), {})
-        return whole if self.bad_rank is None else Lazy(whole, self.bad_rank, self.killed)
+        return whole if self.bad_rank is None else Lazy(whole, self.bad_rank, self.once, self.stop)
 
 
 class Lazy(Split):
-    """Reads one by one, and one process cannot read, or is killed at its 90th read unless a file is there already."""
+    """Reads one by one, and one process cannot read.
 
-    def __init__(self, whole: MemorySplit, bad_rank: int, killed: str | None):
-        self.whole, self.bad_rank, self.killed, self.labels = whole, bad_rank, killed, whole.labels
+    With a file `once` it is killed instead at its 90th read, or asked to stop, unless the file is there already.
+    """
+
+    def __init__(self, whole: MemorySplit, bad_rank: int, once: str | None, stop: bool):
+        self.whole, self.bad_rank, self.labels = whole, bad_rank, whole.labels
+        self.once, self.stop = once, stop
         self.num = 0
 
     def __len__(self) -> int:
@@ -49,12 +54,13 @@ class Lazy(Split):
 
     def read(self, i: int) -> Tensor:
         self.num += 1
-        if int(os.environ.get("LOCAL_RANK", 0)) == self.bad_rank:
-            if self.killed is None:
+        if int(os.environ.get("RANK", 0)) == self.bad_rank:
+            if self.once is None:
                 raise BadSample(self.name(i), "it is mouldy")
-            if self.num == 90 and not Path(self.killed).exists():
-                Path(self.killed).touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self.num == 90 and not Path(self.once).exists():
+                Path(self.once).touch()
+                agent = os.getppid() if launch.LAUNCHER in os.environ else os.getpid()  # a scheduler stops that
+                os.kill(*((agent, signal.SIGTERM) if self.stop else (os.getpid(), signal.SIGKILL)))
         return self.whole.data[i]
 
     def name(self, i: int) -> str:

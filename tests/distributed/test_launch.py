@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 
+from ssl_zoo.cli import main
 from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs.folder import RunFolder
 from tests.distributed.group import run_group
 from tests.distributed.jobs import join
 
@@ -36,8 +39,13 @@ def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
         raw: Any = on_noise("simsiam", max_steps=STEPS, memory_format="contiguous").dump()
         raw["training"]["checkpoint_minutes"] = 1e-6  # after each second step, when the processes agree on it
         raw["evaluation"] = {"protocols": [], "baselines": False}
-        for name, options in (("plain", {}), ("lost", {"killed": str(out / "killed")}), ("mouldy", {})):
-            source = {"name": "noise", **({} if name == "plain" else {"bad_rank": 1}), **options}
+        sources: dict[str, dict[str, Any]] = {
+            "plain": {}, "mouldy": {"bad_rank": 1}, "lost": {"bad_rank": 1, "once": str(out / "killed")},
+            "stopped 1": {"bad_rank": 0, "once": str(out / "one stopped"), "stop": True},
+            "stopped 2": {"bad_rank": 1, "once": str(out / "two stopped"), "stop": True},
+        }  # fmt: skip
+        for name, options in sources.items():
+            source = {"name": "noise", **options}
             raw["data"] = {"cache": "none", "num_workers": 0, "source": source}
             (out / f"{name}.yaml").write_text(yaml.safe_dump(raw))
     train(load_recipe(str(out / "plain.yaml")), out=out / f"by {size}", log=lambda line: None)
@@ -49,6 +57,53 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for size in (1, 2):
         run_group(size, write_recipes, out)
     return out
+
+
+SCHEDULER = {
+    "sbatch": 'exec bash "$1"',
+    "scontrol": 'if [ "$1" = show ]; then echo localhost; else echo "$@" >> requeued; fi',
+    # The command on each of the machines, at the same time; the exit code is the largest.
+    "srun": """
+        for option in "$@"; do
+            case "$option" in --nodes=*) nodes=${option#*=}; shift;; --*) shift;; *) break;; esac
+        done
+        for i in $(seq "$nodes"); do "$@" & jobs[$i]=$!; done
+        for i in $(seq "$nodes"); do wait "${jobs[$i]}"; code=$?; [ $code -gt "${most:-0}" ] && most=$code; done
+        exit "${most:-0}"
+    """,
+}
+"""Commands of SLURM, on this machine."""
+
+
+@pytest.mark.parametrize("nodes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_job_saves_is_requeued_and_goes_on_to_the_bit(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: int
+) -> None:
+    for name, text in SCHEDULER.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "a run's $folder"  # which a shell must not take apart
+    words = ["--import", "tests.distributed.noise", "--out", str(run), "--nodes", str(nodes), "--gpus-per-node", "0"]
+    written = CliRunner().invoke(main, ["slurm", str(recipes / f"stopped {nodes}.yaml"), *words, "--script", "job"])
+    assert written.exit_code == 0, written.output
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "machines[1-2]",
+    }  # fmt: skip
+    for attempt in range(2):
+        job = subprocess.run(["sbatch", "job"], capture_output=True, text=True, timeout=240,
+                             env={**environment, "SLURM_RESTART_COUNT": str(attempt)})  # fmt: skip
+        assert job.returncode == 0, job.stderr
+        assert (run / "summary.json").is_file()
+        status = json.loads((run / "summary.json").read_text())["status"]
+        assert status == ("done" if attempt else "interrupted"), job.stderr
+        assert (tmp_path / "requeued").read_text() == f"requeue {os.getpid()}\n"  # once
+    undisturbed, resumed = ([each["loss"] for each in RunFolder(path).read_metrics()]
+                            for path in (recipes / f"by {nodes}", run))  # fmt: skip
+    assert resumed == undisturbed and len(resumed) == STEPS // 2
+    assert torch.equal(weights(run), weights(recipes / f"by {nodes}"))
 
 
 def command(start: Sequence[str], recipe: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
