@@ -26,9 +26,7 @@ _OWN = {"resume": "--resume", "as_json": "--json"}
 @click.option("--partition", metavar="NAME", help="Where the job is queued.")
 @click.option("--sbatch", "more", multiple=True, metavar="KEY=VALUE",
               help="Another option of sbatch, such as account=NAME or cpus-per-task=16.")  # fmt: skip
-@click.option(
-    "--setup", multiple=True, metavar="LINE", help="A line of shell to run first, such as 'module load cuda'."
-)
+@click.option("--setup", multiple=True, metavar="LINE", help="Line of shell to run first, such as 'module load cuda'.")
 @click.option("--script", type=click.Path(dir_okay=False), metavar="FILE", help="The file; default RUN.sbatch.")
 @click.option("--submit", is_flag=True, help="Hand the file to sbatch.")
 @options.as_json
@@ -38,7 +36,7 @@ def slurm(
 ) -> None:  # fmt: skip
     """Write a job for SLURM that trains RECIPE: it saves in time, is put into the queue again, and resumes itself.
 
-    It takes the options of `train` too. Example: ssl-zoo slurm simsiam --data PHOTOS --gpus-per-node 8 --time 1-00:00:00
+    It takes the options of `train` too. Example: ssl-zoo slurm simsiam --data PHOTOS --gpus-per-node 8 --time 12:00:00
     """
     from ssl_zoo.studies.slurm import slurm as write_job
 
