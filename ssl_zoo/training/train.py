@@ -12,23 +12,13 @@ from typing import Any
 from ssl_zoo.data.given import Given, objects, take
 from ssl_zoo.data.loader import check_divides
 from ssl_zoo.distributed.batch_norm import to_plain
-from ssl_zoo.distributed.launch import (
-    ProcessFailed,
-    count_processes,
-    is_main_process,
-    is_restarted,
-    is_to_start,
-    launch,
-    start,
-)
-from ssl_zoo.errors import NotFinite, TrainingFailed, UserError, shown_name
+from ssl_zoo.distributed.launch import count_processes, is_main_process, is_restarted, is_to_start, launch
+from ssl_zoo.errors import NotFinite, UserError, shown_name
 from ssl_zoo.hardware import Hardware, arithmetic, choose
-from ssl_zoo.methods.check import check_recipe
 from ssl_zoo.recipe.change import changed
 from ssl_zoo.recipe.load import load_recipe, with_data
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.commands import command
-from ssl_zoo.runs.commands import resume as command_to_resume
 from ssl_zoo.runs.folder import RunFolder, default_out
 from ssl_zoo.runs.memory import reset_peak_memory
 from ssl_zoo.runs.same_recipe import same_length
@@ -37,6 +27,7 @@ from ssl_zoo.training.active_run import ActiveRun, blank_summary
 from ssl_zoo.training.begin import Weights, begin, first_state
 from ssl_zoo.training.finish import finish
 from ssl_zoo.training.lengthen import keep_interval
+from ssl_zoo.training.processes import train_in_processes
 from ssl_zoo.training.rollback import forget, go_back, keep_if_healthy, recipe_after, wanted
 from ssl_zoo.training.setup import Run, assemble
 from ssl_zoo.training.stop import Interrupted, StopRequest
@@ -106,7 +97,9 @@ def train(
         raise UserError("--resume continues from a run's own weights; leave --init-from out.")
     folder, (hardware, size) = RunFolder(out), _devices(recipe, devices)
     if is_to_start(size, max_restarts):
-        return _in_processes(recipe, folder, size, max_restarts, resume, log)
+        if resume and (summary := _finished(folder, recipe, _printable(log))) is not None:
+            return summary
+        train_in_processes(recipe, folder, size, max_restarts, log)
     if is_restarted() and folder.checkpoint.is_file():
         resume, init_from = True, None
     log = _printable(log) if is_main_process() else _log_nothing
@@ -121,30 +114,6 @@ def train(
         start = _Start(recipe, folder, hardware, size, _first_weights(state, init_from, init_parts), state,
                        objects(given), allow_changed_data)  # fmt: skip
         return _run(start, stop, stop_at, None if baselines is None else Path(baselines), log)
-
-
-def _in_processes(
-    recipe: Recipe, folder: RunFolder, size: int, max_restarts: int, resume: bool, log: Log
-) -> dict[str, Any]:
-    """Train in processes that are started for it; return the summary where nothing is left to do.
-
-    Raises:
-        SystemExit: the processes have ended.
-        UserError, TrainingFailed: as in `train`; the summary has the reason.
-    """
-    if resume and (summary := _finished(folder, recipe, _printable(log))) is not None:
-        return summary
-    check_recipe(recipe)
-    try:
-        start(size, max_restarts, log)
-    except ProcessFailed as error:
-        if not folder.checkpoint.is_file():
-            raise
-        if error.is_told and not error.rank:
-            raise  # the main process has written it into the summary
-        if folder.summary.is_file():
-            folder.write_summary({**folder.read_summary(), "status": "failed", "reason": str(error), "resumable": True})
-        raise TrainingFailed(f"{error} Once this is fixed, resume with: {command_to_resume(folder.path)}") from error
 
 
 @dataclass(frozen=True)
