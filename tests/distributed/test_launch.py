@@ -40,7 +40,7 @@ def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
         raw["training"]["checkpoint_minutes"] = 1e-6  # after each second step, when the processes agree on it
         raw["evaluation"] = {"protocols": [], "baselines": False}
         sources: dict[str, dict[str, Any]] = {
-            "plain": {}, "mouldy": {"bad_rank": 1}, "lost": {"bad_rank": 1, "once": str(out / "killed")},
+            "plain": {"bad_rank": 9}, "mouldy": {"bad_rank": 1}, "lost": {"bad_rank": 1, "once": str(out / "killed")},
             "stopped 1": {"bad_rank": 0, "once": str(out / "one stopped"), "stop": True},
             "stopped 2": {"bad_rank": 1, "once": str(out / "two stopped"), "stop": True},
         }  # fmt: skip
@@ -102,7 +102,7 @@ def test_a_job_saves_is_requeued_and_goes_on_to_the_bit(
         assert (tmp_path / "requeued").read_text() == f"requeue {os.getpid()}\n"  # once
     undisturbed, resumed = ([each["loss"] for each in RunFolder(path).read_metrics()]
                             for path in (recipes / f"by {nodes}", run))  # fmt: skip
-    assert resumed == undisturbed and len(resumed) == STEPS // 2
+    assert resumed == undisturbed and len(resumed) == STEPS // 2 + 1
     assert torch.equal(weights(run), weights(recipes / f"by {nodes}"))
 
 
