@@ -38,6 +38,11 @@ def stands_for_several(text: str) -> bool:
     return any(kind.stands_for_several(text) for kind in kinds if hasattr(kind, "stands_for_several"))
 
 
+def reads_paths(name: str) -> bool:
+    """Return whether a registered source reads paths, so that its name alone names no data."""
+    return hasattr(registry.find("source", name)[0].factory, "matches")
+
+
 def reader_of_address(text: str, modality: str) -> str | None:
     """Return the name of the source that reads an address as data of a modality, or None: its `takes_address`."""
     found = readers(modality).items()

@@ -17,7 +17,7 @@ from ssl_zoo.data.cutter import HOLD_BYTES, Cutter, tensor_bytes
 from ssl_zoo.data.held import KeptSplit, LargeSplit, MemorySplit
 from ssl_zoo.data.memory import free_bytes
 from ssl_zoo.data.remarks import remarks_of_some
-from ssl_zoo.data.skipping import probes
+from ssl_zoo.data.skipping import NUM_PROBES, probes
 from ssl_zoo.data.source import Sample, Split, ViewPolicy
 from ssl_zoo.errors import UserError, describe_error
 from ssl_zoo.hardware import cpus_of_each
@@ -165,7 +165,7 @@ def _measure(split: Split, policy: ViewPolicy) -> _Probe:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
-        for i in probes(len(split)):
+        for i in _timed(split):
             started = time.perf_counter()
             try:
                 sample = split.read(i)
@@ -179,6 +179,15 @@ def _measure(split: Split, policy: ViewPolicy) -> _Probe:
     finally:
         torch.set_num_threads(threads)
     return _Probe(sorted(taken)[len(taken) // 2], largest, cut) if taken else _Probe()
+
+
+def _timed(split: Split) -> range:
+    """Return the samples to time; where blocks of them are read together, the first ones of one block."""
+    if split.blocks is None:
+        return probes(len(split))
+    middle = len(split.blocks.sizes) // 2
+    first = split.blocks.first_of(middle)
+    return range(first, first + min(NUM_PROBES, int(split.blocks.sizes[middle])))
 
 
 def _collated(sample: Sample, policy: ViewPolicy) -> dict[str, Tensor]:

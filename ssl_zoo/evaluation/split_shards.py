@@ -187,7 +187,7 @@ class SplitShards:
             return None
         gone = {each[0] for log in done for each in log["left_out"]}
         order = self._order if not gone else self._order[~np.isin(self._order, list(gone))]
-        file = f"_labels-{self._name}.npy"  # `datasets` reads no file with a name like this
+        file = f"{self._name}labels.npy"  # by which `datasets` takes it for no part of a split
         with replacing(self._part / file) as opened:
             np.save(opened, labels[torch.from_numpy(order)].numpy().astype("<i8"), allow_pickle=False)
         return {"file": file, "crc32": zlib.crc32((self._part / file).read_bytes())}

@@ -17,6 +17,7 @@ from ssl_zoo.data.readers import (
     reader_of_members,
     readers,
     readers_of_members,
+    reads_paths,
     stands_for_several,
 )
 from ssl_zoo.data.source import Modality, Source
@@ -30,8 +31,8 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
 
     Args:
         text: a registered name (`digits`, `torchvision/CIFAR10`), or the path of a file or folder, or an address
-            (`https://HOST/SHARDS`), for which the source that recognises it is found. A name wins over a path;
-            `./digits` is the path.
+            (`https://HOST/SHARDS`), for which the source that recognises it is found. A name wins over a path
+            (`./digits` is that), unless it is of a source that needs one.
         modality: of the recipe's views. Sources of another one are not asked. Of samples that are mappings,
             {member: modality}.
 
@@ -44,7 +45,7 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     path = Path(text).expanduser()
     names = registry.names("source")
     family = any(name.endswith("/*") and text.startswith(name[:-1]) for name in names)
-    if text in names or (family and not path.exists()):
+    if (text in names and not (reads_paths(text) and path.exists())) or (family and not path.exists()):
         registry.find("source", text)
         return {"name": text}
     if isinstance(modality, str) and (found := reader_of_address(text, modality)) is not None:

@@ -30,6 +30,8 @@ def test_a_name_wins_over_a_path_and_the_home_folder_is_known(tmp_path, monkeypa
     assert resolve("digits", "image") == {"name": "digits"}
     assert resolve("./digits", "image") == {"name": "folder", "path": "digits"}
     assert resolve("~/digits", "image") == {"name": "folder", "path": str(tmp_path / "digits")}
+    (tmp_path / "folder").mkdir()  # the name of a source that says nothing without a path
+    assert resolve("folder", "image") == {"name": "folder", "path": "folder"}
 
 
 def test_neither_name_nor_path(tmp_path):

@@ -34,7 +34,7 @@ ROWS_PER_BYTE = 64
 KINDS = ("bytes", "string", "strings")
 """What samples are stored as: the bytes of a file, a string, a list of strings."""
 
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MOST = 2**62
 """Largest number of bytes, so that sums of two fit in 64 bits."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from ssl_zoo import registry
+from ssl_zoo.data.blocks import Blocks
 from ssl_zoo.data.draws import Draws, counts_of
 from ssl_zoo.data.layout.classes import unify, without_labels
 from ssl_zoo.data.open import build_source, split_of
@@ -94,7 +95,9 @@ class Mix:
         labels, class_names = self._labelled(name, parts)
         draws = self._draws(parts) if name == "train" and self._weights is not None else None
         titles = [(self._titles[i], self._has_path[i]) for i in of]
-        return MixSplit(parts, titles, labels, class_names, draws)
+        found = MixSplit(parts, titles, labels, class_names, draws)
+        found.blocks = None if draws is not None else _joined([part.blocks for part in parts])
+        return found
 
     def _part(self, i: int, name: str) -> Split:
         """Return a split of a source, opened once: it may be read into memory."""
@@ -149,9 +152,22 @@ class Mix:
         if self._of["test"] and lacking:
             num = f"{len(self._of['test'])} of the {len(self._sources)} sources"
             yield f"the test split is of {num}; {lacking[0]} has none."
+        read_together = [self._part(i, "train").blocks is not None for i in self._of["train"]]
+        if any(read_together) and (self._weights is not None or not all(read_together)):
+            why = "with weights" if self._weights is not None else "beside another source"
+            yield f"{why}, shards are read sample by sample in a random order, slowly where memory does not hold all."
         unlabelled = [title for i, title in enumerate(self._titles) if self._part(i, "train").labels is None]
         if 0 < len(unlabelled) < len(self._sources):
             yield f"no labels in {', '.join(unlabelled)}; those of the other sources are used."
+
+
+def _joined(blocks: Sequence[Blocks | None]) -> Blocks | None:
+    """Return the blocks of several splits, one after the other; None where one of them has none."""
+    known = [each for each in blocks if each is not None]
+    if len(known) < len(blocks):
+        return None
+    sizes = np.concatenate([each.sizes for each in known])
+    return Blocks(sizes, max(each.streams for each in known), max(each.held for each in known))
 
 
 def _opened(i: int, part: Mapping[str, Any], modality: Modality) -> Source:
@@ -226,6 +242,10 @@ class MixSplit(Split):
         """Return notes on how sample `i` was understood."""
         part, place = self._at(i)
         return self._parts[part].remarks(place)
+
+    def unreadable(self) -> Mapping[str, str]:
+        """See `Split`."""
+        return {name: reason for part in self._parts for name, reason in part.unreadable().items()}
 
     def sizes(self) -> Iterable[int] | None:
         """See `Split`."""

@@ -388,7 +388,7 @@ def test_an_index_that_lies(copy: Path, lie: str) -> None:
     index = json.loads((copy / "shards.json").read_text())
     change(index, value)
     (copy / "shards.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match=r"shards\.json|_labels-train\.npy|train-00000\.parquet|modality|copy") as error:
+    with pytest.raises(UserError, match=r"shards\.json|trainlabels\.npy|train-00000\.parquet|modality|copy") as error:
         image_source("shards", 1, path=str(copy))
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
 

@@ -115,7 +115,7 @@ def test_ranges_are_read_once_and_give_what_the_disk_gives(server: Server, shard
     local = image_source("shards", 1, path=str(shards)).split("train")
     source = opened(server, tmp_path / "cache")
     split = source.split("train")
-    assert [path for path, _ in server.asked] == ["/shards.json", "/_labels-train.npy"]
+    assert [path for path, _ in server.asked] == ["/shards.json", "/trainlabels.npy"]
     assert torch.equal(split.labels, local.labels) and split.fingerprint == local.fingerprint
     there, here = stream(split, 0, 5), stream(local, 0, 5)
     assert there == here
@@ -173,7 +173,7 @@ def test_what_is_missing_is_named(server: Server, shards: Path, tmp_path: Path) 
         UserError, match=r"127.0.0.1:\d+/shards.json, the index of the shards, cannot be read: it is not"
     ):
         opened(server)
-    for name in ("shards.json", "_labels-train.npy"):
+    for name in ("shards.json", "trainlabels.npy"):
         (tmp_path / name).write_bytes((shards / name).read_bytes())
     with pytest.raises(BadSample, match="row group 0 of train-00000.parquet: it is not there"):
         opened(server).split("train").read(0)
