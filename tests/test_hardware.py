@@ -70,10 +70,10 @@ def test_a_compiler_that_is_missing_is_one_sentence(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
-def test_a_compiled_encoder_trains_as_the_plain_one(tmp_path):
+def test_compiled_networks_train_as_the_plain_ones(tmp_path):
     ends = []
     for value in ("false", "true"):
-        recipe = load_recipe("simsiam", [*TINY, f"training.compile={value}"], data="digits")
+        recipe = load_recipe("byol", [*TINY, f"training.compile={value}"], data="digits")
         train(recipe, out=tmp_path / value, log=lambda line: None)
         ends.append(load(RunFolder(tmp_path / value).checkpoint)["method"])
     assert list(ends[0]) == list(ends[1])

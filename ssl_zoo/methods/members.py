@@ -101,6 +101,11 @@ class DirectionHeads(nn.ModuleDict):
         """Move the heads that follow the training: once per optimizer step, `progress` in [0, 1]."""
         after_step(self.values(), progress)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the predictor of each pair."""
+        for module in self.values():
+            module.compile(*args, **kwargs)
+
 
 def direction(source: str, target: str) -> str:
     """Return the name of the predictor from one member to another."""

@@ -67,7 +67,8 @@ class Training(Frozen):
     `batch_size` is the total over accumulation and devices; the learning rate is `base_lr` scaled by batch_size / 256.
     The length is `max_steps` optimizer steps if given, else `epochs`. Where `final_weight_decay` is given, the
     optimizer's weight decay goes to it along half a cosine. `gradient_checkpointing` saves memory for time, exactly;
-    `compile` has torch compile the encoder, which may save time on a GPU and differs by rounding. `cuda_graph` launches
+    `compile` has torch compile encoder, heads and target network, which may save time on a GPU and differs by rounding.
+    `cuda_graph` launches
     all kernels of a step as one on a GPU: `auto` where that is possible, `on` makes it an error that it is not.
 
     The state after each `keep_every` optimizer steps, or epochs (`5 epochs`), is kept as `checkpoints/step-N.pt`.

@@ -32,6 +32,7 @@ from ssl_zoo.optim.param_groups import parameter_groups, plan
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.activation_checkpointing import recompute_blocks
+from ssl_zoo.training.compilation import compile_networks
 from ssl_zoo.training.cuda_graph import WARM_UP, CudaRecorder, GraphedStep, reason_against
 from ssl_zoo.training.trainer import Trainer
 
@@ -92,7 +93,7 @@ def assemble(
     method = build(recipe, weights=weights)
     policy = build_views(recipe)
     _check_batch(recipe, policy.spec, method)
-    _prepare(recipe, method.encoder)
+    _prepare(recipe, method)
     parameter_groups(method, recipe.training.groups)  # a rule that fits nothing is found before data are read
     sharing = None if processes.group is None else Sharing(processes.group)
     data = opened or open_recipe_data(recipe, policy.spec, given, compared=True, sharing=sharing)
@@ -130,7 +131,7 @@ def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]
         weights: {component: {name: tensor}} to start from.
     """
     method = build(recipe, weights=weights)
-    _prepare(recipe, method.encoder)
+    _prepare(recipe, method)
     at, loader = (run.hardware, run.processes), run.loader
     trainer = make_trainer(recipe, *at, method, run.policy, loader.steps_per_epoch, loader.one_size)
     return replace(run, recipe=recipe, method=method, trainer=trainer)
@@ -168,13 +169,13 @@ def _check_batch(recipe: Recipe, spec: InputSpec, method: nn.Module) -> None:
         )
 
 
-def _prepare(recipe: Recipe, encoder: nn.Module) -> None:
-    """Make the encoder recompute its activations, or compile it, if the recipe asks for it."""
+def _prepare(recipe: Recipe, method: Method) -> None:
+    """Make the encoder recompute its activations, or have torch compile the networks, if the recipe asks for it."""
     if recipe.training.gradient_checkpointing:
-        recompute_blocks(encoder, recipe.encoder.name)
+        recompute_blocks(method.encoder, recipe.encoder.name)
     if recipe.training.compile:
         check_compiler()
-        encoder.compile()
+        compile_networks(method)
 
 
 def make_trainer(
