@@ -66,6 +66,8 @@ def test_a_compiler_that_is_missing_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="none of clang-99 is on the PATH"):
         train(load_recipe("simsiam", [*TINY, "training.compile=true"], data="digits"), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="training.*compile: torch does not compile blocks that are computed again"):
+        load_recipe("simsiam", ["training.compile=true", "training.gradient_checkpointing=true"])
 
 
 @pytest.mark.slow

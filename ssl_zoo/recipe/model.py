@@ -68,8 +68,8 @@ class Training(Frozen):
     The length is `max_steps` optimizer steps if given, else `epochs`. Where `final_weight_decay` is given, the
     optimizer's weight decay goes to it along half a cosine. `gradient_checkpointing` saves memory for time, exactly;
     `compile` has torch compile encoder, heads and target network, which may save time on a GPU and differs by rounding.
-    `cuda_graph` launches
-    all kernels of a step as one on a GPU: `auto` where that is possible, `on` makes it an error that it is not.
+    `cuda_graph` launches all kernels of a step as one on a GPU: `auto` where that is possible, `on` makes it an error
+    that it is not.
 
     The state after each `keep_every` optimizer steps, or epochs (`5 epochs`), is kept as `checkpoints/step-N.pt`.
     """
@@ -94,6 +94,15 @@ class Training(Frozen):
     log_every: Annotated[int, Field(ge=1)] = 10
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     keep_every: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\d+(\.\d+)? epochs?$")] | None = None
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Training:
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError(
+                "compile: torch does not compile blocks that are computed again in the backward pass; set compile or "
+                "gradient_checkpointing to false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _divides(self) -> Training:

@@ -18,7 +18,7 @@ gradient, in training and in evaluation, for the networks of all members."""
 
 
 def compile_networks(method: nn.Module, **options: Any) -> list[str]:
-    """Have torch compile encoder and heads of a method, those of its target network included, when they are first called.
+    """Have torch compile encoder and heads of a method and of its target network, when they are first called.
 
     `Module.compile` works in place: weights keep their names, and a copy of a module is not compiled. The blocks of an
     encoder are compiled as well, for methods that call its `tokens`, `layers` or `encode` and not the module itself; in

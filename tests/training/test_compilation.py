@@ -1,4 +1,4 @@
-"""`training.compile`: what is compiled, and that it is the plain training; torch's compiler itself is in the slow tests."""
+"""`training.compile`: what is compiled, and equal losses; the compiler itself is in the slow tests."""
 
 import copy
 

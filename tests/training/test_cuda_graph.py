@@ -28,7 +28,7 @@ STEPS = WARM_UP + 4
 
 
 def tiny_recipe(name: str, **training: Any):
-    raw = small(name).dump()
+    raw = small(name, ["views.local_size=8"] if name == "dino" else []).dump()
     raw["data"] = {"source": {"name": "digits", "placements": 1}, "num_workers": 0}
     raw["views"]["size"] = 12
     raw["training"].update(batch_size=16, max_steps=STEPS, **training)
@@ -53,6 +53,7 @@ def trained(recipe, graph: bool):
 @pytest.mark.parametrize(("name", "training"), [
     ("simsiam", {"accumulate": 2, "clip_grad": 0.1}),
     ("byol", {"groups": [{"of": ["predictor"], "frozen_epochs": (WARM_UP + 2) / (1797 // 16)}]}),  # recorded steps too
+    ("dino", {"accumulate": 2}),
 ])  # fmt: skip
 def test_a_recorded_step_is_the_plain_one(name, training):
     recipe = tiny_recipe(name, **training)
