@@ -97,8 +97,9 @@ class Term(Part):
     Attributes:
         inputs: what it is called with: `pair`, each (p, t) of the pairing; `set`, the list of z of all views;
             `globals`, the list of z of the global views.
-        batched: of a pair term: it takes p and t `(..., B, D)` too, and returns one value for each of the leading
-            dimensions. The objective then gives it all pairs at once.
+        batched: it may be given all at once, for which few kernels are launched. A pair term then takes p and t
+            `(num, B, D)` too, and returns the value of each pair, `(num,)`; a set term takes z as one tensor
+            `(V, B, D)` too. A pair term has to be `per_sample`.
         per_sample: it is a mean over samples, and needs no other process's batch: the average over processes is the
             same.
         shrinks: a pair term that is a distance in the units of z, so that embeddings which shrink to one point solve

@@ -18,6 +18,12 @@ STEEPEST = 1.6
 SQUARINGS = 20
 
 
+def _plus_product(x: Tensor, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
+    """Return beta x + alpha a b in one kernel, for matrices or batches of them."""
+    add = torch.addmm if x.ndim == 2 else torch.baddbmm
+    return add(x, a, b, beta=beta, alpha=alpha)
+
+
 @cache
 def scales(least: float) -> tuple[float, ...]:
     """Return scales a with which x <- (3 a x - (a x)^3) / 2, one after the other, takes [least, 1] to 1.
@@ -49,7 +55,7 @@ def polar(x: Tensor, least: float = 1e-7) -> Tensor:
     bound = torch.linalg.vector_norm(x.mT @ x, dim=(-2, -1), keepdim=True).sqrt()  # no singular value is above it
     y = x / bound.clamp_min(torch.finfo(x.dtype).tiny)
     for a in scales(least):
-        y = 1.5 * a * y - 0.5 * a**3 * (y @ (y.mT @ y))
+        y = _plus_product(y, y, y.mT @ y, 1.5 * a, -0.5 * a**3)
     return y
 
 
@@ -65,7 +71,7 @@ def root(a: Tensor) -> Tensor:
     shift = 1e-6 * max(1.0, math.sqrt(len(a) / 128))
     y, z = a + shift * identity, identity
     for scale in scales(math.sqrt(shift)):
-        change = 1.5 * scale * identity - 0.5 * scale**3 * (z @ y)
+        change = _plus_product(identity, z, y, 1.5 * scale, -0.5 * scale**3)
         y, z = y @ change, change @ z
     return (a + shift / 2 * identity) @ z
 
@@ -76,7 +82,8 @@ def largest_eigenvalue(a: Tensor) -> Tensor:
     The mean of the eigenvalues, weighted by their 2^20th powers: its relative error is below D / 2^21.
     """
     power = a
-    for _ in range(SQUARINGS):
+    for _ in range(SQUARINGS // 2):
         power = power / torch.linalg.matrix_norm(power).clamp_min(torch.finfo(a.dtype).tiny)
+        power = power @ power
         power = power @ power
     return (power * a).sum() / power.diagonal().sum().clamp_min(torch.finfo(a.dtype).tiny)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
-from ssl_zoo.objectives.over_views import over_views
+from ssl_zoo.objectives.seen import over_views
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -46,6 +46,8 @@ class CodingRate(Term):
             code calls it a heuristic.
     """
 
+    batched = True
+
     def __init__(
         self,
         *,
@@ -58,7 +60,7 @@ class CodingRate(Term):
         self.eps, self.normalise, self.balance = eps, normalise, balance
         self.inputs = "globals" if views == "globals" else "set"
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of the views, each `(B, D)`."""
         rate = over_views(self._rate, z).mean()
         n, d = z[0].shape

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
-from ssl_zoo.objectives.over_views import over_views
+from ssl_zoo.objectives.seen import over_views
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -82,12 +82,13 @@ class Variance(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(self, *, std: Positive = 1.0, eps: Positive = 1e-4, views: Literal["mean", "sum"] = "mean"):
         super().__init__()
         self.std, self.eps, self.views = std, eps, views
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
         total = over_views(lambda x: variance(x, self.std, self.eps), z).sum()
         return total / len(z) if self.views == "mean" else total
@@ -116,12 +117,13 @@ class Covariance(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(self, *, views: Literal["mean", "sum"] = "sum"):
         super().__init__()
         self.views = views
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
         total = over_views(covariance, z).sum()
         return total / len(z) if self.views == "mean" else total

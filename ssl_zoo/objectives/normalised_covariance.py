@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_zoo.distributed import collectives
 from ssl_zoo.objectives.decorrelation import off_diagonal_energy, standardise
-from ssl_zoo.objectives.over_views import over_views
+from ssl_zoo.objectives.seen import over_views
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
@@ -39,12 +39,13 @@ class NormalisedCovariance(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(self, *, eps: Annotated[float, Field(gt=0)] = 1e-12, views: Literal["mean", "sum"] = "sum"):
         super().__init__()
         self.eps, self.views = eps, views
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
         total = over_views(lambda x: normalised_covariance(x, self.eps), z).sum()
         return total / len(z) if self.views == "mean" else total

@@ -9,11 +9,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.heads.newton import polar
+from ssl_zoo.objectives.seen import stacked
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
 
 
-def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
+def nuclear_norm(z: Sequence[Tensor] | Tensor, local: float = 0.0) -> Tensor:
     """Return -|C|_* + local mean_b |Z_b|_* (Yerxa et al. 2023), |.|_* the sum of the singular values.
 
     With views on the unit sphere, C `(B, D)` holds the mean over the views of each sample, and Z_b `(V, D)` the views
@@ -24,7 +25,7 @@ def nuclear_norm(z: Sequence[Tensor], local: float = 0.0) -> Tensor:
         z: embeddings of the V views, each `(B, D)`.
         local: the weight lambda of the second part.
     """
-    u = F.normalize(torch.stack(list(z), dim=1).double(), dim=2)  # (B, V, D)
+    u = F.normalize(stacked(z).transpose(0, 1).double(), dim=2)  # (B, V, D)
     value = -sum_of_singular_values(u.mean(dim=1))
     if local > 0:
         value = value + local * sum_of_singular_values(u).sum() / len(u)
@@ -55,11 +56,12 @@ class NuclearNorm(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(self, *, local: Annotated[float, Field(ge=0)] = 0.0):
         super().__init__()
         self.local = local
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
         return nuclear_norm(z, self.local)

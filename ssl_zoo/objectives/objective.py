@@ -15,13 +15,9 @@ from torch import Tensor, nn
 
 from ssl_zoo.batch import Pairs, View
 from ssl_zoo.distributed import collectives
+from ssl_zoo.objectives.seen import Seen
 from ssl_zoo.parts import Inputs, Memo, Term
 from ssl_zoo.registry import PartFailed
-
-
-def _full(x: Tensor) -> Tensor:
-    """Half precision becomes float32; float64 stays, so that gradients can be checked."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class Objective(nn.Module):
@@ -72,29 +68,25 @@ class Objective(nn.Module):
             views: the views that they are of, for their roles.
         """
         with torch.autocast(z[0].device.type, enabled=False), collectives.whole_batches():
-            own = Memo(_full)
-            whole = Memo(lambda x: collectives.gather(own(x)))
+            own, whole = Seen(whole=False), Seen(whole=True)
             values = {}
             for name, term in self._each():
                 see = own if term.per_sample else whole
                 if term.inputs == "pair":
-                    value = pairs.scale * _over_pairs(term, [(see(p), see(t)) for p, t in pairs.pairs])
+                    value = pairs.scale * _over_pairs(term, pairs.pairs, see)
                 else:
                     chosen = [x for x, v in zip(z, views, strict=True) if term.inputs == "set" or v.is_target]
-                    value = term([see(x) for x in chosen])
+                    value = term(see.all(chosen) if term.batched else [see.one(x) for x in chosen])
                 values[name] = self.weights[name] * value
             for memo in self._memos:
                 memo.advance()
             return values
 
 
-def _over_pairs(term: Term, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def _over_pairs(term: Term, pairs: Sequence[tuple[Tensor, Tensor]], see: Seen) -> Tensor:
     """Return the sum of a term over pairs, which it sees all at once if it can."""
-    if term.batched and len(pairs) > 1 and len({x.shape for pair in pairs for x in pair}) == 1:
-        p, t = (torch.stack(side) for side in zip(*pairs, strict=True))
-        values = list(term(p, t).unbind())
-    else:
-        values = [term(p, t) for p, t in pairs]
+    together = see.pairs(pairs) if term.batched else None
+    values = [term(see.one(p), see.one(t)) for p, t in pairs] if together is None else list(term(*together).unbind())
     return reduce(operator.add, values)
 
 

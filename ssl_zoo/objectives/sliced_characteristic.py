@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.objectives.seen import stacked
 from ssl_zoo.objectives.slices import Slices
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
@@ -60,6 +61,7 @@ class SlicedCharacteristic(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(
         self,
@@ -74,9 +76,9 @@ class SlicedCharacteristic(Term):
         self.knots, self.reach, self.times_samples = knots, reach, times_samples
         self.directions = Slices(slices, seed)
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`."""
-        sliced = torch.stack(list(z)) @ self.directions(z[0])  # (V, B, slices)
+        sliced = stacked(z) @ self.directions(z[0])  # (V, B, slices)
         together = max(1, MOST // (sliced[0].numel() * self.knots))
         value = torch.cat([epps_pulley(x, self.knots, self.reach).mean(dim=-1) for x in sliced.split(together)]).mean()
         return value * len(z[0]) if self.times_samples else value

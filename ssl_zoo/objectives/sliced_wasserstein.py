@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ssl_zoo.objectives.over_views import over_views
+from ssl_zoo.objectives.seen import over_views
 from ssl_zoo.objectives.slices import Slices
 from ssl_zoo.parts import Term
 from ssl_zoo.registry import register
@@ -68,12 +68,13 @@ class UnitScale(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(self, *, eps: Positive = 1e-6):
         super().__init__()
         self.eps = eps
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
         return over_views(lambda x: unit_scale(x, self.eps), z).mean()
 
@@ -83,8 +84,9 @@ class Centre(Term):
     """Squared mean of each dimension (VISReg, arXiv 2606.02572, equation 6)."""
 
     inputs = "set"
+    batched = True
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
         return over_views(centre, z).mean()
 
@@ -100,6 +102,7 @@ class SlicedWasserstein(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(
         self,
@@ -112,7 +115,7 @@ class SlicedWasserstein(Term):
         self.eps = eps
         self.directions = Slices(slices, seed)
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar, mean over the views, for their embeddings `(B, D)`."""
         a = self.directions(z[0])
         return over_views(lambda x: sliced_wasserstein(x, a, self.eps), z).mean()

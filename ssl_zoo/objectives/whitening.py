@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.errors import UserError
+from ssl_zoo.objectives.seen import stacked
 from ssl_zoo.objectives.similarity import squared_error
 from ssl_zoo.parts import StepCounter, Term
 from ssl_zoo.registry import register
@@ -53,6 +54,7 @@ class WhitenedMSE(Term):
     """
 
     inputs = "set"
+    batched = True
 
     def __init__(
         self,
@@ -66,13 +68,13 @@ class WhitenedMSE(Term):
         self.sub_batch, self.iterations, self.eps, self.seed = sub_batch, iterations, eps, seed
         self.step = StepCounter()
 
-    def forward(self, z: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the scalar for the embeddings of all views, each `(B, D)`.
 
         Raises:
             UserError: a sub-batch has no more samples than z has dimensions, so that its covariance is singular.
         """
-        exact = torch.stack(list(z)).double()
+        exact = stacked(z).double()
         pairs = list(combinations(range(len(z)), 2))
         values = []
         num, dim = z[0].shape

@@ -27,7 +27,8 @@ def fusable(groups: list[dict[str, Any]]) -> bool:
     """Return whether all parameters are plain tensors of floating-point numbers on CUDA, and no DTensors."""
     weights = [weight for group in groups for weight in group["params"]]
     return bool(weights) and all(
-        weight.is_cuda and weight.is_floating_point() and not hasattr(weight, "to_local") for weight in weights
+        weight.device.type == "cuda" and weight.is_floating_point() and not hasattr(weight, "to_local")
+        for weight in weights
     )
 
 

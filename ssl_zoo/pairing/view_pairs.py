@@ -193,7 +193,6 @@ class ToMean(Pairing):
         targets = [y for y in t if y is not None]
         if not targets:
             raise ValueError("to_mean needs a view that is a target")
-        if self.normalise:
-            targets = [F.normalize(y, dim=1) for y in targets]
-        centre = torch.stack(targets).mean(0)
+        each = torch.stack(targets)
+        centre = (F.normalize(each, dim=2) if self.normalise else each).mean(0)
         return _scale(self.reduce, [(alone(x, "to_mean"), centre) for x in p])
