@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_zoo.modalities.image.views.taps import convolve_images, convolve_rows
+from ssl_zoo.modalities.image.views.taps import convolve_images
 
 
 class Blur(NamedTuple):
@@ -39,12 +39,7 @@ class BlurByTaps(NamedTuple):
     chosen: Tensor
     kernels: Tensor
 
-    def rows(self, x: Tensor) -> None:
-        """Blur along the rows of the groups of `(B, groups, num, W)`, in place."""
-        if len(self.chosen):
-            x.index_copy_(0, self.chosen, convolve_rows(x, self.chosen, self.kernels))
-
-    def images(self, x: Tensor) -> None:
+    def apply(self, x: Tensor) -> None:
         """Blur images `(B, C, H, W)`, in place."""
         if len(self.chosen):
             x.index_copy_(0, self.chosen, convolve_images(x, self.chosen, self.kernels))

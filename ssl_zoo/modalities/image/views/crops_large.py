@@ -9,7 +9,7 @@ from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views import geometry_large
 from ssl_zoo.modalities.image.views.blur import Blur
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.taps import Taps, add_rows, counted, spread
+from ssl_zoo.modalities.image.views.taps import Taps, add_rows, counted, transposed
 
 
 def flipped(cut: Tensor, flip: Tensor | None) -> Tensor:
@@ -43,40 +43,45 @@ class CropsByTaps:
         block: int,
     ) -> None:
         self.image, self.blur = image, blur
-        # The cubic filter overshoots, and torchvision bounds what it makes before the blur.
-        self.bounded = interpolation == "bilinear"
-        (num, channels, height, width), views = image.shape, len(boxes)
+        # The cubic filter overshoots, and torchvision bounds what it makes.
+        self.most = white(image.dtype) if interpolation == "bicubic" and has_range(image.dtype) else None
         top, left, tall, wide = boxes.permute(2, 1, 0).contiguous()
-        self.columns = Taps(left, wide, None if flip is None else flip.T, size, interpolation)
+        columns = Taps(left, wide, None if flip is None else flip.T, size, interpolation)
         rows = Taps(top, tall, None, size, interpolation)
-        # From pixels of an image to rows of a block.
-        place = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None]
-        self.columns.index += (place * width)[..., None, None]
-        first = ((place * views + counted(views, 1))[..., None] * channels + counted(channels, 1)) * height
-        self.index = rows.index[:, :, None] + first[..., None, None]  # (B, V, C, size, taps)
-        self.weights = rows.weights[:, :, None].expand(self.index.shape).contiguous()
+        (num, channels, height, width), views = image.shape, len(boxes)
+        sample = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None]
+        self.columns = _of_channels(columns, sample, channels, width)
+        self.rows = _of_channels(rows, sample * views + counted(views, 1), channels, height)
 
     def planes(self, start: int, stop: int) -> Tensor:
         """See `crops.Crops`."""
-        (channels, height, width), (views, size) = self.image.shape[1:], self.columns.index.shape[1:3]
-        part, num, line = slice(start, stop), stop - start, channels * height
-        blur = None if self.blur is None else self.blur.block(start, stop)
-        source = torch.empty(num, width, spread(line))
-        source[..., :line].unflatten(2, (channels, height)).copy_(self.image[part].permute(0, 3, 1, 2))
-        source[..., line:] = 0
-        made = add_rows(source.flatten(0, 1), self.columns.index[part], self.columns.weights[part])
-        made = made.view(num * views, 1, size, -1)
-        if blur is not None and self.bounded:
-            blur.rows(made)
-        turned = torch.empty(num * views, channels, height, size)
-        turned.copy_(made[:, 0, :, :line].unflatten(2, (channels, height)).permute(0, 2, 3, 1))
-        made = add_rows(turned.view(-1, size), self.index[part], self.weights[part])
+        (_, views, channels, size, _), height = self.rows[0].shape, self.image.shape[2]
+        num, part = stop - start, slice(start, stop)
+        image = self.image[part].contiguous()
+        turned = transposed(image if image.dtype == torch.uint8 else image.float()).float()
+        made = add_rows(turned.view(-1, height), *(x[part] for x in self.columns))
+        turned = transposed(made.view(num * views, channels, size, height))
+        made = add_rows(turned.view(-1, size), *(x[part] for x in self.rows))
         made = made.view(num * views, channels, size, size)
-        if not self.bounded and has_range(self.image.dtype):
-            made.clamp_(0, white(self.image.dtype))
-        if blur is not None:
-            (blur.rows if self.bounded else blur.images)(made)
+        if self.most is not None:
+            made.clamp_(0, self.most)
+        if self.blur is not None:
+            self.blur.block(start, stop).apply(made)
         return made.view(num, views, channels, size * size).transpose(0, 1)
+
+
+def _of_channels(taps: Taps, place: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor]:
+    """Return index and weights for all channels, `(B, V, C, num_out, taps)`.
+
+    Args:
+        taps: of images.
+        place: of each image among those that are made at a time, int32 `(B, V)` or `(B, 1)`.
+        channels: of an image.
+        length: rows of a channel.
+    """
+    first = (place[..., None] * channels + counted(channels, 1)) * length
+    index = taps.index[:, :, None] + first[..., None, None]
+    return index, taps.weights[:, :, None].expand(index.shape).contiguous()
 
 
 class CropsOneByOne:
@@ -115,5 +120,5 @@ class CropsOneByOne:
         cut = flipped(self._cut(start, stop), flip).transpose(0, 1)
         planes = torch.empty(cut.shape).copy_(cut)
         if self.blur is not None:
-            self.blur.block(start, stop).images(planes.flatten(0, 1))
+            self.blur.block(start, stop).apply(planes.flatten(0, 1))
         return planes.flatten(3).transpose(0, 1)

@@ -62,13 +62,15 @@ def counted(num: int, step: int) -> Tensor:
     return torch.arange(0, num * step, step, dtype=torch.int32)
 
 
-def spread(width: int) -> int:
-    """Return the least length of at least `width` numbers that takes an odd number of 32 bytes.
+def transposed(x: Tensor) -> Tensor:
+    """Return contiguous images `(..., W, H)` of contiguous ones `(..., H, W)`.
 
-    Rows that lie a power of two apart share few places in a processor's cache, and to transpose such an image takes
-    three times as long.
+    That is what a shuffle of channels does to each pixel, and torch does it to one in small blocks by vector
+    instructions, many times faster than the copy of a transposed tensor.
     """
-    return 8 * (-(-width // 8) | 1)
+    height, width = x.shape[-2:]
+    pixels = x.view(-1, 1, 1, height * width).permute(0, 3, 1, 2)
+    return torch.channel_shuffle(pixels, height).view(*x.shape[:-2], width, height)
 
 
 def add_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
@@ -116,5 +118,5 @@ def convolve_rows(x: Tensor, chosen: Tensor, kernels: Tensor) -> Tensor:
 
 def convolve_images(x: Tensor, chosen: Tensor, kernels: Tensor) -> Tensor:
     """Convolve the rows and columns of the chosen images of `(B, C, H, W)`; see `convolve_rows`."""
-    down = convolve_rows(x, chosen, kernels).transpose(2, 3).contiguous()
-    return convolve_rows(down, torch.arange(len(chosen)), kernels).transpose(2, 3)
+    down = transposed(convolve_rows(x, chosen, kernels))
+    return transposed(convolve_rows(down, torch.arange(len(chosen)), kernels))
