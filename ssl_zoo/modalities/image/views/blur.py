@@ -1,4 +1,4 @@
-"""Which samples are blurred, and with what kernels."""
+"""Which samples are blurred and with what kernels, and the blur of large views on a CPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_zoo.modalities.image.views.taps import convolve_images
+from ssl_zoo.modalities.image.views.taps import add_rows, counted, reflected, transposed
 
 
 class Blur(NamedTuple):
@@ -21,25 +21,40 @@ class Blur(NamedTuple):
     chosen: Tensor
     kernels: Tensor
 
-    def block(self, start: int, stop: int) -> BlurByTaps:
-        """Return that of samples start..stop - 1, which come first; their views second."""
-        chosen = self.chosen[:, start:stop].T.flatten().nonzero().view(-1)
-        half = self.kernels[:, start:stop].transpose(0, 1).flatten(0, 1)[chosen]
-        return BlurByTaps(chosen, torch.cat([half[:, 1:].flip(1), half], dim=1))
 
+class BlurByTaps:
+    """The blur of large views on a CPU by the taps of each row, with reflection at the border.
 
-class BlurByTaps(NamedTuple):
-    """The blur of a block of large views on a CPU.
-
-    Attributes:
-        chosen: which of the block's views are blurred, int64 `(N,)`.
-        kernels: whole kernels `(N, 2 radius + 1)`.
+    Args:
+        blur: None blurs none.
+        channels: of the views.
+        size: height and width of the views, more than the radius of the kernels.
+        block: samples that are made at a time.
     """
 
-    chosen: Tensor
-    kernels: Tensor
+    def __init__(self, blur: Blur | None, channels: int, size: int, block: int) -> None:
+        self.num = 0
+        if blur is None:
+            return
+        views, shape = len(blur.chosen), (channels, size, size)
+        chosen = blur.chosen.T.flatten().nonzero().view(-1)  # the views of a sample follow each other
+        half = blur.kernels.transpose(0, 1).flatten(0, 1)[chosen]
+        self.num, self.shape, self.around = len(chosen), shape, reflected(size, half.shape[1] - 1)
+        self.kernels = torch.cat([half[:, 1:].flip(1), half], dim=1)[:, None, None]
+        self.before = [0, *blur.chosen.sum(dim=0).cumsum(0).tolist()]  # how many views of the samples before each
+        self.chosen = chosen.remainder_(block * views)
+        rows = counted(channels, size)[:, None, None]
+        self.first = self.chosen.int()[:, None, None, None] * (channels * size) + rows
+        self.again = counted(self.num, channels * size)[:, None, None, None] + rows
 
-    def apply(self, x: Tensor) -> None:
-        """Blur images `(B, C, H, W)`, in place."""
-        if len(self.chosen):
-            x.index_copy_(0, self.chosen, convolve_images(x, self.chosen, self.kernels))
+    def apply(self, x: Tensor, start: int, stop: int) -> None:
+        """Blur the chosen ones of the views of samples start..stop - 1, `(num * V, C, S, S)`, in place."""
+        if not self.num or self.before[start] == self.before[stop]:
+            return
+        part, size = slice(self.before[start], self.before[stop]), self.shape[1]
+        index = self.first[part] + self.around  # (N, C, S, taps)
+        weights = self.kernels[part].expand(index.shape).contiguous()
+        down = transposed(add_rows(x.view(-1, size), index, weights).view(-1, *self.shape))
+        index = self.again[: part.stop - part.start] + self.around
+        across = add_rows(down.view(-1, size), index, weights).view(-1, *self.shape)
+        x.index_copy_(0, self.chosen[part], transposed(across))

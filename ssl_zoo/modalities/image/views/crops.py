@@ -48,7 +48,7 @@ def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings, blo
     if is_large(source, size, settings.large):
         if boxes is not None and max(source.shape[2:]) <= FEW * size:
             return CropsByTaps(source, boxes, size, interpolation, flip, blur, block)
-        return CropsOneByOne(source, boxes, size, interpolation, flip, blur)
+        return CropsOneByOne(source, boxes, size, interpolation, flip, blur, block)
     if boxes is None:
         return ReadyCrops(source, flip, blur)
     return CropsByMatrices(source, boxes, size, interpolation, flip, blur)

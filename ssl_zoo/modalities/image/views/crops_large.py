@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ssl_zoo.modalities.image.units import has_range, white
 from ssl_zoo.modalities.image.views import geometry_large
-from ssl_zoo.modalities.image.views.blur import Blur
+from ssl_zoo.modalities.image.views.blur import Blur, BlurByTaps
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.taps import Taps, add_rows, counted, transposed
+from ssl_zoo.modalities.image.views.taps import add_rows, counted, span_taps, transposed
 
 
 def flipped(cut: Tensor, flip: Tensor | None) -> Tensor:
@@ -42,46 +42,35 @@ class CropsByTaps:
         blur: Blur | None,
         block: int,
     ) -> None:
-        self.image, self.blur = image, blur
+        (num, channels, height, width), views = image.shape, len(boxes)
+        self.image, self.blur = image, BlurByTaps(blur, channels, size, block)
         # The cubic filter overshoots, and torchvision bounds what it makes.
         self.most = white(image.dtype) if interpolation == "bicubic" and has_range(image.dtype) else None
-        top, left, tall, wide = boxes.permute(2, 1, 0).contiguous()
-        columns = Taps(left, wide, None if flip is None else flip.T, size, interpolation)
-        rows = Taps(top, tall, None, size, interpolation)
-        (num, channels, height, width), views = image.shape, len(boxes)
-        sample = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None]
-        self.columns = _of_channels(columns, sample, channels, width)
-        self.rows = _of_channels(rows, sample * views + counted(views, 1), channels, height)
+        start, length = boxes.permute(2, 1, 0).contiguous().view(2, 2, num, views)  # each of rows and of columns
+        mirror = None if flip is None else torch.stack([torch.zeros_like(flip), flip]).transpose(1, 2)
+        index, weights = span_taps(start, length, mirror, size, interpolation)
+        # From pixels of a side to rows of a block: columns are those of samples, rows those of views, and of channels.
+        sample = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None, None]
+        place = torch.stack([sample * views + counted(views, 1)[:, None], sample.expand(-1, views, -1)])
+        sides = torch.tensor([height, width], dtype=torch.int32).view(2, 1, 1, 1)
+        first = (place * channels + counted(channels, 1)) * sides
+        self.index = index[:, :, :, None] + first[..., None, None]  # (2, B, V, C, size, taps)
+        self.weights = weights[:, :, :, None].expand(self.index.shape).contiguous()
 
     def planes(self, start: int, stop: int) -> Tensor:
         """See `crops.Crops`."""
-        (_, views, channels, size, _), height = self.rows[0].shape, self.image.shape[2]
+        (views, channels, size, _), height = self.index.shape[2:], self.image.shape[2]
         num, part = stop - start, slice(start, stop)
         image = self.image[part].contiguous()
         turned = transposed(image if image.dtype == torch.uint8 else image.float()).float()
-        made = add_rows(turned.view(-1, height), *(x[part] for x in self.columns))
+        made = add_rows(turned.view(-1, height), self.index[1, part], self.weights[1, part])
         turned = transposed(made.view(num * views, channels, size, height))
-        made = add_rows(turned.view(-1, size), *(x[part] for x in self.rows))
+        made = add_rows(turned.view(-1, size), self.index[0, part], self.weights[0, part])
         made = made.view(num * views, channels, size, size)
         if self.most is not None:
             made.clamp_(0, self.most)
-        if self.blur is not None:
-            self.blur.block(start, stop).apply(made)
+        self.blur.apply(made, start, stop)
         return made.view(num, views, channels, size * size).transpose(0, 1)
-
-
-def _of_channels(taps: Taps, place: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor]:
-    """Return index and weights for all channels, `(B, V, C, num_out, taps)`.
-
-    Args:
-        taps: of images.
-        place: of each image among those that are made at a time, int32 `(B, V)` or `(B, 1)`.
-        channels: of an image.
-        length: rows of a channel.
-    """
-    first = (place[..., None] * channels + counted(channels, 1)) * length
-    index = taps.index[:, :, None] + first[..., None, None]
-    return index, taps.weights[:, :, None].expand(index.shape).contiguous()
 
 
 class CropsOneByOne:
@@ -89,6 +78,12 @@ class CropsOneByOne:
 
     Args:
         source: images `(B, C, H, W)`, or where `boxes` is None crops `(V, B, C, S, S)`.
+        boxes: see `CropsByTaps`.
+        size: see `CropsByTaps`.
+        interpolation: see `CropsByTaps`.
+        flip: see `CropsByTaps`.
+        blur: see `CropsByTaps`.
+        block: see `CropsByTaps`.
     """
 
     def __init__(
@@ -99,10 +94,11 @@ class CropsOneByOne:
         interpolation: Interpolation,
         flip: Tensor | None,
         blur: Blur | None,
+        block: int,
     ) -> None:
         self.source, self.size, self.interpolation = source, size, interpolation
         self.boxes = None if boxes is None else boxes.int().tolist()
-        self.flip, self.blur = flip, blur
+        self.flip, self.blur = flip, BlurByTaps(blur, source.shape[-3], size, block)
 
     def _cut(self, start: int, stop: int) -> Tensor:
         if self.boxes is None:
@@ -119,6 +115,5 @@ class CropsOneByOne:
         flip = None if self.flip is None else self.flip[:, start:stop]
         cut = flipped(self._cut(start, stop), flip).transpose(0, 1)
         planes = torch.empty(cut.shape).copy_(cut)
-        if self.blur is not None:
-            self.blur.block(start, stop).apply(planes.flatten(0, 1))
+        self.blur.apply(planes.flatten(0, 1), start, stop)
         return planes.flatten(3).transpose(0, 1)

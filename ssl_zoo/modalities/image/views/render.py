@@ -73,7 +73,7 @@ class _ColourMaps:
         """Write samples start..stop - 1 of `result`."""
         affine, channels = self.affine[:, start:stop].clone(), result.shape[2]
         mean = planes[:, :, :channels].mean(dim=3, keepdim=True)
-        affine[..., channels:] += self.of_mean[:, start:stop] @ mean
+        affine[..., channels:].add_(self.of_mean[:, start:stop] @ mean)
         for x, maps, source in zip(result, affine, planes, strict=True):
             colour_matrix.apply_maps(maps, source, self.bounds, out=x[start:stop].flatten(2))
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
 
-from ssl_zoo.modalities.image.views import geometry, geometry_large, taps
+from ssl_zoo.modalities.image.views import geometry, geometry_large
 from ssl_zoo.modalities.image.views.augment import Augment
+from ssl_zoo.modalities.image.views.blur import Blur, BlurByTaps
 from ssl_zoo.modalities.image.views.parallel import free_threads, one_thread, side_by_side
 from ssl_zoo.modalities.image.views.render import render
 from ssl_zoo.rng import generator
@@ -31,14 +32,19 @@ def test_a_cut_is_torchvisions_resized_crop(interpolation, box):
     assert float((made - in_float).abs().max()) <= 1
 
 
-@pytest.mark.parametrize("height, width", [(96, 96), (100, 70), (33, 16), (7, 40)])
+@pytest.mark.parametrize("size", [96, 33, 7])
 @pytest.mark.parametrize("sigma, radius", [(0.1, 6), (2.0, 6), (0.7, 3), (1.0, 0)])
-def test_taps_blur_as_whole_matrices_do(height, width, sigma, radius):
-    x = torch.rand(4, 3, height, width, generator=generator(0, "x"))
-    half = geometry.half_kernels(torch.tensor([sigma, 1.3]), radius)
-    chosen, kernels = torch.tensor([3, 1]), torch.cat([half[:, 1:].flip(1), half], dim=1)
-    made = taps.convolve_images(x, chosen, kernels)
-    torch.testing.assert_close(made, geometry.convolve(x[chosen], half), atol=1e-5, rtol=0)
+def test_taps_blur_as_whole_matrices_do(size, sigma, radius):
+    x = torch.rand(5, 2, 3, size, size, generator=generator(0, "x"))
+    chosen = torch.tensor([[False, True], [False, False], [True, True], [False, True], [True, False]])
+    kernels = geometry.half_kernels(torch.linspace(sigma, 1.3, 10), radius).view(5, 2, -1)
+    expected = torch.where(
+        chosen[..., None, None, None], geometry.convolve(x.flatten(0, 1), kernels.flatten(0, 1)).view_as(x), x
+    )
+    blur = BlurByTaps(Blur(chosen.T, kernels.transpose(0, 1)), 3, size, 2)
+    for start, stop in ((4, 5), (0, 2), (2, 4)):
+        blur.apply(x[start:stop].flatten(0, 1), start, stop)
+    torch.testing.assert_close(x, expected, atol=1e-5, rtol=0)
 
 
 def rendered(policy: Augment, x: torch.Tensor, **changed: int) -> torch.Tensor:
