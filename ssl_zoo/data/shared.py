@@ -78,7 +78,8 @@ def packed(split: Split, arena: Arena) -> Handle | None:
     """
     about: dict[str, Any] = {
         "labels": split.labels, "class_names": split.class_names, "names": split.names, "bad": dict(split.bad),
-        "remarks": split.remarks_of_some, "draws": split.draws,
+        "remarks": split.remarks_of_some, "draws": split.draws, "blocks": split.blocks,
+        "fingerprint": split.fingerprint,
     }  # fmt: skip
     if isinstance(split, LargeSplit):
         about |= {"data": split.whole.data, "names": split.whole.names, "large": True}
@@ -112,6 +113,7 @@ def unpacked(handle: Handle) -> Split:
     else:
         split = MemorySplit(about["data"], *described)
     split.remarks_of_some, split.draws = about["remarks"], about["draws"]
+    split.blocks, split.fingerprint = about["blocks"], about["fingerprint"]
     return LargeSplit(split) if isinstance(split, MemorySplit) and about["large"] else split
 
 

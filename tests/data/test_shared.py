@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -14,6 +15,7 @@ from torch import Tensor
 from ssl_zoo.batch import InputSpec
 from ssl_zoo.data.arena import has_arenas
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.blocks import Blocks
 from ssl_zoo.data.held import KeptSplit, LargeSplit, MemorySplit
 from ssl_zoo.data.memory import WHOLE_BYTES, load
 from ssl_zoo.data.shared import Sharing, load_shared
@@ -39,6 +41,7 @@ class Counted(Split):
     def __init__(self, samples: list[Any]) -> None:
         self.samples, self.reads = samples, 0
         self.labels, self.class_names = torch.arange(len(samples)) % 3, ["a", "b", "c"]
+        self.blocks, self.fingerprint = Blocks(np.ones(len(samples), np.int64)), f"{len(samples)} samples"
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -123,6 +126,8 @@ def same(a: Split, b: Split) -> bool:
         return torch.equal(x, y) and x.dtype == y.dtype if isinstance(x, Tensor) else bool(x == y)
 
     assert type(a) is type(b) and len(a) == len(b) and dict(a.bad) == dict(b.bad) and a.class_names == b.class_names
+    assert a.fingerprint == b.fingerprint and (a.blocks is None) == (b.blocks is None)
+    assert a.blocks is None or b.blocks is None or a.blocks.sizes.tolist() == b.blocks.sizes.tolist()
     assert (a.labels is None and b.labels is None) or torch.equal(a.labels, b.labels)  # type: ignore[arg-type]
     return all(equal(a.read(i), b.read(i)) and a.name(i) == b.name(i) for i in range(len(a)))
 
