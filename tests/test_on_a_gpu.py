@@ -124,6 +124,7 @@ EVERYTHING = {"size": 12, "interpolation": "bicubic", "solarise": [0.0, 0.2], "d
 VIEWS: list[tuple[str, dict[str, Any], Sort, int]] = [
     ("augment", {"size": 12}, IMAGE, 50),
     ("augment", EVERYTHING, IMAGE, 100),
+    ("augment", {"size": 12, "colour": "exact"}, IMAGE, 320),
     ("multi_crop", {"size": 12, "local_size": 8}, IMAGE, 120),
     ("transforms", IMAGE.views["transforms"], IMAGE, 1),
     ("clips", VIDEO.views["clips"], VIDEO, 170),

@@ -31,7 +31,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 MISSING = ""
 """Why a fake device cannot be had with this torch; empty where it can."""
@@ -110,6 +110,20 @@ class _Engine:
             return _ENGINE.run_backward(*args, **kwargs)
         finally:
             self.runs -= 1
+
+
+class _Event:
+    """An event of a device that is always done."""
+
+    def record(self, stream: Any = None) -> None:
+        """See torch."""
+
+    def synchronize(self) -> None:
+        """See torch."""
+
+    def query(self) -> bool:
+        """See torch."""
+        return True
 
 
 class FakeGpu(TorchDispatchMode):
@@ -195,6 +209,7 @@ class FakeGpu(TorchDispatchMode):
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
         for name in ("Stream", "current_stream"):
             enter(patch.object(torch.cuda, name, lambda *_, **__: SimpleNamespace(wait_stream=lambda stream: None)))
+        enter(patch.object(torch.cuda, "Event", _Event))
         enter(patch.object(torch.cuda, "stream", lambda stream: nullcontext()))
         enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
         self._stack.callback(forget_constants)
@@ -217,19 +232,20 @@ class FakeGpu(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is _DEVICE:
             return self._answer(args[0])
-        leaves = tree_leaves((args, kwargs))
+        leaves = list(_leaves((args, kwargs)))
         fakes = [x for x in leaves if isinstance(x, FakeTensor)]
         if not fakes and not any(isinstance(x, torch.device) and x.type != "cpu" for x in leaves):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
-        args, kwargs = tree_map(lambda x: GPU if isinstance(x, torch.device) and x == META else x, (args, kwargs))
+        if any(isinstance(x, torch.device) and x == META for x in leaves):
+            args, kwargs = tree_map(lambda x: GPU if isinstance(x, torch.device) and x == META else x, (args, kwargs))
         generators = [x for x in leaves if isinstance(x, torch.Generator)]
         assert all(x.device.type != "cpu" for x in generators), f"a CPU generator for a tensor on the GPU: {func}"
         name = func._overloadpacket.__name__
         if _waits(name, args, kwargs, leaves):
             self.waits.append(f"{name} at {_caller()}")
         result = self._result(func, name, args, kwargs)
-        self._note(func, name, leaves, tree_leaves(result))
+        self._note(func, name, leaves, list(_leaves(result)))
         return result
 
     def _result(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -242,8 +258,7 @@ class FakeGpu(TorchDispatchMode):
             return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.int64)
         if name in ("index", "index_put", "index_put_"):
             args = (args[0], [place for each in args[1] for place in _places(each)], *args[2:])
-        with self.fake:
-            result = func(*args, **kwargs)
+        result = func(*args, **kwargs)  # by `fake`, which is next
         if kwargs.get("device", GPU).type == "cpu" and isinstance(result, FakeTensor):
             with unset_fake_temporarily():
                 return torch.full(result.shape, self.value, dtype=result.dtype)
@@ -286,6 +301,18 @@ class FakeGpu(TorchDispatchMode):
         if x.requires_grad and x.is_leaf and id(x) not in self._placed:
             return META  # its node that collects gradients
         return GPU
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield what lists, tuples and mappings hold."""
+    if isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _leaves(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 def _applied(gpu: FakeGpu) -> Any:

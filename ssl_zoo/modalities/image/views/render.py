@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ssl_zoo.modalities.image.units import has_range
 from ssl_zoo.modalities.image.views import colour_matrix, geometry
+from ssl_zoo.modalities.image.views.colour_at_once import render_at_once
 from ssl_zoo.modalities.image.views.colour_exact import render_exact
 from ssl_zoo.modalities.image.views.crops import crops_of
 from ssl_zoo.modalities.image.views.parallel import free_threads, side_by_side
@@ -35,7 +36,8 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
         block: numbers that are made at a time on a CPU.
     """
     if settings.colour == "exact":
-        return render_exact(source, params, settings)
+        exact = render_exact if source.device.type == "cpu" else render_at_once
+        return exact(source, params, settings)
     (views, num), channels, size, device = params.shape, source.shape[-3], settings.size, source.device
     result = torch.empty(views, num, channels, size, size, dtype=torch.float32, device=device)
     samples = num
