@@ -40,10 +40,7 @@ WAITS = {
 MOST = 900
 """Kernels of a step of a method on a small convnet, without its views."""
 
-MANY = {
-    "vicregl",  # compares places one by one
-    "v_jepa",  # two masks, each through a transformer
-}
+MANY = {"v_jepa"}  # two masks, each through a transformer
 """Methods whose step takes more."""
 
 COVERED: set[str] = set()
@@ -109,7 +106,7 @@ def test_a_step(gpu: FakeGpu, name: str) -> None:
     COVERED.add(name)
 
 
-@pytest.mark.parametrize("name", ["byol", "dino", "swav", "vicreg"])
+@pytest.mark.parametrize("name", ["byol", "swav"])
 def test_a_step_in_float32(gpu: FakeGpu, name: str) -> None:
     first, second = steps_of(gpu, light(name), "fp32", 2)
     assert len(first) >= len(second) > 50 and not gpu.waits
@@ -123,13 +120,13 @@ def test_all_methods_were_covered() -> None:
 EVERYTHING = {"size": 12, "interpolation": "bicubic", "solarise": [0.0, 0.2], "drop_channels": 0.1}
 VIEWS: list[tuple[str, dict[str, Any], Sort, int]] = [
     ("augment", {"size": 12}, IMAGE, 50),
-    ("augment", EVERYTHING, IMAGE, 100),
-    ("augment", {"size": 12, "colour": "exact"}, IMAGE, 320),
-    ("multi_crop", {"size": 12, "local_size": 8}, IMAGE, 120),
+    ("augment", EVERYTHING, IMAGE, 80),
+    ("augment", {"size": 12, "colour": "exact"}, IMAGE, 270),
+    ("multi_crop", {"size": 12, "local_size": 8}, IMAGE, 125),
     ("transforms", IMAGE.views["transforms"], IMAGE, 1),
-    ("clips", VIDEO.views["clips"], VIDEO, 170),
-    ("log_mel", AUDIO.views["log_mel"], AUDIO, 150),
-    ("spans", TEXT.views["spans"], TEXT, 40),
+    ("clips", VIDEO.views["clips"], VIDEO, 240),
+    ("log_mel", AUDIO.views["log_mel"], AUDIO, 350),
+    ("spans", TEXT.views["spans"], TEXT, 30),
 ]
 """View policies, with options; samples; the most kernels that they take."""
 
@@ -148,7 +145,7 @@ def test_views(gpu: FakeGpu, name: str, options: dict[str, Any], sort: Sort, mos
         assert all(x.device == GPU for view in views for x in [view.tensor, *view.aux.values()])
         assert [view.tensor.dtype for view in views] == [view.dtype for view in policy.spec.views]
     assert not gpu.waits and steps[1] == steps[2]
-    assert gpu.kernels.total() <= most and gpu.kernels["_to_copy"] <= 5, gpu.kernels
+    assert gpu.kernels.total() <= most, gpu.kernels
 
 
 def test_simsiam_on_cifar10(gpu: FakeGpu) -> None:
@@ -159,14 +156,14 @@ def test_simsiam_on_cifar10(gpu: FakeGpu) -> None:
         training = FakeTraining(gpu, recipe, "bf16", method)
         for _ in range(2):
             training.step(torch.zeros(4, 3, 32, 32, dtype=torch.uint8))
-    assert not gpu.waits and gpu.kernels["_foreach_add_"] >= 1
+    assert not gpu.waits and 0 < gpu.kernels_of("optimizer") <= 10 and gpu.kernels_of("views") <= 45
     assert 600 < gpu.kernels.total() <= 900, {part: gpu.kernels_of(part) for part in PARTS}
 
 
 @pytest.mark.parametrize(
     "fault, noticed",
     [
-        (lambda x: x + torch.ones(3), "two different devices"),
+        (lambda x: x + torch.ones(3), "same device|different devices"),
         (lambda x: torch.randn(3, generator=torch.Generator(), device=GPU), "CPU generator"),
         (lambda x: x.sum().item(), "_local_scalar_dense"),
         (lambda x: x[x > 0], "index"),
@@ -181,9 +178,9 @@ def test_faults_are_noticed(gpu: FakeGpu, fault: Callable[[torch.Tensor], Any], 
     with gpu:
         x = torch.ones(3, device=GPU)
         gpu.clear()
-        if "_" in noticed or noticed in ("index", "nonzero"):
-            fault(x)
-            assert len(gpu.waits) == 1 and gpu.waits[0].startswith(noticed) and "test_on_a_gpu.py" in gpu.waits[0]
-        else:
+        if " " in noticed:
             with pytest.raises((RuntimeError, AssertionError), match=noticed):
                 fault(x)
+        else:
+            fault(x)
+            assert len(gpu.waits) == 1 and gpu.waits[0].startswith(noticed) and "test_on_a_gpu.py" in gpu.waits[0]
