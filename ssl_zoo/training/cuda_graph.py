@@ -117,6 +117,8 @@ class GraphedStep:
         device: where it computes.
         recorder: of the device.
         required: whether it is an error that the step cannot be recorded; else it is taken kernel by kernel.
+        move: copies what the loader gives to the device while that computes the step before; from there it is copied
+            once more, to where the graph reads it. None copies it there at once.
 
     Attributes:
         problem: why the step cannot be recorded; empty while nothing is known of one.
@@ -132,9 +134,10 @@ class GraphedStep:
         device: torch.device,
         recorder: Recorder,
         required: bool = False,
+        move: Callable[[RawBatch], RawBatch] | None = None,
     ):
         self._to_batch, self._forward_backward, self._modules = to_batch, forward_backward, list(modules)
-        self._device, self._recorder, self._required = device, recorder, required
+        self._device, self._recorder, self._required, self._move = device, recorder, required, move
         self.problem, self.recorded = "", False
         self.news: list[str] = []
         self._number, self._first = 0, True  # of the step, from 1; whether the next micro-batch is the first of one
@@ -216,7 +219,7 @@ class GraphedStep:
         assert inputs is not None
         if raw.layout != inputs.layout:
             return False
-        inputs.take(raw)
+        inputs.take(raw if self._move is None else self._move(raw))
         return True
 
     def _attach(self, clear: bool = False) -> None:

@@ -219,15 +219,18 @@ def make_trainer(
 
     transfer = Transfer(strategy.device)
 
+    def move(raw: RawBatch) -> RawBatch:
+        return raw.moved(transfer)
+
     def to_batch(raw: RawBatch) -> Batch:
-        there = raw.moved(transfer)
+        there = move(raw)
         return Batch(policy(there.payload), there.index)
 
     graphed = None
     if settings.cuda_graph != "off" and not graph_problem(recipe, processes, one_size):
         recorder, required = CudaRecorder(strategy.device), settings.cuda_graph == "on"
-        modules = (method, policy)
-        graphed = GraphedStep(to_batch, strategy.forward_backward, modules, strategy.device, recorder, required)
+        at = (strategy.device, recorder, required, move)
+        graphed = GraphedStep(to_batch, strategy.forward_backward, (method, policy), *at)
     return Trainer(
         strategy, method, optimizer, schedule, settings.lr, total, recipe.seed, to_batch, settings.clip_grad, graphed
     )
