@@ -156,7 +156,8 @@ def interruptible(advice: str) -> Iterator[None]:
         with StopRequest() as request, request.at_once():
             yield
     except Interrupted:
-        log(advice)
+        if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+            log(advice)
         raise SystemExit(75) from None
 
 

@@ -66,6 +66,7 @@ class LargeSplit(Split):
     """A split in memory whose samples are too large to be copied in batches: they are cut from one by one.
 
     Attributes:
+        whole: the samples as one tensor.
         labels: `(N,)` int64 or None.
         class_names: the name of each label, or None.
         bad: samples that could not be read and were left out, as name -> reason.

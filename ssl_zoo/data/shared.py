@@ -165,6 +165,7 @@ def load_shared(
         mapped = None
         with suppress(OSError):
             mapped = unpacked(found)
+            mapped.holders = sharing.here
         sharing.wait()  # all have mapped it
     finally:
         if arena is not None:

@@ -45,6 +45,7 @@ class Split(ABC):
             noticed; else None, and they are looked at.
         bad: name -> reason of the samples that were found unreadable when the split was opened, and left out.
         remarks_of_some: sentences on how some samples were understood, where they were collected on opening.
+        holders: processes of this machine that have the samples in memory together, once.
     """
 
     labels: Tensor | None = None
@@ -52,6 +53,7 @@ class Split(ABC):
     stacked: bool = False
     names: Sequence[str] | None = None
     remarks_of_some: tuple[str, ...] | None = None
+    holders: int = 1
     draws: Draws | None = None
     blocks: Blocks | None = None
     fingerprint: str | None = None

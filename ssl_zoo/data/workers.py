@@ -82,7 +82,7 @@ def choose_workers(
     """
     workers, capped = (0, "") if asked == "auto" else _bounded(asked)
     if split.stacked:
-        size = f"{split.data.nbytes / 2**20:.0f} MiB in memory" if isinstance(split, MemorySplit) else "whole batches"
+        size = _in_memory(split.data.nbytes, split) if isinstance(split, MemorySplit) else "whole batches"
         return _choice(workers, f"data: {size}; {_by(workers)}{capped}", split)
     probe = _measure(split, policy)
     if asked == "auto" and probe.seconds >= CHEAP:
@@ -91,7 +91,7 @@ def choose_workers(
             workers -= 1
             capped = " (more would not fit in memory)"
     rate = max(1, workers) / max(probe.seconds, 1e-9)
-    where = f"{split.nbytes / 2**20:.0f} MiB in memory, cut" if isinstance(split, (KeptSplit, LargeSplit)) else "read"
+    where = f"{_in_memory(split.nbytes, split)}, cut" if isinstance(split, (KeptSplit, LargeSplit)) else "read"
     note = f"data: {where} in every epoch, {_milliseconds(probe.seconds)} per sample; {_by(workers)}{capped}"
     return _choice(workers, f"{note}, up to {rate:.0f} samples/s{_memory(probe, workers, batch_size)}", split)
 
@@ -134,6 +134,11 @@ def _cpus() -> int:
     """
     processes = os.environ.get("LOCAL_WORLD_SIZE")
     return torch.get_num_threads() if processes is None else cpus_of_each(int(processes))
+
+
+def _in_memory(nbytes: int, split: Split) -> str:
+    once = f", once for {split.holders} processes" if split.holders > 1 else ""
+    return f"{nbytes / 2**20:.0f} MiB in memory{once}"
 
 
 def _by(workers: int) -> str:

@@ -168,6 +168,9 @@ def start(size: int, max_restarts: int, log: Callable[[str], None]) -> NoReturn:
         raise SystemExit(outcome.code)
     if why.kind == "user":
         raise UserError(why.message) from _InProcess(why.trace)
+    if why.kind == "silent" and why.exit_code > 0:  # a script that has left with a code of its own
+        log(why.message)
+        raise SystemExit(why.exit_code)
     if why.kind == "fault":
         sys.stderr.write(why.trace)
     raise ProcessFailed(why.message, why.rank, why.kind == "failed") from _InProcess(why.trace)

@@ -21,6 +21,8 @@ from ssl_zoo.data.memory import WHOLE_BYTES, load
 from ssl_zoo.data.shared import Sharing, load_shared
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.strings import Strings
+from ssl_zoo.data.workers import choose_workers
+from tests.data.test_workers import Pass
 from tests.distributed.group import meet, run_group
 
 pytestmark = pytest.mark.skipif(not has_arenas(), reason="this system has no anonymous files")
@@ -97,6 +99,7 @@ def read_together(folder: Path, rank: int, size: int) -> dict[str, Any]:
             "memory": sorted(inodes() - before),
             "equal": name == "cannot be sent" or same(loaded, alone[name]),
             "bad": dict(loaded.bad),
+            "note": choose_workers(loaded, Pass(), 1).note if name == "in memory" else "",
         }
         if name == "one size":
             assert isinstance(loaded, MemorySplit)
@@ -148,6 +151,7 @@ def test_two_processes_map_the_same_memory_and_one_of_them_reads(found: list[Any
     assert first["kind"] == second["kind"] == kind.__name__
     if name != "in memory":
         assert first["reads"] and second["reads"] == 0
+    assert first["note"] == ("data: 2 MiB in memory, once for 2 processes; 1 worker" if name == "in memory" else "")
     assert [len(each["bad"]) for each in (first, second)] == [name in ("one size", "any size")] * 2
 
 
