@@ -4,6 +4,7 @@ Nothing is computed; `experiments/gpu/fake_gpu.py` notes what would be asked of 
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.load import load_recipe, method_names
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.rng import generator
+from ssl_zoo.training.python_state import difference, python_state
 from tests.contract import Sort
 from tests.modalities.audio.sort import SORT as AUDIO
 from tests.modalities.image.sort import SORT as IMAGE
@@ -82,15 +84,30 @@ def repeated(step: list[Operation]) -> list[Operation]:
 
 
 def steps_of(gpu: FakeGpu, recipe: Recipe, precision: str, num: int) -> list[list[Operation]]:
-    """Return the operations of steps on views that are there."""
-    method, steps = build(recipe), []
+    """Return the operations of steps on views that are there.
+
+    What a CUDA graph does not repeat is looked for too: attributes that change in the forward pass, or between steps.
+    """
+    method, steps, states = build(recipe), [], list[dict[str, object]]()
     with gpu:
         training = FakeTraining(gpu, recipe, precision, method)
         batch = batch_of(training)
+        precise: Any = training.trainer.strategy
+        forward = precise.precision.forward
+
+        def watched(*arguments: Any) -> Any:
+            states.append(python_state([method]))
+            output = forward(*arguments)
+            states.append(python_state([method]))
+            return output
+
+        precise.precision.forward = watched
         for _ in range(num):
             gpu.clear()
             training.trainer.take_step([batch], 1)
             steps.append(list(gpu.operations))
+    for earlier, later in pairwise(states[2:]):  # the first step makes what later ones use again
+        assert len(earlier) > 50 and not difference(earlier, later)
     assert all(value.device == GPU for value in method.state_dict().values())
     assert all(value.dtype == torch.float32 for view in batch.views for value in [view.tensor, view.aux["box"]])
     return steps

@@ -213,6 +213,7 @@ class FakeGpu(TorchDispatchMode):
         enter(patch.object(torch.cuda, "stream", lambda stream: nullcontext()))
         enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
         self._stack.callback(forget_constants)
+        enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))
         # Its own reads one number after the other.
         enter(patch.object(FakeTensor, "tolist", lambda x: x.cpu().tolist()))
         enter(self.fake)
