@@ -37,8 +37,8 @@ PUBLIC = [
 
 COMMANDS = [
     "bench", "check", "compare", "completion", "curate", "data", "demo", "doctor", "duplicates", "embed", "eval",
-    "export", "finetune", "init", "list", "neighbours", "predict", "report", "run", "schema", "show", "slurm",
-    "train", "views",
+    "export", "finetune", "init", "list", "merge", "neighbours", "predict", "report", "run", "schema", "show",
+    "slurm", "train", "views",
 ]  # fmt: skip
 
 

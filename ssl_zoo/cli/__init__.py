@@ -22,6 +22,7 @@ from ssl_zoo.cli.finetune import finetune, predict
 from ssl_zoo.cli.hints import hint
 from ssl_zoo.cli.init import init
 from ssl_zoo.cli.look import check, list_, schema, show, views
+from ssl_zoo.cli.merge import merge
 from ssl_zoo.cli.search import curate, duplicates, embed, neighbours
 from ssl_zoo.cli.slurm import slurm
 from ssl_zoo.cli.work import demo, evaluate, report, run, train
@@ -82,6 +83,7 @@ for command in (
     finetune,
     predict,
     export,
+    merge,
     neighbours,
     duplicates,
     curate,

@@ -72,6 +72,30 @@ def _named(path: Path) -> tuple[RunFolder, Path] | None:
     return (folder, folder.checkpoint) if stopped else None
 
 
+def merge_checkpoint(run: str | Path, log: Callable[[str], None] = silent) -> dict[str, Any]:
+    """Make one file of a checkpoint and its parts, see `ssl_zoo.runs.checkpoint`.
+
+    Args:
+        run: a run folder, for its last checkpoint; or `RUN@stepN`, `RUN@best`, `RUN@last`.
+        log: prints what a user has to know of the lock.
+
+    Returns:
+        `file`, `step` and `bytes`.
+
+    Raises:
+        UserError: there is no such checkpoint, it cannot be read, or another process works in the folder.
+        CannotWrite: the disk is full, or the folder is read-only; the checkpoint is what it was.
+    """
+    before, at, which = str(run).rpartition("@")
+    folder = RunFolder(before if at and not Path(run).exists() else run)
+    if not folder.recipe.is_file():
+        raise UserError(f"{folder.path}: holds no run; name a run folder, or RUN@stepN.")
+    with folder.claimed(log):
+        path = _checkpoint(folder, which if folder.path != Path(run) else "last")
+        step = checkpoint.merge(path)
+    return {"file": str(path), "step": step, "bytes": path.stat().st_size}
+
+
 def _gone_on(folder: RunFolder) -> tuple[int, int] | None:
     """Return the step of a run's encoder and that of the run, where it is made longer and has not finished."""
     summary = _stated(folder.summary)

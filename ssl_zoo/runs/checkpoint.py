@@ -164,14 +164,16 @@ def next_folder(path: Path) -> Path:
     return path.with_name(f"{path.stem}.shards-{max(numbers, default=-1) + 1}")
 
 
-def merge(path: Path) -> None:
-    """Make one file of a checkpoint and its parts.
+def merge(path: Path) -> int:
+    """Make one file of a checkpoint and its parts; return the step that it is of.
 
     Raises:
         UserError: it cannot be read.
         CannotWrite: the disk is full, or the folder is read-only; the checkpoint is what it was.
     """
-    save(path, {key: value for key, value in load(path).items() if key != "format"})
+    state = load(path)
+    save(path, {key: value for key, value in state.items() if key != "format"})
+    return int(state["step"])
 
 
 def remove(path: Path) -> None:

@@ -41,7 +41,7 @@ def save(rank: int, size: int, out: Path) -> dict[str, Any]:
     found = {
         "begun": begun, "before": before, "finished": finished, "losses": losses,
         "exact": equal(checkpoint.load(path), at_save), "folders": _folders(out),
-        "gathered": _gathered(trainer), "entries": _entries(trainer),
+        "gathered": _gathered(trainer), "entries": same_entries(trainer),
     }  # fmt: skip
 
     def full(self: Any, plan: Any, planner: Any) -> Any:
@@ -88,7 +88,7 @@ def _gathered(trainer: Any) -> tuple[bool, int]:
     return same and not shared, len(own)
 
 
-def _entries(trainer: Any) -> bool:
+def same_entries(trainer: Any) -> bool:
     """Return whether the numbers that are watched are those of whole weights."""
     weights = [p for p in trainer.method.parameters() if p.ndim]
     return torch.equal(entries(weights, 7), entries([whole(p.detach()) for p in weights], 7))

@@ -180,7 +180,8 @@ def by_four(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
         for name in SOME
         for copies in ((1, 2) if name == "byol" else (1,))
     }
-    return {**found, "resumed": saved.resume(rank, size, out)}
+    twice = trainer_of(small("byol"), "fsdp", size, copies=2)
+    return {**found, "entries": saved.same_entries(twice), "resumed": saved.resume(rank, size, out)}
 
 
 def half_precision(rank: int, size: int) -> dict[str, list[float]]:

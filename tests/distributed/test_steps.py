@@ -74,6 +74,7 @@ def test_options_change_memory_and_not_numbers(two: list[dict[str, Any]], name: 
 def test_four_processes_equal_one(four: list[dict[str, Any]], key: str) -> None:
     """Some have no part of a weight that has fewer rows than there are processes."""
     check(four, key, sharded=True)
+    assert all(each["entries"] for each in four)
 
 
 def test_half_precision_is_that_of_ddp(two: list[dict[str, Any]]) -> None:
@@ -179,7 +180,7 @@ def test_a_single_file_takes_the_place_of_parts(two: Any, out: Path, tmp_path: P
     shutil.copy(out / path.name, path)
     state = checkpoint.load(path)
     assert checkpoint.next_folder(path).name == "three.shards-8"
-    checkpoint.merge(path)
+    assert checkpoint.merge(path) == 3
     assert [each.name for each in tmp_path.iterdir()] == ["three.pt"]
     assert saved.equal(checkpoint.load(path), state)
     checkpoint.remove(path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
+from ssl_zoo.cli import main
 from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.folder import RunFolder
@@ -103,6 +107,23 @@ def test_a_kept_step_of_a_sharded_run_is_an_encoder(runs: tuple[Path, list[Any],
     assert one.keys() == several.keys()
     for name, value in one.items():
         torch.testing.assert_close(several[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_merge_makes_one_file(runs: tuple[Path, list[Any], Any], tmp_path: Path) -> None:
+    run = shutil.copytree(runs[0] / "sharded", tmp_path / "sharded")
+    before = checkpoint.load(RunFolder(run).kept(4))
+    result = CliRunner().invoke(main, ["merge", f"{run}@step4", "--json"])
+    assert result.exit_code == 0, result.output
+    path = RunFolder(run).kept(4)
+    assert json.loads(result.stdout) == {"file": str(path), "step": 4, "bytes": path.stat().st_size}
+    assert sorted(each.name for each in path.parent.glob("*.shards-*")) == [
+        "last.shards-0", "step-2.shards-0", "step-6.shards-0",
+    ]  # fmt: skip
+    after = checkpoint.load(path)["method"]
+    assert all(torch.equal(after[name], value) for name, value in before["method"].items())
+    for name, message in ((f"{run}@step5", "there is no such checkpoint"), (str(tmp_path), "holds no run")):
+        result = CliRunner().invoke(main, ["merge", name])
+        assert result.exit_code == 2 and message in result.output
 
 
 def test_a_rollback_goes_back_to_the_step_that_it_goes_back_to_on_one_process(
