@@ -27,7 +27,7 @@ mp.set_forkserver_preload(
 def meet(folder: Path, rank: int, size: int) -> None:
     """Let the processes of a group meet; before, each of them is alone."""
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size, timeout=timedelta(minutes=5)
     )
 
 

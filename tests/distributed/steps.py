@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ssl_zoo import registry
@@ -20,6 +21,7 @@ from ssl_zoo.recipe.load import method_names
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.training.activation_checkpointing import recompute_blocks
 from ssl_zoo.training.trainer import Trainer
+from tests.distributed.group import meet
 from tests.distributed.parity import encoder_for, smooth, unequal, whole_batch
 from tests.tiny import small
 
@@ -146,17 +148,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Options of `fsdp` on two processes, for BYOL."""
 
 
-BLOCKS = ("target={name: alternate, steps: 2}",)
+COPIED, BLOCKS = "simsiam alternate", ("target={name: alternate, steps: 2}",)
+"""A target that is copied in blocks of steps."""
 
 
 def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     """Compare every recipe, by both strategies; then write checkpoints, well and badly."""
     from tests.distributed import saved
-    from tests.distributed.group import meet
 
-    one = {name: alone(name) for name in method_names()} if rank == 0 else dict.fromkeys(method_names())
-    block = alone("simsiam", BLOCKS) if rank == 0 else None
-    meet(folder, rank, size)
+    one = alone_then_meet({**{name: () for name in method_names()}, COPIED: BLOCKS}, folder, rank, size)
     found: dict[str, Any] = {
         f"{name} {strategy}": compared(name, strategy, rank, size, one[name])
         for name in method_names()
@@ -164,17 +164,15 @@ def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     }
     for name, options in VARIANTS.items():
         found[f"byol {name}"] = compared("byol", "fsdp", rank, size, one["byol"], **options)
-    found["simsiam alternate"] = compared("simsiam", "fsdp", rank, size, block, BLOCKS)
+    found[COPIED] = compared("simsiam", "fsdp", rank, size, one[COPIED], BLOCKS)
     return {**found, "saved": saved.save(rank, size, out), "half": half_precision(rank, size)}
 
 
 def by_four(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     """Compare some recipes, kept once and twice; then go on from what two processes have saved."""
     from tests.distributed import saved
-    from tests.distributed.group import meet
 
-    one = {name: alone(name) for name in SOME} if rank == 0 else dict.fromkeys(SOME)
-    meet(folder, rank, size)
+    one = alone_then_meet({name: () for name in SOME}, folder, rank, size)
     found: dict[str, Any] = {
         f"{name} {copies}": compared(name, "fsdp", rank, size, one[name], copies=copies)
         for name in SOME
@@ -182,6 +180,15 @@ def by_four(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     }
     twice = trainer_of(small("byol"), "fsdp", size, copies=2)
     return {**found, "entries": saved.same_entries(twice), "resumed": saved.resume(rank, size, out)}
+
+
+def alone_then_meet(cases: dict[str, Sequence[str]], folder: Path, rank: int, size: int) -> dict[str, Any]:
+    """Return what one process makes of each case: each process is the one for some of them, before they meet."""
+    mine = {key: alone(key.partition(" ")[0], cases[key]) for key in sorted(cases)[rank::size]}
+    meet(folder, rank, size)
+    found: list[Any] = [None] * size
+    dist.all_gather_object(found, mine)
+    return {key: value for each in found for key, value in each.items()}
 
 
 def half_precision(rank: int, size: int) -> dict[str, list[float]]:
