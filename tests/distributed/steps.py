@@ -148,15 +148,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Options of `fsdp` on two processes, for BYOL."""
 
 
-COPIED, BLOCKS = "simsiam alternate", ("target={name: alternate, steps: 2}",)
-"""A target that is copied in blocks of steps."""
+EXTRA = {
+    "simsiam alternate": ("target={name: alternate, steps: 2}",),
+    "byol unused": ("objective=[variance, covariance]",),
+}
+"""A target that is copied in blocks of steps; a head and a target that no term looks at."""
 
 
 def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     """Compare every recipe, by both strategies; then write checkpoints, well and badly."""
     from tests.distributed import saved
 
-    one = alone_then_meet({**{name: () for name in method_names()}, COPIED: BLOCKS}, folder, rank, size)
+    one = alone_then_meet({**{name: () for name in method_names()}, **EXTRA}, folder, rank, size)
     found: dict[str, Any] = {
         f"{name} {strategy}": compared(name, strategy, rank, size, one[name])
         for name in method_names()
@@ -164,7 +167,8 @@ def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     }
     for name, options in VARIANTS.items():
         found[f"byol {name}"] = compared("byol", "fsdp", rank, size, one["byol"], **options)
-    found[COPIED] = compared("simsiam", "fsdp", rank, size, one[COPIED], BLOCKS)
+    for key, overrides in EXTRA.items():
+        found[key] = compared(key.partition(" ")[0], "fsdp", rank, size, one[key], overrides)
     return {**found, "saved": saved.save(rank, size, out), "half": half_precision(rank, size)}
 
 

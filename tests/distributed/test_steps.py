@@ -57,8 +57,9 @@ def test_two_processes_equal_one(two: list[dict[str, Any]], method: str, strateg
     check(two, f"{method} {strategy}", sharded=strategy == "fsdp")
 
 
-def test_a_target_that_is_copied_is_sharded_alike(two: list[dict[str, Any]]) -> None:
-    check(two, "simsiam alternate", sharded=True)
+@pytest.mark.parametrize("key", steps.EXTRA)
+def test_targets_that_are_copied_and_heads_without_gradient(two: list[dict[str, Any]], key: str) -> None:
+    check(two, key, sharded=True)
 
 
 def test_no_recipe_is_left_out(two: list[dict[str, Any]]) -> None:
