@@ -1,5 +1,7 @@
 """The contract of parts, and their state: what moves, when, and that a checkpoint holds all of it."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -127,3 +129,17 @@ def test_a_term_states_what_it_is_called_with(inputs: str | None) -> None:
 def test_a_plain_module_is_no_term() -> None:
     with pytest.raises(PartFailed, match=r"term 'linear': is a Linear, and must be a ssl_zoo\.parts\.Term"):
         Objective([("linear", 1.0, nn.Linear(2, 2))])  # type: ignore[list-item]
+
+
+def test_a_counter_is_read_once_and_again_where_others_have_written() -> None:
+    counter, other = StepCounter(), StepCounter()
+    assert int(counter) == 0
+    for _ in range(3):
+        counter.advance()
+    assert int(counter) == int(counter.steps) == 3
+    other.load_state_dict(counter.state_dict())
+    assert int(other) == 3
+    counter.steps.fill_(7)
+    assert int(counter) == 7
+    counter.advance()
+    assert int(copy.deepcopy(counter)) == int(counter.double()) == 8

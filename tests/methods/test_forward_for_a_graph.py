@@ -1,4 +1,4 @@
-"""The forward and backward pass of every method is what a CUDA graph repeats: it changes tensors, and nothing of Python.
+"""The forward and backward pass of every method is what a CUDA graph repeats: it changes tensors, not Python's objects.
 
 Draws are those of a GPU (`rng.draws_on_host`), which the device computes by itself.
 """

@@ -174,3 +174,55 @@ def test_the_rate_drops_before_the_end_after_a_warmup() -> None:
 def test_without_warmup_and_in_a_run_shorter_than_the_step_decay() -> None:
     assert step_decay(10, 10, before_end=[0.5])(0) == 1.0
     assert step_decay(10, 10, before_end=[50.0, 25.0])(0) == pytest.approx(0.04)
+
+
+def weights_and_gradients(step: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    g = torch.Generator().manual_seed(step)
+    shapes = [(5, 3, 2, 2), (5,), (4, 5), (0, 3), (6,)]
+    weights, gradients = ([torch.randn(shape, generator=g) for shape in shapes] for _ in range(2))
+    weights[0] = weights[0].to(memory_format=torch.channels_last)
+    weights[4].zero_()
+    return weights, gradients
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_lars_is_that_of_one_weight_after_the_other_bit_for_bit(clip: bool) -> None:
+    ours = [nn.Parameter(w.clone()) for w in weights_and_gradients(0)[0]]
+    theirs = [w.detach().clone() for w in ours]
+    velocity = [torch.zeros_like(w) for w in theirs]
+    settings = [{"weight_decay": 1e-3}, {"weight_decay": 0.0, "adapt": False}]
+    optimizer = lars(
+        [{**settings[0], "params": ours[:3]}, {**settings[1], "params": ours[3:]}], trust=0.01, momentum=0.9, clip=clip
+    )
+    for step, lr in enumerate((0.3, 0.0, 1.7), start=1):
+        for w, g in zip(ours, weights_and_gradients(step)[1], strict=True):
+            w.grad = g.clone()
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        for i, (w, v, g) in enumerate(zip(theirs, velocity, weights_and_gradients(step)[1], strict=True)):
+            adapt, decay = i < 3, settings[i >= 3]["weight_decay"]
+            g = g + decay * w
+            if adapt:
+                ratio = 0.01 * w.norm() / g.norm()
+                ratio = ((ratio / lr).clamp(max=1) if lr else torch.tensor(1.0)) if clip else ratio
+                g = g * ratio
+            v.mul_(0.9).add_(g)
+            w.add_(v, alpha=-lr)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert all(torch.equal(optimizer.state[a]["momentum_buffer"], v) for a, v in zip(ours, velocity, strict=True))
+
+
+@pytest.mark.parametrize("make", [sgd, adam, adamw])
+def test_how_a_step_is_computed_is_of_the_device_and_not_of_a_checkpoint(make: Callable) -> None:
+    w, groups = one([1.0, 2.0])
+    optimizer = make(groups)
+    w.grad = torch.ones(2)
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["param_groups"][0] |= {"fused": True, "foreach": False}  # as one of a GPU says
+    other = make(one([1.0, 2.0])[1])
+    how = {key: other.param_groups[0][key] for key in ("fused", "foreach")}
+    other.load_state_dict(state)
+    assert {key: other.param_groups[0][key] for key in how} == how and not how["fused"]
+    assert str(other.state_dict()["state"]) == str(optimizer.state_dict()["state"])

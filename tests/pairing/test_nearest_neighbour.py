@@ -104,3 +104,16 @@ def test_neighbours_have_the_targets_type(dtype: torch.dtype) -> None:
     paired(pairing, t, t)
     pairing.after_step(0.0)
     assert pairing.neighbours(1000 * t[0]).dtype == dtype and pairing.queue.dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [4, 7, 40])
+def test_without_reading_how_many_have_come_the_queue_is_the_same(size: int) -> None:
+    read, unread = NearestNeighbour(4, size=size), NearestNeighbour(4, size=size)
+    for step in range(4):
+        for part in range(2):  # of an accumulated batch
+            (x,) = embeddings(1, batch=3, seed=2 * step + part)
+            for pairing in (read, unread):
+                paired(pairing, [x, x], [x, x])
+        read.after_step(0.0)
+        unread._join(size)  # as on a GPU
+        assert torch.equal(read.queue, unread.queue) and torch.equal(read.seen, unread.seen)
