@@ -55,19 +55,18 @@ def use_memory_format(
     Args:
         module: whose submodules are searched for 2-D convolutions, transposed ones included.
         memory_format: of the weights; `contiguous` leaves them as they were made.
-        accelerator: what computes; on a CPU the layers that `is_unsafe` names compute on contiguous tensors.
+        accelerator: what computes; on a CPU the layers that `is_unsafe` names compute on contiguous tensors, in
+            whatever format their input comes.
 
     Returns:
         The names of these layers.
     """
-    if memory_format == "contiguous":
-        return []
     unsafe = []
     for name, layer in module.named_modules():
         if accelerator == "cpu" and is_unsafe(layer):
             layer.register_forward_pre_hook(_contiguous)
             unsafe.append(name)
-        elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        elif memory_format == "channels_last" and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             layer.to(memory_format=torch.channels_last)
     return unsafe
 

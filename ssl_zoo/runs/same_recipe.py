@@ -13,19 +13,22 @@ FREE = ("on_error", "bad_budget", "num_workers", "cache")
 LENGTH = ("epochs", "max_steps", "keep_every")
 """Keys of `training` about how long a run is, and which checkpoints it keeps."""
 
-
 PROCESSES = ("strategy",)
 """Keys of `training` about how processes share the work, whose state and results are the same."""
+
+LAUNCH = ("cuda_graph",)
+"""Keys of `training` about how kernels are launched, which are the same ones."""
 
 
 def trained_alike(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a recipe that must equal another's for a run to be resumed: all that the training depends on.
 
-    Left out are how samples are read, where they lie, the evaluation, the length of the run, and the strategy.
+    Left out are how samples are read, where they lie, the evaluation, the length of the run, the strategy, and how
+    kernels are launched.
     """
     data = {key: value for key, value in recipe["data"].items() if key not in FREE}
     data["source"] = _without_places(data["source"])
-    training = {key: value for key, value in recipe["training"].items() if key not in LENGTH + PROCESSES}
+    training = {key: value for key, value in recipe["training"].items() if key not in LENGTH + PROCESSES + LAUNCH}
     rest = {key: value for key, value in recipe.items() if key != "evaluation"}
     return {**rest, "data": data, "training": training}
 

@@ -18,6 +18,7 @@ from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import parse
+from ssl_zoo.runs.same_recipe import trained_alike
 from ssl_zoo.training.cuda_graph import WARM_UP, GraphedStep, reason_against
 from ssl_zoo.training.train import train
 from ssl_zoo.training.trainer import Trainer
@@ -208,6 +209,8 @@ def test_where_no_graph_is_tried_the_reason_is_said(tmp_path):
         assert reason in reason_against(training, device, size, one_size)
     for value, meant in (("on", "on"), ("off", "off"), ("true", "on"), ("auto", "auto")):
         assert load_recipe("simsiam", [f"training.cuda_graph={value}"]).training.cuda_graph == meant
+    plain = trained_alike(tiny_recipe("simsiam", cuda_graph="off").dump())
+    assert plain == trained_alike(tiny_recipe("simsiam").dump())  # a run may be resumed with and without
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"training\.cuda_graph: the step of this run is not recorded: it computes"):
             train(tiny_recipe("simsiam", cuda_graph="on"), out=tmp_path / "run")
