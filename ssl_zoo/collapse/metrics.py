@@ -54,8 +54,7 @@ def effective_rank(z: Tensor) -> float:
     z = z.double()
     centred = z - z.mean(dim=0)
     gram = centred @ centred.T if len(z) < z.shape[1] else centred.T @ centred
-    gram, size = gram.cpu(), z.square().sum().cpu()
-    return rank_of(gram, size).item() if gram.isfinite().all() else float("nan")
+    return rank_of(gram, z.square().sum()).item() if gram.isfinite().all() else float("nan")
 
 
 def scale(z: Tensor) -> float:
