@@ -51,17 +51,17 @@ def defer_members(z: Sequence[Tensor], members: Sequence[str]) -> Deferred:
     for member, mine in own.items():
         alike.setdefault(tuple(z[mine[0]].shape), []).append(member)
     passes, tensors = [], list[Tensor]()
-    for (num_steps, rows, _), names in alike.items():
+    for shape, names in alike.items():
         ends = list(accumulate((len(own[name]) for name in names), initial=0))
         views = {name: range(start, stop) for name, (start, stop) in zip(names, pairwise(ends), strict=True)}
         found = moments([z[i] for name in names for i in own[name]], list(views.values())).tensors
-        passes.append((views, num_steps, rows, len(found)))
+        passes.append((views, shape, len(found)))
         tensors += found
 
     def finish(got: list[Tensor]) -> Values:
         left, each = iter(got), dict[str, Values]()
-        for views, num_steps, rows, num in passes:
-            each |= _of_each(Table(Moments(*(next(left) for _ in range(num))), num_steps, rows), views)
+        for views, shape, num in passes:
+            each |= _of_each(Table(Moments(*(next(left) for _ in range(num))), shape), views)
         return _with_worst({member: each[member] for member in own})
 
     return Deferred(tensors, finish)
@@ -78,17 +78,17 @@ def _defer_of_one(own: dict[str, list[Tensor]]) -> Deferred:
 
 def _of_each(table: Table, views: dict[str, range]) -> dict[str, Values]:
     """Return the metrics of members of one width, from the numbers of their views."""
-    each = {member: table.metrics(mine, group) for group, (member, mine) in enumerate(views.items())}
+    each = {member: table.metrics(group, mine) for group, (member, mine) in enumerate(views.items())}
     for member, mine in views.items():
         others = [i for other, theirs in views.items() if other != member for i in theirs]
         if "std" not in each[member] or not others:
             continue
-        random, positive, shared = (table.pairs[name][mine[0], others] for name in PAIRS)
+        random, positive, shared = (table.pairs[name][mine.start, others] for name in PAIRS)
         if len(mine) == 1:
             gap = (positive - random).mean().item()
             each[member]["positive_similarity"] = each[member]["random_similarity"] + gap
             each[member]["similarity_gap"] = gap
-        if (table.found.finite[others] == 1).all():
+        if table.finite[others].all():
             each[member]["across"] = shared.max().item()
     return each
 

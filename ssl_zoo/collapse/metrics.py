@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_zoo.collapse.moments import RANK_ROWS as RANK_ROWS
-from ssl_zoo.collapse.moments import Moments, moments, rank_of, views_at_once
+from ssl_zoo.collapse.moments import Moments, head_rows, moments, rank_of, views_at_once
 from ssl_zoo.collapse.readback import Deferred, Values, read
 
 
@@ -95,7 +95,8 @@ PAIRS = ("random_similarity", "positive_similarity", "agreement")
 
 
 def _of_two(z1: Tensor, z2: Tensor) -> Values:
-    table = Table.of(moments([steps(z1), steps(z2)], [range(2)]), num_steps=1, rows=len(z1))
+    found = moments([steps(z1), steps(z2)], [range(2)])
+    table = Table(Moments(*(x.double().cpu() for x in found.tensors)), (1, *z1.shape))
     return {name: values[0, 1].item() for name, values in table.pairs.items()}
 
 
@@ -109,41 +110,50 @@ class Table:
 
     Args:
         found: their moments, on the host.
-        num_steps: n of the embeddings `(n, B, D)`.
-        rows: their B.
+        shape: of the embeddings of a view `(n, B, D)`.
 
     Attributes:
+        std: of each view `(V,)`.
+        scale: of each view.
+        finite: whether each view is finite.
         pairs: the metrics `PAIRS` of each two views, `(V, V)`.
     """
 
-    def __init__(self, found: Moments, num_steps: int, rows: int):
-        self.found = found
-        size = found.centred.diagonal()
-        size = (size[:, None] * size).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
-        # The sum over all pairs of samples is the product of the sums: no (B, B) matrix is needed.
-        random = (found.totals - found.units) / (num_steps * rows * (rows - 1))
-        self.pairs = dict(zip(PAIRS, (random, found.units / (num_steps * rows), found.centred / size), strict=True))
+    def __init__(self, found: Moments, shape: Sequence[int]):
+        num_steps, rows, width = shape
+        few, correction, num = head_rows(num_steps, rows), int(num_steps > 1), num_steps * rows
+        self._found = found
+        units, totals, centred, off, head, head_off, std, finite = (x.numpy() for x in found.tensors[:8])
+        self.std = std * (width / (num_steps * (rows - correction))) ** 0.5
+        self.finite = finite == 1
+        with np.errstate(all="ignore"):  # what is not finite stays so, and is not reported
+            variance = (head - head_off / few).diagonal() / (num_steps * (few - correction) * width)
+            self.scale = np.sqrt(variance.clip(min=0))
+            shared = centred - off / rows
+            size = shared.diagonal().clip(min=0)
+            shared = shared / np.sqrt(size[:, None] * size).clip(min=np.finfo(np.float64).tiny)
+            # The sum over all pairs of samples is the product of the sums: no (B, B) matrix is needed.
+            random = (totals - units) / (num * (rows - 1))
+        self.pairs = dict(zip(PAIRS, (random, units / num, shared), strict=True))
 
-    @classmethod
-    def of(cls, found: Moments, num_steps: int, rows: int) -> Table:
-        """Return the table of moments that are still on the device, now."""
-        return cls(Moments(*(x.cpu() for x in found.tensors)), num_steps, rows)
-
-    def metrics(self, views: Sequence[int], group: int) -> Values:
+    def metrics(self, group: int, views: range) -> Values:
         """Return what `embedding_metrics` returns, of some of the views: those of a group of the moments."""
-        found, share = self.found, self.found.all_finite[group].item()
+        share = self._found.all_finite[group].item()
         if share < 1:
             return {"finite": share}
+        one, other = views.start, slice(views.start, views.stop)
         metrics = {
-            "std": found.std[views].mean().item(),
-            "scale": found.scale[views].sqrt().mean().item(),
-            "effective_rank": rank_of(found.grams[group], found.sizes[group]).item(),
+            "std": self.std[other].mean().item(),
+            "scale": self.scale[other].mean().item(),
+            "effective_rank": rank_of(self._found.grams[group], self._found.sizes[group]).item(),
         }
-        one, other = zip(*(list(combinations(views, 2)) or [(views[0], views[0])]), strict=True)
-        means = {name: values[one, other].mean().item() for name, values in self.pairs.items()}
-        metrics |= means if len(views) > 1 else {"random_similarity": means["random_similarity"]}
+        if len(views) == 1:
+            metrics["random_similarity"] = self.pairs["random_similarity"][one, one].item()
+        else:
+            above = np.triu_indices(len(views), 1)
+            metrics |= {name: values[other, other][above].mean().item() for name, values in self.pairs.items()}
         if not all(map(math.isfinite, metrics.values())):
-            return {"finite": share}
+            return {"finite": 1.0}
         if len(views) > 1:
             metrics["similarity_gap"] = metrics["positive_similarity"] - metrics["random_similarity"]
         return metrics
@@ -169,12 +179,10 @@ def embedding_metrics(z: Sequence[Tensor]) -> Values:
 def defer_embeddings(z: Sequence[Tensor]) -> Deferred:
     """Compute what `embedding_metrics` needs from the device; it returns what `finish` returns."""
     z = [steps(x) for x in z]
-    num_steps, rows, _ = z[0].shape
-    if rows < 2:
+    shape, views = z[0].shape, range(len(z))
+    if shape[1] < 2:
         return defer_of_one(z)
-    views = range(len(z))
-    found = moments(z, [views])
-    return Deferred(found.tensors, lambda got: Table(Moments(*got), num_steps, rows).metrics(views, 0))
+    return Deferred(moments(z, [views]).tensors, lambda got: Table(Moments(*got), shape).metrics(0, views))
 
 
 def defer_of_one(z: Sequence[Tensor]) -> Deferred:

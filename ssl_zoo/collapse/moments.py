@@ -42,9 +42,11 @@ class Moments:
     Attributes:
         units: inner products of the directions of two views `(V, V)`, summed over samples.
         totals: inner products of the sums of the directions of a step `(V, V)`, summed over steps.
-        centred: inner products of the centred embeddings `(V, V)`, summed over samples.
-        std: the spread of the directions of each view `(V,)`.
-        scale: the mean variance of a dimension of each view `(V,)`, over the first rows.
+        centred: inner products of the embeddings about the pivot `(V, V)`, summed over samples.
+        off: inner products of the sums of those of a step, which is what the pivot is off the mean.
+        head: `centred`, over the first rows alone.
+        head_off: the same of `off`.
+        std: the mean over dimensions of the root of the squared distances of directions from their mean `(V,)`.
         finite: the share of samples that are finite, in each view `(V,)`.
         all_finite: the share of samples that are finite in all views of a group `(R,)`.
         grams: the smaller Gram matrix of the centred first rows of the first view of each group `(R, m, m)`.
@@ -54,8 +56,10 @@ class Moments:
     units: Tensor
     totals: Tensor
     centred: Tensor
+    off: Tensor
+    head: Tensor
+    head_off: Tensor
     std: Tensor
-    scale: Tensor
     finite: Tensor
     all_finite: Tensor
     grams: Tensor
@@ -69,26 +73,16 @@ class Moments:
 
 @dataclass
 class _Sums:
-    """Sums over rows. `pivot` is near the mean, so that nothing is lost where it is subtracted."""
+    """Sums over rows; `unit`, `square` and `off` `(V, n, D)` are of each step."""
 
-    pivot: Tensor
     units: Tensor
     centred: Tensor
     unit: Tensor
     square: Tensor
     off: Tensor
-    rows: int
 
     def add(self, other: _Sums) -> _Sums:
-        return _Sums(self.pivot, *(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)[1:]))
-
-    def inner(self) -> Tensor:
-        """Return the inner products of the embeddings about their mean."""
-        return self.centred - _inner(self.off[:, :, None]) / self.rows
-
-    def variances(self) -> Tensor:
-        """Return the squared distances from the mean of each view."""
-        return self.inner().diagonal()
+        return _Sums(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 def _inner(x: Tensor) -> Tensor:
@@ -97,27 +91,28 @@ def _inner(x: Tensor) -> Tensor:
     return (rows.transpose(0, 1) @ rows.permute(1, 2, 0)).sum(dim=0)
 
 
-def _sums(z: Sequence[Tensor], start: int, stop: int, pivot: Tensor | None = None) -> tuple[_Sums, Tensor]:
-    """Return the sums over the rows from `start` to `stop`, and which of them are finite `(V, n, rows)`.
+def _sums(z: Sequence[Tensor], start: int, stop: int, pivot: Tensor | None = None) -> tuple[_Sums, Tensor, Tensor]:
+    """Return the sums over the rows from `start` to `stop`, their lengths `(V, n, rows)`, and the pivot.
 
-    The pivot is by default the mean of those that are worked on first.
+    The pivot is near the mean, so that nothing is lost where it is subtracted: by default the mean of those that are
+    worked on first.
     """
     num = max(1, _at_once(z[0]) // (len(z) * z[0][:, 0].numel()))
-    found, finite = [], []
+    found, lengths = [], []
     for begin in range(start, stop, num):
         x = torch.stack([view[:, begin : min(begin + num, stop)] for view in z]).double()
         length = x.norm(dim=3, keepdim=True)
-        finite.append(length.squeeze(3).isfinite())
+        lengths.append(length.squeeze(3))
         pivot = x.mean(dim=2, keepdim=True) if pivot is None else pivot
         about = x - pivot
         centred, off = _inner(about), about.sum(dim=2)
-        unit = x.div_(length.clamp_min_(TINY))
-        units, total = _inner(unit), unit.sum(dim=2)
-        found.append(_Sums(pivot, units, centred, total, unit.square_().sum(dim=2), off, x.shape[2]))
+        unit = x.div_(length.clamp_min(TINY))
+        found.append(_Sums(_inner(unit), centred, unit.sum(dim=2), unit.square_().sum(dim=2), off))
     whole = found[0]
     for each in found[1:]:
         whole = whole.add(each)
-    return whole, torch.cat(finite, dim=2)
+    assert pivot is not None
+    return whole, torch.cat(lengths, dim=2) if len(lengths) > 1 else lengths[0], pivot
 
 
 @torch.no_grad()
@@ -128,28 +123,38 @@ def moments(z: Sequence[Tensor], groups: Sequence[range]) -> Moments:
         z: embeddings `(n, B, D)` of n steps, one per view, all of one shape, B >= 2, in any precision.
         groups: the views that are judged together; the rank is that of the first of each.
     """
-    num_steps, rows, width = z[0].shape
-    few, correction = min(rows, max(2, RANK_ROWS // num_steps)), int(num_steps > 1)
-    sums, finite = _sums(z, 0, few)
-    scale = sums.variances() / (num_steps * (few - correction) * width)
+    rows, few = z[0].shape[1], head_rows(*z[0].shape[:2])
+    sums, lengths, pivot = _sums(z, 0, few)
+    head, head_off = sums.centred, _inner(sums.off[:, :, None])
+    off, squares = head_off, torch.stack([lengths[group.start] for group in groups]).square().sum(dim=(1, 2))
     if few < rows:
-        rest, more = _sums(z, few, rows, sums.pivot)
-        sums, finite = sums.add(rest), torch.cat([finite, more], dim=2)
-    variance = (sums.square - sums.unit.square() / rows) / (rows - correction)
-    first = torch.stack([z[group[0]][:, :few] for group in groups]).double()  # (R, n, few, D)
-    grams = (first - first.mean(dim=2, keepdim=True)).flatten(1, 2)
-    wide = grams.shape[1] < width
+        rest, more, _ = _sums(z, few, rows, pivot)
+        sums, lengths = sums.add(rest), torch.cat([lengths, more], dim=2)
+        off = _inner(sums.off[:, :, None])
+    finite = lengths.isfinite()
+    spread = torch.addcmul(sums.square, sums.unit, sums.unit, value=-1 / rows).clamp_min_(0).sum(dim=1)
+    first = torch.stack([z[group.start][:, :few] for group in groups]).double()  # (R, n, few, D)
+    first = first.sub_(first.mean(dim=2, keepdim=True)).flatten(1, 2)
     return Moments(
         units=sums.units,
         totals=_inner(sums.unit[:, :, None]),
-        centred=sums.inner(),
-        std=variance.clamp_min(0).mean(dim=1).sqrt().mean(dim=1) * width**0.5,
-        scale=scale,
-        finite=finite.double().mean(dim=(1, 2)),
-        all_finite=torch.stack([finite[group.start : group.stop].all(dim=0).double().mean() for group in groups]),
-        grams=grams @ grams.transpose(1, 2) if wide else grams.transpose(1, 2) @ grams,
-        sizes=first.square().sum(dim=(1, 2, 3)),
+        centred=sums.centred,
+        off=off,
+        head=head,
+        head_off=head_off,
+        std=spread.sqrt_().mean(dim=1),
+        finite=finite.mean(dim=(1, 2), dtype=torch.float64),
+        all_finite=torch.stack(
+            [finite[group.start : group.stop].all(dim=0).mean(dtype=torch.float64) for group in groups]
+        ),
+        grams=first @ first.mT if first.shape[1] < first.shape[2] else first.mT @ first,
+        sizes=squares,
     )
+
+
+def head_rows(num_steps: int, rows: int) -> int:
+    """Return how many rows of each step scale and rank are computed from."""
+    return min(rows, max(2, RANK_ROWS // num_steps))
 
 
 def rank_of(gram: Tensor, size: Tensor) -> Tensor:
