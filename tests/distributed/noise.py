@@ -27,26 +27,27 @@ class Noise:
     splits = ("train", "test")
     notes = ()
 
-    def __init__(self, *, bad_rank: int | None = None, once: str | None = None, stop: bool = False):
-        self.bad_rank, self.once, self.stop = bad_rank, once, stop
+    def __init__(self, *, bad_rank: int | None = None, kill: str | None = None, stop: str | None = None):
+        self.bad_rank, self.kill, self.stop = bad_rank, kill, stop
 
     def split(self, name: str) -> MemorySplit | Lazy:
         g = torch.Generator().manual_seed(len(name))
         labels = torch.randint(2, (NUM[name],), generator=g)
         data = torch.randint(256, (NUM[name], 1, 12, 12), generator=g) // (1 + labels)[:, None, None, None]
         whole = MemorySplit(data.to(torch.uint8), labels, None, Strings(map(str, range(NUM[name]))), {})
-        return whole if self.bad_rank is None else Lazy(whole, self.bad_rank, self.once, self.stop)
+        return whole if self.bad_rank is None else Lazy(whole, self.bad_rank, self.kill, self.stop)
 
 
 class Lazy(Split):
     """Reads one by one, and one process cannot read.
 
-    With a file `once` it is killed instead at its 90th read, or asked to stop, unless the file is there already.
+    With files `kill` and `stop` it is killed instead at its 90th read, and the next time all are asked to stop there; what
+    has been done is a file that is there.
     """
 
-    def __init__(self, whole: MemorySplit, bad_rank: int, once: str | None, stop: bool):
+    def __init__(self, whole: MemorySplit, bad_rank: int, kill: str | None, stop: str | None):
         self.whole, self.bad_rank, self.labels = whole, bad_rank, whole.labels
-        self.once, self.stop = once, stop
+        self.kill, self.stop = kill, stop
         self.num = 0
 
     def __len__(self) -> int:
@@ -55,13 +56,20 @@ class Lazy(Split):
     def read(self, i: int) -> Tensor:
         self.num += 1
         if int(os.environ.get("RANK", 0)) == self.bad_rank:
-            if self.once is None:
+            if self.kill is None and self.stop is None:
                 raise BadSample(self.name(i), "it is mouldy")
-            if self.num == 90 and not Path(self.once).exists():
-                Path(self.once).touch()
-                agent = os.getppid() if launch.LAUNCHER in os.environ else os.getpid()  # a scheduler stops that
-                os.kill(*((agent, signal.SIGTERM) if self.stop else (os.getpid(), signal.SIGKILL)))
+            if self.num == 90:
+                self.signal()
         return self.whole.data[i]
+
+    def signal(self) -> None:
+        if self.kill is not None and not Path(self.kill).exists():
+            Path(self.kill).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.stop is not None and not Path(self.stop).exists():
+            Path(self.stop).touch()
+            started = launch.LAUNCHER in os.environ
+            os.kill(os.getppid() if started else os.getpid(), signal.SIGTERM)  # the process that a scheduler knows
 
     def name(self, i: int) -> str:
         return f"patch {i}"

@@ -39,11 +39,14 @@ def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
         raw: Any = on_noise("simsiam", max_steps=STEPS, memory_format="contiguous").dump()
         raw["training"]["checkpoint_minutes"] = 1e-6  # after each second step, when the processes agree on it
         raw["evaluation"] = {"protocols": [], "baselines": False}
+        lost, one, two = (str(out / f"{name} is done") for name in ("kill", "one", "two"))
         sources: dict[str, dict[str, Any]] = {
-            "plain": {"bad_rank": 9}, "mouldy": {"bad_rank": 1}, "lost": {"bad_rank": 1, "once": str(out / "killed")},
-            "stopped 1": {"bad_rank": 0, "once": str(out / "one stopped"), "stop": True},
-            "stopped 2": {"bad_rank": 1, "once": str(out / "two stopped"), "stop": True},
-        }  # fmt: skip
+            "plain": {"bad_rank": 9},
+            "mouldy": {"bad_rank": 1},
+            "lost": {"bad_rank": 1, "kill": lost, "stop": f"{lost} and stopped"},
+            "stopped 1": {"bad_rank": 0, "stop": one},
+            "stopped 2": {"bad_rank": 1, "stop": two},
+        }
         for name, options in sources.items():
             source = {"name": "noise", **options}
             raw["data"] = {"cache": "none", "num_workers": 0, "source": source}
@@ -119,18 +122,25 @@ def weights(run: Path) -> torch.Tensor:
     return torch.cat([value.flatten().double() for value in state["method"].values()])
 
 
-def test_a_killed_process_ends_the_others_is_named_and_the_restart_goes_on_to_the_bit(
+def test_a_killed_process_is_named_the_restart_stops_at_a_signal_and_torchrun_goes_on_to_the_bit(
     recipes: Path, tmp_path: Path
 ) -> None:
-    done = command(SELF, recipes / "lost.yaml", tmp_path / "run", "--devices", "2", "--max-restarts", "1")
-    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    done = command(SELF, recipes / "lost.yaml", run, "--devices", "2", "--max-restarts", "1")
+    assert done.returncode == 75, done.stderr
     assert done.stderr.count("rank 1 of 2 processes was ended by SIGKILL, perhaps for want of memory.") == 1
     assert done.stderr.count("all 2 processes start again from the last checkpoint (restart 1 of 1)") == 1
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
-    resumed = re.findall(r"resumed at step (\d+)", done.stderr)
-    assert len(resumed) == 1 and 0 < int(resumed[0]) < STEPS
+    (resumed,), (stopped,) = re.findall(r"resumed at step (\d+)", done.stderr), re.findall(r"step (\d+)", done.stdout)
+    assert 0 < int(resumed) < int(stopped) < STEPS
+    done = command(TORCHRUN, recipes / "lost.yaml", run, "--resume")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.count("done: ") == 1
-    assert torch.equal(weights(tmp_path / "run"), weights(recipes / "by 2"))
+    assert done.stderr.count("2 processes, total batch 24") == done.stderr.count(f"resumed at step {stopped}") == 1
+    assert "Warning" not in done.stderr
+    one, two = weights(recipes / "by 1"), weights(run)
+    assert (one - two).norm() <= 1e-4 * one.norm()
+    assert torch.equal(two, weights(recipes / "by 2"))
 
 
 def test_an_error_of_one_process_ends_all_and_is_printed_once(recipes: Path, tmp_path: Path) -> None:
@@ -140,14 +150,3 @@ def test_an_error_of_one_process_ends_all_and_is_printed_once(recipes: Path, tmp
     assert f"resume with: ssl-zoo train {tmp_path / 'run'} --resume" in done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "failed" and "it is mouldy" in summary["reason"]
-
-
-def test_torchrun_trains_what_one_process_does(recipes: Path, tmp_path: Path) -> None:
-    done = command(TORCHRUN, recipes / "plain.yaml", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done: ") == 1
-    assert done.stderr.count("2 processes, total batch 24") == 1
-    assert "Warning" not in done.stderr
-    one, two = weights(recipes / "by 1"), weights(tmp_path / "run")
-    assert (one - two).norm() <= 1e-4 * one.norm()
-    assert torch.equal(two, weights(recipes / "by 2"))
