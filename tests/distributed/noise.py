@@ -41,8 +41,8 @@ class Noise:
 class Lazy(Split):
     """Reads one by one, and one process cannot read.
 
-    With files `kill` and `stop` it is killed instead at its 90th read, and the next time all are asked to stop there; what
-    has been done is a file that is there.
+    With files `kill` and `stop` it is killed instead at its 90th read, and the next time all are asked to stop there.
+    What has been done is a file that is there.
     """
 
     def __init__(self, whole: MemorySplit, bad_rank: int, kill: str | None, stop: str | None):

@@ -25,7 +25,7 @@ from tests.distributed.jobs import join
 ROOT = Path(__file__).resolve().parents[2]
 SELF = [sys.executable, "-m", "ssl_zoo"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ssl_zoo"]
-STEPS = 8
+STEPS = 12
 
 
 def write_recipes(folder: Path, rank: int, size: int, out: Path) -> None:
