@@ -20,19 +20,22 @@ _OWN = {"resume": "--resume", "as_json": "--json"}
 @click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Machines.")
 @click.option("--gpus-per-node", type=click.IntRange(min=0), default=1, show_default=True, metavar="N",
               help="GPUs of each, with a process for each; 0 trains on CPUs.")  # fmt: skip
+@click.option("--cpus-per-node", type=click.IntRange(min=1), metavar="N",
+              help="CPUs of each; without it what the cluster gives, often a single one.")  # fmt: skip
 @click.option("--time", metavar="TIME", help="Limit of the job: minutes, HH:MM:SS or D-HH:MM:SS.")
 @click.option("--grace", type=click.IntRange(min=1), default=300, show_default=True, metavar="S",
               help="Seconds before the limit at which the run is told to save.")  # fmt: skip
 @click.option("--partition", metavar="NAME", help="Where the job is queued.")
 @click.option("--sbatch", "more", multiple=True, metavar="KEY=VALUE",
-              help="Another option of sbatch, such as account=NAME or cpus-per-task=16.")  # fmt: skip
+              help="Another option of sbatch, such as account=NAME or mem=64G.")  # fmt: skip
 @click.option("--setup", multiple=True, metavar="LINE", help="Line of shell to run first, such as 'module load cuda'.")
 @click.option("--script", type=click.Path(dir_okay=False), metavar="FILE", help="The file; default RUN.sbatch.")
 @click.option("--submit", is_flag=True, help="Hand the file to sbatch.")
 @options.as_json
 def slurm(
-    words: tuple[str, ...], nodes: int, gpus_per_node: int, time: str | None, grace: int, partition: str | None,
-    more: tuple[str, ...], setup: tuple[str, ...], script: str | None, submit: bool, as_json: bool,
+    words: tuple[str, ...], nodes: int, gpus_per_node: int, cpus_per_node: int | None, time: str | None, grace: int,
+    partition: str | None, more: tuple[str, ...], setup: tuple[str, ...], script: str | None, submit: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Write a job for SLURM that trains RECIPE: it saves in time, is put into the queue again, and resumes itself.
 
@@ -48,6 +51,7 @@ def slurm(
         script or f"{Path(run).name}.sbatch",
         nodes=nodes,
         gpus_per_node=gpus_per_node,
+        cpus_per_node=cpus_per_node,
         devices=given["devices"],
         time=time,
         grace=grace,

@@ -28,6 +28,8 @@ out={out}
 resume=()
 if [ -e "$out/recipe.yaml" ]; then resume=(--resume); fi
 {meeting}
+# Since SLURM 22.05 srun does not take the CPUs of the job by itself.
+if [ -n "${{SLURM_CPUS_PER_TASK:-}}" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
 # SLURM sends SIGTERM to the training before the time is over; this script waits until it has saved.
 trap : TERM
 srun --nodes={nodes} --ntasks-per-node=1 --kill-on-bad-exit=0 {command} "${{resume[@]}}"
@@ -51,6 +53,7 @@ def slurm(
     *,
     nodes: int = 1,
     gpus_per_node: int = 1,
+    cpus_per_node: int | None = None,
     devices: int | None = None,
     time: str | None = None,
     grace: int = 300,
@@ -70,6 +73,7 @@ def slurm(
         out: the file to write.
         nodes: machines.
         gpus_per_node: GPUs of each; 0 trains on CPUs.
+        cpus_per_node: CPUs of each; None leaves it to the cluster, which often gives one.
         devices: processes on each machine; None takes one for each GPU, at least one.
         time: limit of the job, as sbatch takes it: minutes, HH:MM:SS or D-HH:MM:SS; None leaves it to the cluster.
         grace: seconds between SIGTERM and the end of the time, for saving.
@@ -93,7 +97,7 @@ def slurm(
     command = [sys.executable, "-m", "ssl_zoo", "train", *words, "--out", str(run), "--devices", str(per_node)]
     script = _SCRIPT.format(
         name=shlex.quote(path.name),
-        directives="\n".join(_directives(Path(run), nodes, gpus_per_node, time, grace, options)),
+        directives="\n".join(_directives(Path(run), nodes, gpus_per_node, cpus_per_node, time, grace, options)),
         setup="".join(f"{line}\n" for line in setup),
         folder=shlex.quote(str(folder)),
         out=shlex.quote(str(run)),
@@ -105,7 +109,9 @@ def slurm(
     return {"out": str(path), "script": script, "job": _submitted(path) if submit else None}
 
 
-def _directives(run: Path, nodes: int, gpus: int, time: str | None, grace: int, options: Sequence[str]) -> list[str]:
+def _directives(
+    run: Path, nodes: int, gpus: int, cpus: int | None, time: str | None, grace: int, options: Sequence[str]
+) -> list[str]:
     """Return the lines that sbatch reads.
 
     Raises:
@@ -124,6 +130,7 @@ def _directives(run: Path, nodes: int, gpus: int, time: str | None, grace: int, 
         "requeue": "",
     }
     given |= {"gpus-per-node": str(gpus)} if gpus else {}
+    given |= {"cpus-per-task": str(cpus)} if cpus is not None else {}
     given |= {"time": time} if time is not None else {}
     for option in options:
         key, equals, value = option.removeprefix("--").partition("=")

@@ -26,25 +26,21 @@ def slurm(*words: str) -> Result:
 
 
 def test_a_job_has_what_sbatch_reads_and_quotes_what_the_shell_reads(here: Path) -> None:
-    done = slurm("-s", "method=it's; $(touch evil)", "--seed", "3", "--nodes", "4", "--gpus-per-node", "8", "--time",
-                 "1-00:00:00", "--partition", "gpu", "--sbatch", "account=me", "--sbatch", "exclusive", "--setup",
-                 "module load cuda", "--out", "runs/a b")  # fmt: skip
+    done = slurm("-s", "method=it's; $(touch evil)", "--seed", "3", "--nodes", "4", "--gpus-per-node", "8",
+                 "--cpus-per-node", "96", "--time", "1-00:00:00", "--partition", "gpu", "--sbatch", "account=me",
+                 "--sbatch", "exclusive", "--setup", "module load cuda", "--out", "runs/a b")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert done.output == "a b.sbatch: submit it by `sbatch a b.sbatch`\n"
     text = Path("a b.sbatch").read_text()
-    for line in ("nodes=4", "ntasks-per-node=1", "gpus-per-node=8", "time=1-00:00:00", "partition=gpu", "account=me",
-                 "exclusive", "signal=TERM@300", "requeue", "open-mode=append", "job-name=a-b"):  # fmt: skip
+    for line in ("nodes=4", "ntasks-per-node=1", "gpus-per-node=8", "cpus-per-task=96", "time=1-00:00:00",
+                 "partition=gpu", "account=me", "exclusive", "signal=TERM@300", "requeue", "open-mode=append",
+                 "job-name=a-b"):  # fmt: skip
         assert f"#SBATCH --{line}\n" in text
     assert "\nmodule load cuda\n" in text and "PET_NNODES=4" in text
     (command,) = (line for line in text.splitlines() if line.startswith("srun "))
     words = shlex.split(command)
-    assert "method=it's; $(touch evil)" in words and words[-5:] == [
-        "--out",
-        "runs/a b",
-        "--devices",
-        "8",
-        "${resume[@]}",
-    ]
+    assert "method=it's; $(touch evil)" in words
+    assert words[-5:] == ["--out", "runs/a b", "--devices", "8", "${resume[@]}"]
     assert subprocess.run(["bash", "-n", "a b.sbatch"], check=False).returncode == 0
     echoed = command.replace("srun", "printf '%s\\n'", 1)
     run = subprocess.run(["bash", "-c", f"resume=(--resume); {echoed}"], capture_output=True, text=True, check=True)
