@@ -4,7 +4,7 @@
     python -m experiments.gpu.kernels --anew     # counts all again
 
 `kernels_before.json` has the same counts of commit a71b702, by this code. Counts do not depend on the number of
-samples, so few are taken.
+samples, so few are taken. The images of views of 224 px have 256.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ NOW, BEFORE, TABLE = HERE / "kernels.json", HERE / "kernels_before.json", HERE /
 DOCUMENT = HERE.parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- kernels:begin -->", "<!-- kernels:end -->"
 PRECISIONS = ("bf16", "fp32")
-SAMPLES = {32: 16, 64: 8, 96: 8, 224: 4}
-"""Size of the views -> how many images; they are of 256 px for views of 224."""
+MOST = 256
+"""Samples of a step: as many as the recipe's, or this; whitening needs more than its dimensions."""
 
 HEAD = """# Kernels and waits of a training step
 
@@ -60,7 +60,8 @@ def count(name: str, precision: str) -> Counts:
     """
     recipe = load_recipe(name)
     method, size = build(recipe), recipe.views.options["size"]
-    images = torch.zeros(SAMPLES[size], 3, *[256 if size == 224 else size] * 2, dtype=torch.uint8)
+    num = min(recipe.training.batch_size, MOST)
+    images = torch.zeros(num, 3, *[256 if size == 224 else size] * 2, dtype=torch.uint8)
     with FakeGpu() as gpu:
         training = FakeTraining(gpu, recipe, precision, method)
         measurement = Measurement(method, 25, 1000, recipe.training.batch_size)
