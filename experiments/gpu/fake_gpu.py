@@ -212,6 +212,7 @@ class FakeGpu(TorchDispatchMode):
         enter(patch.object(torch.cuda, "Event", _Event))
         enter(patch.object(torch.cuda, "stream", lambda stream: nullcontext()))
         enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
+        enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))  # where it lies: each has memory of its own
         self._stack.callback(forget_constants)
         enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))
         # Its own reads one number after the other.
