@@ -214,7 +214,6 @@ class FakeGpu(TorchDispatchMode):
         enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
         enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))  # where it lies: each has memory of its own
         self._stack.callback(forget_constants)
-        enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))
         # Its own reads one number after the other.
         enter(patch.object(FakeTensor, "tolist", lambda x: x.cpu().tolist()))
         enter(self.fake)
