@@ -94,9 +94,11 @@ class Spans:
         if num_in * (num_in + 1) * num_out * num_in <= table:
             self.table = _table(num_in, num_out, interpolation, response is not None, start.device)
             # Spans come by length: num_in of length 1, num_in - 1 of length 2, and so on; then all of them mirrored.
-            before = (length - 1) * (num_in + 1) - (length - 1) * length / 2
-            mirrored = 0 if mirror is None else mirror * (num_in * (num_in + 1) // 2)
-            self.place = (start + before + mirrored).long()
+            # All are whole numbers or halves below 2^24, so that float32 is exact. Few operations: a GPU launches each.
+            place = torch.addcmul(start, length - 1, torch.rsub(length, num_in + 1, alpha=0.5))
+            if mirror is not None:
+                place = torch.add(place, mirror, alpha=num_in * (num_in + 1) // 2)
+            self.place = place.long()
 
     def write(self, first: int, last: int, out: Tensor) -> None:
         """Write the matrices of samples first..last - 1 to `out`, `(V, last - first, num_in, num_out)`."""
