@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ssl_zoo.modalities.image.views import geometry
+from ssl_zoo.modalities.image.views.geometry_large import is_large
 from ssl_zoo.modalities.image.views.taps import add_rows, counted, reflected, transposed
 
 
@@ -58,3 +60,18 @@ class BlurByTaps:
         index = self.again[: part.stop - part.start] + self.around
         across = add_rows(down.view(-1, size), index, weights).view(-1, *self.shape)
         x.index_copy_(0, self.chosen[part], transposed(across))
+
+
+def blur_some(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
+    """Blur the chosen ones of images, in place: by taps if they are large and on a CPU, else by matrices.
+
+    Args:
+        x: `(B, C, S, S)`, float32, contiguous.
+        chosen: which are blurred, bool `(B,)`.
+        kernels: half kernels `(B, radius + 1)`; see `geometry.half_kernels`.
+    """
+    num, channels, size, _ = x.shape
+    if is_large(x, size):
+        BlurByTaps(Blur(chosen[None], kernels[None]), channels, size, num).apply(x, 0, num)
+    else:
+        geometry.blur_some(x, chosen, kernels)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.modalities.image.views import geometry
+from ssl_zoo.modalities.image.views.blur import blur_some
 from ssl_zoo.modalities.image.views.colour_matrix import recolour
 
 
@@ -53,7 +54,7 @@ def render(cut: Tensor, changes: Changes, used: tuple[bool, ...], radius: int) -
         x = torch.where(changes.flip.view(-1, 1, 1, 1, 1), x.flip(4), x)
     if changes.blur is not None:
         frames = x.view(num, channels * length, height, width)
-        geometry.blur_some(frames, changes.blur, geometry.half_kernels(changes.sigma, radius))
+        blur_some(frames, changes.blur, geometry.half_kernels(changes.sigma, radius))
     if changes.jitter is not None or changes.grey is not None:
         nobody = torch.zeros(num, dtype=torch.bool, device=x.device)
         jitter = nobody if changes.jitter is None else changes.jitter

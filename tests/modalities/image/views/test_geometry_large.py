@@ -8,7 +8,7 @@ import torchvision.transforms.v2.functional as TF
 
 from ssl_zoo.modalities.image.views import geometry, geometry_large
 from ssl_zoo.modalities.image.views.augment import Augment
-from ssl_zoo.modalities.image.views.blur import Blur, BlurByTaps
+from ssl_zoo.modalities.image.views.blur import Blur, BlurByTaps, blur_some
 from ssl_zoo.modalities.image.views.parallel import free_threads, one_thread, side_by_side
 from ssl_zoo.modalities.image.views.render import render
 from ssl_zoo.rng import generator
@@ -45,6 +45,9 @@ def test_taps_blur_as_whole_matrices_do(size, sigma, radius):
     for start, stop in ((4, 5), (0, 2), (2, 4)):
         blur.apply(x[start:stop].flatten(0, 1), start, stop)
     torch.testing.assert_close(x, expected, atol=1e-5, rtol=0)
+    rest = x[:, 1].contiguous()
+    blur_some(rest, ~chosen[:, 1], kernels[:, 1])
+    torch.testing.assert_close(rest[1], geometry.convolve(expected[1, 1:], kernels[1, 1:])[0], atol=1e-5, rtol=0)
 
 
 def rendered(policy: Augment, x: torch.Tensor, **changed: int) -> torch.Tensor:
