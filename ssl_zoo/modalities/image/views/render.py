@@ -23,7 +23,7 @@ from ssl_zoo.modalities.image.views.parallel import free_threads, side_by_side
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 
 BLOCK = 3 * 2**18
-"""Numbers that are made at a time on a CPU; twice as many of large views, whose threads wait less for each other then."""
+"""Numbers that are made at a time on a CPU; twice as many of large views, whose threads meet less often then."""
 
 BLOCK_ON_DEVICE = 2**25
 """Numbers that are made at a time elsewhere: two views of 224 px of 111 samples, which take some 0.8 GB meanwhile."""
