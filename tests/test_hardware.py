@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from experiments.gpu.check_graph import open_run
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, StepOutput, View
 from ssl_zoo.distributed.launch import count_processes, is_to_start
@@ -21,6 +22,7 @@ from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs.checkpoint import load
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.setup import hardware_notes
 from ssl_zoo.training.train import train
 from ssl_zoo.training.trainer import Trainer
 
@@ -195,6 +197,9 @@ def test_a_convolution_that_torch_dies_of_is_computed_contiguous_on_a_cpu():
     for x in (*seen, layer.weight):
         assert x.is_contiguous()
     assert use_memory_format(build(recipe).encoder, "contiguous") == ["layer2.0.downsample.0"]
+    if not torch.cuda.is_available():
+        (note,) = hardware_notes(open_run(recipe))
+        assert note.startswith("encoder.layer2.0.downsample.0: computed contiguous, since torch's channels_last form")
 
 
 def pretend_gpu(monkeypatch, capability):
