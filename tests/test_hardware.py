@@ -74,6 +74,7 @@ def test_a_compiler_that_is_missing_is_one_sentence(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look
 def test_compiled_networks_train_as_the_plain_ones(tmp_path):
     ends = []
     for value in ("false", "true"):
