@@ -45,14 +45,14 @@ do_() {
 }
 
 stage_1() {
-  local quick=() checks=() rounds=(--rounds 3)
-  if [ "$QUICK" = 1 ]; then quick=(--quick) checks=(--quick) rounds=(--rounds 1); fi
+  local quick=() checks=() rounds=(--rounds 3) large=(-s training.batch_size=256)
+  if [ "$QUICK" = 1 ]; then quick=(--quick) checks=(--quick) rounds=(--rounds 1) large=(); fi
   do_ checks checks.log python3 -m experiments.gpu.checks --out "$OUT" "${checks[@]}"
   do_ "graph of the step" graph.log python3 -m experiments.gpu.check_graph --out "$OUT/graph.json" "${checks[@]}"
   do_ "step and run" bench-cifar10.json python3 -m ssl_zoo bench step pipeline --against lightly "${quick[@]}" "${rounds[@]}" --json
   do_ views bench-views.json python3 -m ssl_zoo bench views --against lightly "${quick[@]}" "${rounds[@]}" --json
   do_ "ResNet-50, 224 px" bench-imagenet.json \
-    python3 -m ssl_zoo bench step --recipe simsiam -s training.batch_size=256 "${quick[@]}" "${rounds[@]}" --json
+    python3 -m ssl_zoo bench step --recipe simsiam "${large[@]}" "${quick[@]}" "${rounds[@]}" --json
   do_ profile profile.txt python3 -m ssl_zoo bench --profile "${quick[@]}"
   do_ "step, compiled" bench-compile.json \
     python3 -m ssl_zoo bench step -s training.compile=true "${quick[@]}" "${rounds[@]}" --json
