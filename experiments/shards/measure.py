@@ -153,10 +153,12 @@ def speed(folder: Path, shards: Path, num: int, rounds: int) -> None:
             for name, run in sides.items():
                 taken[name].append(cpu(run))
         rates = {name: sorted(num * BATCH / each for each in of)[len(of) // 2] for name, of in taken.items()}
+        share = rates["shards"] / rates["folder"]
+        compared = f"folder {rates['folder']:.0f}, shards {rates['shards']:.0f} ({share:.2f} of the folder)"
         print(
-            f"{what}, images per CPU second, median of {rounds} rounds of {num * BATCH} in turns: folder {rates['folder']:.0f}, shards "
-            f"{rates['shards']:.0f} ({rates['shards'] / rates['folder']:.2f} of the folder)", flush=True
-        )  # fmt: skip
+            f"{what}, images per CPU second, median of {rounds} rounds of {num * BATCH} in turns: {compared}",
+            flush=True,
+        )
 
 
 class Sizes(Digests):
