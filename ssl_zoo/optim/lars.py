@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -10,6 +10,7 @@ import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.distributed.shards import is_sharded, local
 from ssl_zoo.optim.optimizers import Decay, Fraction
 from ssl_zoo.registry import register
 
@@ -53,8 +54,9 @@ class LARS(torch.optim.Optimizer):
             if "momentum_buffer" not in self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         shards = _shards(weights[0])
-        w, v = _local(weights), _local([self.state[weight]["momentum_buffer"] for weight in weights])
-        g = _local([weight.grad for weight in weights])
+        w = list(map(local, weights))
+        v = [local(self.state[weight]["momentum_buffer"]) for weight in weights]
+        g = [local(weight.grad) for weight in weights if weight.grad is not None]
         if group["weight_decay"]:
             g = list(torch._foreach_add(g, w, alpha=group["weight_decay"]))
         if group["adapt"]:
@@ -73,28 +75,18 @@ class LARS(torch.optim.Optimizer):
         return torch.where((size > 0) & (slope > 0), ratio, torch.ones_like(size))
 
 
-def _is_sharded(x: Any) -> bool:
-    """Return whether it is a DTensor, whose class takes long to import."""
-    return hasattr(x, "to_local")
-
-
 def _alike(weights: list[Any]) -> list[list[Any]]:
     """Return the weights in lists of one device, type and way of being sharded."""
     lists: dict[Any, list[Any]] = {}
     for w in weights:
-        mesh = (w.device_mesh, w.placements) if _is_sharded(w) else None
+        mesh = (w.device_mesh, w.placements) if is_sharded(w) else None
         lists.setdefault((w.device, w.dtype, mesh), []).append(w)
     return list(lists.values())
 
 
-def _local(tensors: Sequence[Any]) -> list[Tensor]:
-    """Return the parts of the tensors that are on this process; they share their memory."""
-    return [x.to_local() if _is_sharded(x) else x for x in tensors]
-
-
 def _shards(w: Any) -> list[Any]:
     """Return the groups of processes that each hold a part of a weight; none where the whole is here."""
-    if not _is_sharded(w):
+    if not is_sharded(w):
         return []
     return [w.device_mesh.get_group(dim) for dim, place in enumerate(w.placements) if place.is_shard()]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from ssl_zoo.distributed.shards import is_sharded
 from ssl_zoo.registry import register
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -27,8 +28,7 @@ def fusable(groups: list[dict[str, Any]]) -> bool:
     """Return whether all parameters are plain tensors of floating-point numbers on CUDA, and no DTensors."""
     weights = [weight for group in groups for weight in group["params"]]
     return bool(weights) and all(
-        weight.device.type == "cuda" and weight.is_floating_point() and not hasattr(weight, "to_local")
-        for weight in weights
+        weight.device.type == "cuda" and weight.is_floating_point() and not is_sharded(weight) for weight in weights
     )
 
 
