@@ -25,7 +25,7 @@ class NearestNeighbour(Pairing):
     Dwibedi et al. 2021 (NNCLR, arXiv 2104.14548, section 3). A neighbour is the entry with the largest cosine and has
     unit length; no gradient passes it. The queue starts empty, and a target is then its own neighbour. After each
     optimizer step the step's targets of the first view, of all processes, take the place of the oldest entries, so the
-    queue is the same on every process.
+    queue is the same on every process. A second buffer of its size holds those of the current step.
 
     Args:
         dim: width of the targets.
