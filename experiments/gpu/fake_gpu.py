@@ -126,6 +126,16 @@ class _Event:
         return True
 
 
+class _Event:
+    """An event of the device, which is always done."""
+
+    def record(self) -> None:
+        """See torch."""
+
+    def synchronize(self) -> None:
+        """See torch: whoever waits for one, waits for what was asked for before it alone."""
+
+
 class FakeGpu(TorchDispatchMode):
     """A context in which `cuda:0` is there, and what is asked of it is noted.
 
@@ -205,6 +215,7 @@ class FakeGpu(TorchDispatchMode):
             self._stack.callback(known.remove, FakeTensor)
         enter(patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False))
         enter(patch.object(torch.cuda, "is_bf16_supported", lambda *_, **__: True))
+        enter(patch.object(torch.cuda, "Event", _Event))
         enter(patch.object(Variable, "_execution_engine", self._engine))
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
         for name in ("Stream", "current_stream"):

@@ -20,6 +20,7 @@ import torch
 
 from experiments.gpu.fake_gpu import FakeGpu
 from experiments.gpu.fake_step import PARTS, FakeTraining
+from ssl_zoo.collapse.readback import Readback
 from ssl_zoo.methods.build import build, build_views
 from ssl_zoo.recipe.load import load_recipe, method_names
 from ssl_zoo.training.measurement import Measurement
@@ -71,7 +72,7 @@ def count(name: str, precision: str) -> Counts:
             waits = [each.partition(" at ")[0] for each in gpu.waits]
             gpu.clear()
             measurement.after_step(number, step.output)
-            measurement.take(step.output)
+            Readback(measurement.take(step.output).parts)
     return {**parts, "waits": waits, "guard": gpu.kernels.total(), "guard_waits": len(gpu.waits)}
 
 

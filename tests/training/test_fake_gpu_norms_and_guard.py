@@ -23,19 +23,8 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 COLLECTIVES = {"_allgather_base_", "_reduce_scatter_base_", "allreduce_", "allgather_"}
 
 
-class Event:
-    """An event of a device that is always done."""
-
-    def record(self) -> None:
-        """See torch."""
-
-    def synchronize(self) -> None:
-        """See torch."""
-
-
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
-    monkeypatch.setattr(torch.cuda, "Event", Event)
+def gpu() -> Iterator[FakeGpu]:
     with FakeGpu() as made:
         yield made
 
