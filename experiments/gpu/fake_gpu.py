@@ -129,6 +129,8 @@ class _Event:
 class _Event:
     """An event of the device, which is always done."""
 
+    def __init__(self, **_: bool) -> None: ...
+
     def record(self) -> None:
         """See torch."""
 

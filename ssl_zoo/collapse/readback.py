@@ -45,7 +45,7 @@ class Readback:
         self._host = flat
         if flat.is_cuda:
             self._host = flat.to("cpu", non_blocking=True)  # pinned, since it is to be copied without a wait
-            arrived = torch.cuda.Event()
+            arrived = torch.cuda.Event(blocking=True)  # the thread sleeps until then
             arrived.record()
             self._later = _pool().submit(self._finish, arrived)
         elif flat.device.type != "cpu":
