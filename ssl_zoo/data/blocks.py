@@ -49,9 +49,10 @@ class Blocks:
         """Return how many blocks one of so many processes reads from at a time, at most.
 
         A stream goes from one window of `held` blocks to the next within a batch, and begins and ends in one that it
-        shares with its neighbour.
+        shares with its neighbour. A number of processes that does not divide that of the streams cuts some of them.
         """
-        return -(-self.streams // num_processes) * (self.held + 1) + 1
+        own = self.streams // num_processes + (2 if self.streams % num_processes else 0)
+        return own * (self.held + 1) + 1
 
     def of(self, kept: Sequence[int]) -> Blocks | None:
         """Return the same for a split of which only some samples are left, given their positions in order."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from ssl_zoo.data.block_cache import BlockCache
@@ -97,17 +98,24 @@ class LocalFolder:
     def read(self, name: str, start: int, size: int, crc32: int) -> bytes:
         """See `Storage`."""
         try:
-            with open(os.path.join(self.where, name), "rb") as file:
+            with self._opened(name) as file:
                 file.seek(start)
                 data = file.read(size)
         except OSError as error:
             raise _unreadable(error) from error
         return _checked(data, size, crc32)
 
+    def _opened(self, name: str) -> BinaryIO:
+        """Open a regular file: a pipe would be waited for."""
+        path = os.path.join(self.where, name)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise Unreadable("it is no regular file")
+        return open(path, "rb")
+
     def whole(self, name: str, most: int) -> bytes:
         """See `Storage`."""
         try:
-            with open(os.path.join(self.where, name), "rb") as file:
+            with self._opened(name) as file:
                 data = file.read(most + 1)
         except OSError as error:
             raise _unreadable(error) from error

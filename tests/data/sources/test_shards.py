@@ -348,6 +348,13 @@ def test_a_shard_that_is_missing_or_cut_short(copy: Path, fault: str) -> None:
     assert all("train-00007.parquet" in name and (reason in why or fault in why) for name, why in loaded.bad.items())
 
 
+def test_a_pipe_is_not_waited_for(copy: Path) -> None:
+    (copy / "train-00000.parquet").unlink()
+    os.mkfifo(copy / "train-00000.parquet")
+    with pytest.raises(BadSample, match="row group 0 of train-00000.parquet: it is no regular file"):
+        opened(copy).read(3)
+
+
 def lies() -> dict[str, Any]:
     def change(*keys: Any) -> Any:
         def apply(index: Any, value: Any) -> None:
