@@ -84,7 +84,7 @@ class CheckpointWriter:
             assert isinstance(group, dist.ProcessGroup)  # every process is in it
             self._group = group
         tensors = {name: each.tensor for name, each in spread.items()}
-        bad = checkpoint.first_not_finite([map_tensors(tensors, local), rest])
+        bad = checkpoint.first_not_finite({**map_tensors(tensors, local), **rest})
         answers = self._asked((bad, checkpoint.next_folder(path) if self._processes.is_main else None))
         if (found := next((name for name, _ in answers if name is not None), None)) is not None:
             raise NotFinite(f"the state after step {rest.get('step')} is not finite ({found}); {NotFinite.advice}")
