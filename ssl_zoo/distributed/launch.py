@@ -171,9 +171,11 @@ def start(size: int, max_restarts: int, log: Callable[[str], None]) -> NoReturn:
     if why.kind == "silent" and why.exit_code > 0:  # a script that has left with a code of its own
         log(why.message)
         raise SystemExit(why.exit_code)
+    failed = ProcessFailed(why.message, why.rank, why.kind == "failed")
     if why.kind == "fault":
         sys.stderr.write(why.trace)
-    raise ProcessFailed(why.message, why.rank, why.kind == "failed") from _InProcess(why.trace)
+        raise failed
+    raise failed from (_InProcess(why.trace) if why.trace else None)
 
 
 class ProcessFailed(TrainingFailed):

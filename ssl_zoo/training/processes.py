@@ -34,8 +34,8 @@ def train_in_processes(
     try:
         start(size, max_restarts, log)
     except ProcessFailed as error:
-        if not folder.checkpoint.is_file() or (error.is_told and not error.rank):
-            raise  # there is no run yet, or the main process has written its summary
+        if not folder.checkpoint.is_file() or (error.is_told and not error.rank) or folder.finished() is not None:
+            raise  # there is no run yet, the main process has written its summary, or it failed after the run
         if folder.summary.is_file():
             folder.write_summary({**folder.read_summary(), "status": "failed", "reason": str(error), "resumable": True})
         raise TrainingFailed(f"{error} Once this is fixed, resume with: {resume(folder.path)}") from error
