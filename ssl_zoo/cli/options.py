@@ -165,8 +165,8 @@ def print_error(line: str, error: Exception) -> None:
     """Print the error that ends a command; where an agent has started this process, it prints the first of all."""
     from ssl_zoo.distributed import failure
 
-    failure.record(error)
     if failure.is_recorded():
+        failure.record_last(error, 2 if isinstance(error, UserError) else 1)
         return
     if Loudness.verbose:
         import traceback

@@ -34,6 +34,9 @@ _STOPPED = 75
 _began: float | None = None
 """When this process began to fail; seconds since 1970."""
 
+_code: int | None = None
+"""The exit code of this process, once an error ends it."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -67,6 +70,18 @@ def is_recorded() -> bool:
 def has_begun() -> bool:
     """Return whether this process has begun to fail."""
     return _began is not None
+
+
+def code() -> int | None:
+    """Return the exit code of this process if an error is ending it."""
+    return _code
+
+
+def record_last(error: BaseException, exit_code: int) -> None:
+    """Record the error that ends this process, which nothing has caught, see `record`."""
+    global _code
+    record(error)
+    _code = exit_code
 
 
 def record(error: BaseException) -> None:
@@ -108,7 +123,7 @@ def record_uncaught() -> None:
 
 def _record_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, Exception):
-        record(error)
+        record_last(error, 1)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -216,7 +216,12 @@ def launch(hardware: Hardware, size: int) -> Processes:
 
 
 def _leave_group() -> None:
-    if dist.is_initialized() and not failure.has_begun():  # after a failure others may be gone, and it waits for them
+    code = failure.code()
+    if code is not None:  # others may be gone; a group of gloo waits for them when Python takes it apart
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if dist.is_initialized() and not failure.has_begun():
         dist.destroy_process_group()
 
 

@@ -17,6 +17,7 @@ from ssl_zoo.errors import NotFinite, TrainingFailed, UserError
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(failure, "_began", None)
+    monkeypatch.setattr(failure, "_code", None)
     return tmp_path
 
 
@@ -103,4 +104,4 @@ def test_an_exception_that_nothing_catches_is_written_and_not_printed(
     error = ValueError("a script's own")
     sys.excepthook(ValueError, error, None)
     assert json.loads((folder / "0.json").read_text())["ssl_zoo"]["kind"] == "fault"
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "" and failure.code() == 1
