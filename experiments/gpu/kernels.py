@@ -38,9 +38,10 @@ HEAD = """# Kernels and waits of a training step
 
 `python -m experiments.gpu.kernels`, {versions}, on tensors without numbers: no GPU took part, and no time was measured.
 A kernel is an operation that launches one; batch normalisation in bf16 counts 3 forward and 2 backward, a convolution
-1 for each gradient, an operation on a list of tensors 1. A wait is where the host has to wait for the device. Counted
-are the second step of each recipe, without a CUDA graph, and a check of the collapse guard; before: commit a71b702,
-with {before}.
+1 for each gradient, an operation on a list of tensors 1 (where torch does it tensor by tensor, as the product of LARS's
+gradients with their factors, it launches more). A wait is where the host has to wait for the device. Counted are the
+second step of each recipe, without a CUDA graph, and a check of the collapse guard; before: commit a71b702, with
+{before}. Precisions and recipes that are missing have not been counted yet.
 """
 
 Counts = dict[str, Any]
