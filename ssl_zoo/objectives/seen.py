@@ -49,13 +49,20 @@ class Seen:
         p, t = zip(*pairs, strict=True)
         if self.whole or len(pairs) == 1 or not (_alike(p) and _alike(t) and p[0].shape == t[0].shape):
             return None
-        return full(torch.stack(p)), full(torch.stack(t))
+        return _side(p), _side(t)
 
     def _once(self, xs: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
         key = tuple(map(id, xs))
         if key not in self._known:
             self._known[key] = (xs, make())
         return self._known[key][1]
+
+
+def _side(xs: Sequence[Tensor]) -> Tensor:
+    """Return one side of all pairs; where it is one tensor in all of them, without copies of it."""
+    if all(x is xs[0] for x in xs):
+        return full(xs[0]).expand(len(xs), *xs[0].shape)
+    return full(torch.stack(list(xs)))
 
 
 def _alike(xs: Sequence[Tensor]) -> bool:
