@@ -77,8 +77,9 @@ def memory(net: Counts, strategy: Strategy, gpus: int, per_gpu: int, target: boo
     """Return the bytes of a GPU's memory in a step: weights in float32, gradients, AdamW's two moments, activations."""
     shards = gpus if strategy.sharded else 1
     states = (16 * net.weights + (4 * net.weights if target else 0)) / shards
-    # bfloat16 copies of the weights: all of them (autocast keeps them for the backward pass), or two gathered blocks
-    halves = 2 * 2 * net.encoder / net.blocks + 2 * net.heads if strategy.sharded else 2 * net.weights
+    # Besides, bfloat16 copies of all weights (autocast keeps them for the backward pass), or two gathered blocks, in
+    # both precisions, and the heads, which are no unit of their own.
+    halves = 6 * (2 * net.encoder / net.blocks + net.heads) if strategy.sharded else 2 * net.weights
     one_block = (net.saved - net.boundaries) / net.blocks
     kept = net.boundaries + one_block if strategy.recomputed else net.saved
     embeddings = 2 * net.views * gpus * per_gpu * net.dim * 4 + 4 * net.views * net.dim**2  # gathered, with gradients
@@ -114,8 +115,8 @@ def cost(net: Counts, strategy: Strategy, gpus: int, batch: int, gpu: Gpu, effic
     per_gpu = batch // gpus
     passes = 3 + (1 if strategy.recomputed else 0) + (1 if target else 0)
     arithmetic = passes * net.forward * per_gpu * net.views / (efficiency * gpu.bf16)
-    if strategy.sharded:  # bfloat16 weights gathered in both passes, float32 gradients scattered
-        sent = 2 * all_reduce(2 * net.weights, gpus, gpu) / 2 + all_reduce(4 * net.weights, gpus, gpu) / 2
+    if strategy.sharded:  # for each view, float32 weights are gathered in both passes and gradients scattered
+        sent = 3 * net.views * all_reduce(4 * net.weights, gpus, gpu) / 2
         beside = arithmetic
     else:
         sent, beside = all_reduce(4 * net.weights, gpus, gpu), arithmetic * 2 / passes
