@@ -34,9 +34,10 @@ class Gpu:
     """Published figures of NVIDIA's H100 SXM: FLOP/s without sparsity, bytes/s in one direction, bytes."""
 
     bf16: float = 989e12
-    tf32: float = 494e12
+    fp32: float = 67e12  # of products outside autocast, which do not round to TF32
     memory: float = 80e9
     network: float = 50e9  # a 400 Gbit/s adapter of its own, as in a DGX H100
+    of_fp32: float = 0.75  # what a large product reaches of it; an assumption
     of_network: float = 0.8  # what collectives reach of it; an assumption
     latency: float = 20e-6  # of a small collective on many nodes; an assumption
 
@@ -98,7 +99,7 @@ def product(net: Counts, gpus: int, batch: int, gpu: Gpu, split: bool) -> float:
     """
     flops = 3 * 2 * batch * net.dim**2 / (gpus if split else 1)
     added = 2 * all_reduce(4 * net.dim**2, gpus, gpu) if split else 0.0
-    return net.views * (flops / gpu.tf32 / 0.5 + added)
+    return net.views * (flops / (gpu.of_fp32 * gpu.fp32) + added)
 
 
 def all_reduce(size: float, gpus: int, gpu: Gpu) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +17,7 @@ from ssl_zoo.bench.timing import Result, Side, alternate
 from ssl_zoo.data.held import MemorySplit
 from ssl_zoo.distributed.launch import launch
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import choose
+from ssl_zoo.hardware import arithmetic, choose
 from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.folder import RunFolder
@@ -63,13 +64,14 @@ def bench_step(recipe: Recipe, rounds: int) -> list[Result]:
     """Measure images per second of the bare step."""
     run = open_run(recipe)
     side, halves = step_side(run), {"bf16": torch.bfloat16, "fp16": torch.float16}
-    with Count() as count:
-        images = side.run()
     device, dtype = run.trainer.device, halves.get(run.hardware.precision, torch.float32)
-    machine = measure_machine(device, dtype)
-    memory = _memory_of(side)
-    result = alternate(f"step {recipe.method}", "images/s", [side], rounds)
-    machine = machine.better(measure_machine(device, dtype))
+    with _as_trained(run):
+        with Count() as count:
+            images = side.run()
+        machine = measure_machine(device, dtype)
+        memory = _memory_of(side)
+        result = alternate(f"step {recipe.method}", "images/s", [side], rounds)
+        machine = machine.better(measure_machine(device, dtype))
     result.notes += [_what(run), describe(count, machine, images, result.median(side.name))]
     result.notes += memory
     return [result]
@@ -88,10 +90,16 @@ def bench_pipeline(
     ]
     if "lightly" in against:
         sides.append(_lightly(run, steps))
-    memory = _memory_of(sides[0])
-    result = alternate(f"{name} {recipe.method}", "images/s", sides, rounds)
+    with _as_trained(run):
+        memory = _memory_of(sides[0])
+        result = alternate(f"{name} {recipe.method}", "images/s", sides, rounds)
     result.notes += [_what(run), run.workers.note, _limit(run, result), *memory]
     return [result]
+
+
+def _as_trained(run: Run) -> AbstractContextManager[None]:
+    """Return a context in which a GPU multiplies as in a training of the run; all sides do."""
+    return arithmetic(run.hardware.accelerator, run.hardware.precision, fixed_shapes=True)
 
 
 def _what(run: Run) -> str:
