@@ -16,6 +16,7 @@ from ssl_zoo import registry
 from ssl_zoo.batch import Batch, StepOutput, View
 from ssl_zoo.distributed.launch import count_processes, is_to_start
 from ssl_zoo.distributed.precision import Precision
+from ssl_zoo.distributed.program import called_with, command
 from ssl_zoo.errors import UserError
 from ssl_zoo.hardware import Hardware, arithmetic, check_compiler, choose, environment, is_unsafe, use_memory_format
 from ssl_zoo.methods.build import build
@@ -108,6 +109,9 @@ def test_several_devices_in_a_notebook_are_refused(monkeypatch):
     program.__file__ = "program.py"
     monkeypatch.setitem(sys.modules, "__main__", program)
     assert count_processes(2, chosen) == 2 and is_to_start(2)
+    with called_with(["train"]):
+        assert command() == [sys.executable, "-m", "ssl_zoo", "train"]
+    assert command() == [sys.executable, *sys.orig_argv[1:]]  # what a call was given ends with it
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook: of no file
     with pytest.raises(UserError, match="devices=2: each process is started by running the program once more, and a n"):
         is_to_start(2)

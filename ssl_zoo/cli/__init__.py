@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -36,9 +37,8 @@ class Commands(options.Once):
 
     def main(self, args: Any = None, *more: Any, **settings: Any) -> Any:
         """Run the command line, of this process or as it is given."""
-        if args is not None:
-            called_with([*args])
-        return super().main(args, *more, **settings)
+        with nullcontext() if args is None else called_with([*args]):
+            return super().main(args, *more, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 _given: list[str] = []
 
 
-def called_with(words: Sequence[str]) -> None:
-    """Take the words of the command line of ssl_zoo where they are not those of this process.
+@contextmanager
+def called_with(words: Sequence[str]) -> Iterator[None]:
+    """A context in which the command line of ssl_zoo runs with words that are not those of this process.
 
     Args:
         words: after `ssl-zoo`, as a program gives them that calls the command line as a function.
     """
+    before = list(_given)
     _given[:] = [sys.executable, "-m", "ssl_zoo", *words]
+    try:
+        yield
+    finally:
+        _given[:] = before
 
 
 def command() -> list[str] | None:
