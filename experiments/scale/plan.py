@@ -3,8 +3,8 @@
     python -m experiments.scale.plan                # writes the tables of the page
     python -m experiments.scale.plan --efficiency 0.5 --price 2.00
 
-Inputs are published figures and counts, but two: `--efficiency`, the part of the peak that the arithmetic reaches, and
-`--price` of a GPU for an hour. Neither has been measured here; `ssl-zoo bench step` measures the first on a GPU.
+Inputs are published figures and counts; what is assumed is marked so, here and on the page. `--efficiency` is the part
+of the peak that the arithmetic reaches (`ssl-zoo bench step` measures it on a GPU), `--price` is of a GPU per hour.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ EPOCHS = 10
 GPUS = (8, 32, 64, 128, 256, 512)
 GLOBAL_BATCH = 4096
 JPEG_BYTES = 110_000
+"""Of a photograph; an assumption."""
 JPEG_SECONDS = 2.9e-3
 """To read, decode and cut a photograph of about 500 px by one core: measured, docs/performance.md."""
 
