@@ -1,8 +1,18 @@
 """Fixtures shared by all tests."""
 
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from ssl_zoo import registry
+from ssl_zoo.runs import commands
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,11 +29,50 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
+def state_of_the_process() -> dict[str, Any]:
+    """Return what a test file could change for the next file of its process; which one that is, is chance."""
+    log = logging.getLogger("ssl_zoo")
+    return {
+        "folder": Path.cwd(),
+        "path": list(sys.path),
+        "signals": [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)],
+        "log": (log.level, list(log.handlers)),
+        "number of threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "gradients": torch.is_grad_enabled(),
+        "process group": torch.distributed.is_initialized(),
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Each file finds the same parts, environment and state of the process, whichever ran before it.
+
+    Parts that it registers, modules of its `--import` and variables of the environment are put back here; all else is
+    for the file itself.
+    """
+    for kind in registry.PACKAGES:
+        registry.names(kind)  # found now, so that they are among those that stay
+    parts = {kind: dict(found) for kind, found in registry._ENTRIES.items()}
+    imported, environment, state = list(commands.imported), dict(os.environ), state_of_the_process()
+    yield
+    for kind, found in registry._ENTRIES.items():
+        for entry in [each for name, each in found.items() if parts[kind].get(name) is not each]:
+            sys.modules.pop(entry.factory.__module__, None)  # registered again when it is imported again
+        registry._ENTRIES[kind] = parts[kind]
+    commands.imported[:] = imported
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    assert state_of_the_process() == state
+
+
 @pytest.fixture
 def own_parts(monkeypatch) -> None:
     """What a test registers is forgotten after it."""
-    from ssl_zoo import registry
-
     for kind in registry.PACKAGES:
         registry.names(kind)  # found now, so that they are among those that stay
     monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.rng import generator
 from tests import contract
@@ -22,14 +21,10 @@ PLUGINS = ("timeseries", "masked_view", "noop_strategy", "simsiam_by_hand")
 
 @pytest.fixture(scope="module", autouse=True)
 def plugins() -> Iterator[Path]:
-    """The folder `examples` on the Python path; what its modules register is forgotten after the tests of a file."""
-    before = {kind: set(registry.names(kind)) for kind in registry.PACKAGES}
+    """The folder `examples` on the Python path; its modules are imported anew, and register anew, for each file."""
     sys.path.insert(0, str(EXAMPLES))
     yield EXAMPLES
     sys.path.remove(str(EXAMPLES))
-    for kind, names in before.items():
-        for name in registry._ENTRIES[kind].keys() - names:
-            del registry._ENTRIES[kind][name]
     for module in list(sys.modules):
         if module.partition(".")[0] in PLUGINS:
             del sys.modules[module]
