@@ -18,7 +18,7 @@ from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.runs.encoder import load_encoder
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.runs.report_data import read_report_data
+from ssl_zoo.runs.report_file import read_report_data
 from ssl_zoo.training.train import train
 from tests.cli.conftest import run
 from tests.distributed import jobs

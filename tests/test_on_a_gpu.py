@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.gpu.fake_gpu import GPU, MISSING, FakeGpu, Operation
+from experiments.gpu.fake_gpu import MISSING, FakeGpu
 from experiments.gpu.fake_step import PARTS, FakeTraining
+from experiments.gpu.operations import GPU, Operation
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, View
 from ssl_zoo.data import RawBatch

@@ -25,13 +25,15 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+
+from experiments.gpu.operations import GPU, Operation, launches_of, leaves_of, places, waits
 
 MISSING = ""
 """Why a fake device cannot be had with this torch; empty where it can."""
@@ -50,48 +52,7 @@ except (ImportError, AttributeError) as error:
 if torch.cuda.is_available():
     MISSING = "there is a real GPU"
 
-GPU, META, CPU = torch.device("cuda:0"), torch.device("meta"), torch.device("cpu")
-
-READS = {
-    "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount",
-    "histc", "equal", "repeat_interleave", "_linalg_check_errors", "_linalg_eigh", "_linalg_svd", "linalg_eig",
-    "linalg_lstsq",
-}  # fmt: skip
-"""Operations for which the host waits: it needs a value, or the size of a result, or solvers report to it."""
-
-NO_KERNEL = ("empty", "new_empty", "detach", "_unsafe_view", "lift", "_reshape_alias", "set_", "resize_")
-"""Beginnings of the names of operations that launch nothing, next to all views."""
-
-
-KERNELS: dict[str, int] = {
-    "native_batch_norm": 3,  # statistics, running statistics, normalisation
-    "native_batch_norm_backward": 2,  # sums, gradient
-    "native_layer_norm_backward": 2,  # of the input, of the weights
-    "native_group_norm": 2,
-    "native_group_norm_backward": 3,
-    "_local_scalar_dense": 0,  # a copy
-}
-"""Kernels of operations that launch not just one. Convolutions launch one backward for each gradient asked for. Lists
-of tensors (`_foreach`, fused optimizers) count as one, though a long list takes a few.
-"""
-
-
-class Operation(NamedTuple):
-    """An operation on the device.
-
-    Attributes:
-        part: what `FakeGpu.part` named at the time.
-        name: of the operation, such as `add.Tensor`.
-        tensors: shape and type of each tensor in it, then those of the results.
-        numbers: its other arguments, such as the dimension of a sum. A CUDA graph repeats them as they were.
-        launches: how many kernels it launches; see `KERNELS`.
-    """
-
-    part: str
-    name: str
-    tensors: tuple[tuple[str, tuple[int, ...]], ...]
-    numbers: str
-    launches: int
+META, CPU = torch.device("meta"), torch.device("cpu")
 
 
 class _Engine:
@@ -113,29 +74,19 @@ class _Engine:
 
 
 class _Event:
-    """An event of a device that is always done."""
+    """An event of the device, which is always done."""
+
+    def __init__(self, **_: bool) -> None: ...
 
     def record(self, stream: Any = None) -> None:
         """See torch."""
 
     def synchronize(self) -> None:
-        """See torch."""
+        """See torch: whoever waits for one, waits for what was asked for before it alone."""
 
     def query(self) -> bool:
         """See torch."""
         return True
-
-
-class _Event:
-    """An event of the device, which is always done."""
-
-    def __init__(self, **_: bool) -> None: ...
-
-    def record(self) -> None:
-        """See torch."""
-
-    def synchronize(self) -> None:
-        """See torch: whoever waits for one, waits for what was asked for before it alone."""
 
 
 class FakeGpu(TorchDispatchMode):
@@ -222,7 +173,6 @@ class FakeGpu(TorchDispatchMode):
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
         for name in ("Stream", "current_stream"):
             enter(patch.object(torch.cuda, name, lambda *_, **__: SimpleNamespace(wait_stream=lambda stream: None)))
-        enter(patch.object(torch.cuda, "Event", _Event))
         enter(patch.object(torch.cuda, "stream", lambda stream: nullcontext()))
         enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
         enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))  # where it lies: each has memory of its own
@@ -246,7 +196,7 @@ class FakeGpu(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is _DEVICE:
             return self._answer(args[0])
-        leaves = list(_leaves((args, kwargs)))
+        leaves = list(leaves_of((args, kwargs)))
         fakes = [x for x in leaves if isinstance(x, FakeTensor)]
         if not fakes and not any(isinstance(x, torch.device) and x.type != "cpu" for x in leaves):
             with unset_fake_temporarily():
@@ -256,10 +206,10 @@ class FakeGpu(TorchDispatchMode):
         generators = [x for x in leaves if isinstance(x, torch.Generator)]
         assert all(x.device.type != "cpu" for x in generators), f"a CPU generator for a tensor on the GPU: {func}"
         name = func._overloadpacket.__name__
-        if _waits(name, args, kwargs, leaves):
+        if waits(name, args, kwargs, leaves):
             self.waits.append(f"{name} at {_caller()}")
         result = self._result(func, name, args, kwargs)
-        self._note(func, name, leaves, list(_leaves(result)))
+        self._note(func, name, leaves, list(leaves_of(result)))
         return result
 
     def _result(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -271,7 +221,7 @@ class FakeGpu(TorchDispatchMode):
         if name == "nonzero":  # as if all were true
             return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.int64)
         if name in ("index", "index_put", "index_put_"):
-            args = (args[0], [place for each in args[1] for place in _places(each)], *args[2:])
+            args = (args[0], [place for each in args[1] for place in places(each)], *args[2:])
         result = func(*args, **kwargs)  # by `fake`, which is next
         if kwargs.get("device", GPU).type == "cpu" and isinstance(result, FakeTensor):
             with unset_fake_temporarily():
@@ -286,9 +236,7 @@ class FakeGpu(TorchDispatchMode):
         given = [x for x in leaves if isinstance(x, Tensor)]
         tensors = tuple((str(x.dtype).removeprefix("torch."), tuple(x.shape)) for x in given + made)
         numbers = ", ".join(str(x) for x in leaves if not isinstance(x, Tensor))
-        launches = 0 if func.is_view or name.startswith(NO_KERNEL) else KERNELS.get(name, 1)
-        if name == "convolution_backward":
-            launches = sum(x is not None for x in results)
+        launches = launches_of(func, name, results)
         overload = f"{name}.{func._overloadname}"
         self.operations.append(Operation(self._part, overload, tensors, numbers, launches))
         self._new, self._changed = {}, {}
@@ -317,18 +265,6 @@ class FakeGpu(TorchDispatchMode):
         return GPU
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    """Yield what lists, tuples and mappings hold."""
-    if isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _leaves(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    else:
-        yield value
-
-
 def _applied(gpu: FakeGpu) -> Any:
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
         gpu._applying += 1
@@ -338,27 +274,6 @@ def _applied(gpu: FakeGpu) -> Any:
             gpu._applying -= 1
 
     return classmethod(apply)
-
-
-def _waits(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> bool:
-    """Return whether the host would wait: a read, a mask as an index, or a copy between devices that blocks."""
-    if name in READS:
-        return True
-    if name in ("index", "index_put", "index_put_"):
-        return any(x is not None and x.dtype in (torch.bool, torch.uint8) for x in args[1])
-    if name not in ("_to_copy", "copy_"):
-        return False
-    devices = {x.device.type for x in leaves if isinstance(x, Tensor)} | {kwargs.get("device", GPU).type}
-    unblocking = kwargs.get("non_blocking") or (name == "copy_" and True in args[2:])
-    # To the CPU without blocking: the values are not there yet; who reads them has to wait by other means.
-    return len(devices) > 1 and not unblocking
-
-
-def _places(index: Tensor | None) -> list[Tensor | None]:
-    """Return the places that an index names; of a mask, as if all were true."""
-    if index is None or index.dtype not in (torch.bool, torch.uint8):
-        return [index]
-    return [index.new_empty(index.numel(), dtype=torch.int64) for _ in range(index.ndim)]
 
 
 def _caller() -> str:

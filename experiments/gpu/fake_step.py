@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from experiments.gpu.fake_gpu import GPU, FakeGpu
+from experiments.gpu.fake_gpu import FakeGpu
+from experiments.gpu.operations import GPU
 from ssl_zoo.data import RawBatch
 from ssl_zoo.data.source import Samples
 from ssl_zoo.distributed.launch import Processes

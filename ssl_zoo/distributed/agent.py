@@ -66,7 +66,7 @@ def run_agent(command: Sequence[str], here: int, nodes: int, max_restarts: int, 
             agent, close = _agent(command, _config(here, nodes, max_restarts, folder), log)
             before = {number: signal.getsignal(number) for number in _SIGNALS}
             try:
-                result = agent.run()
+                failed = _run(agent)
                 close()
             except SignalException:  # it came before the processes could be told
                 return Outcome(STOPPED)
@@ -74,12 +74,20 @@ def run_agent(command: Sequence[str], here: int, nodes: int, max_restarts: int, 
                 if threading.current_thread() is threading.main_thread():
                     for number, handler in before.items():
                         signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        return _outcome(result, agent, Path(folder))
+        return _outcome(failed, agent, Path(folder))
 
 
-def _outcome(result: RunResult, agent: _Agent, folder: Path) -> Outcome:
+def _run(agent: _Agent) -> bool:
+    """Run an agent, and return whether its processes failed for good."""
+    try:
+        return agent.run().is_failed()
+    except _NoRestart:
+        return True
+
+
+def _outcome(failed: bool, agent: _Agent, folder: Path) -> Outcome:
     failure = agent.failure
-    if result.is_failed() and failure is not None:
+    if failed and failure is not None:
         if agent.signals and failure.kind == "silent" and failure.exit_code in (-signal.SIGTERM, STOPPED):
             # They were told to stop before they could save anything, or twice, and then did not save.
             return Outcome(STOPPED if agent.signals == 1 else 128 + signal.SIGTERM)
@@ -134,6 +142,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP, signal.SIGQUIT] if 
 """The signals for which torch's agent installs handlers of its own."""
 
 
+class _NoRestart(Exception):
+    """The processes failed, and would fail again: leaves `run` of torch's agent, which ends those that are left."""
+
+
 class _Agent(LocalElasticAgent):
     """torch's agent, which passes signals on, remembers why its processes failed, and knows what is not to be repeated.
 
@@ -146,7 +158,7 @@ class _Agent(LocalElasticAgent):
         super().__init__(spec, logs)
         self.failure: Failure | None = None
         self.signals = 0
-        self._say, self._starts, self._ids = log, 0, list[int]()
+        self._say, self._starts, self._failures, self._ids = log, 0, 0, list[int]()
         self._ignored = {number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_IGN}
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
@@ -163,14 +175,12 @@ class _Agent(LocalElasticAgent):
             size = worker_group.workers[0].world_size
             self.failure = first_failure(result.failures, size)
             if self.failure.final or self.signals:
-                self._remaining_restarts = 0
-            elif self._remaining_restarts > 0:
-                number = self._worker_group.spec.max_restarts - self._remaining_restarts + 1
+                raise _NoRestart
+            self._failures += 1
+            number, restarts = self._failures, worker_group.spec.max_restarts
+            if number <= restarts:
                 self._say(self.failure.message.rstrip())
-                self._say(
-                    f"all {size} processes start again from the last checkpoint (restart {number} of "
-                    f"{self._worker_group.spec.max_restarts})"
-                )
+                self._say(f"all {size} processes start again from the last checkpoint (restart {number} of {restarts})")
         return result
 
     def _take_signals(self) -> None:

@@ -23,7 +23,8 @@ from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.errors import CannotWrite
 from ssl_zoo.evaluation.augmented import AugmentedViews
 from ssl_zoo.evaluation.contract import protocol_class
-from ssl_zoo.evaluation.representations import Measured, Protocols
+from ssl_zoo.evaluation.protocol_lists import Protocols
+from ssl_zoo.evaluation.representations import Measured
 from ssl_zoo.evaluation.seen import EvaluationData
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.hardware import choose, environment

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import EvaluationProtocol, protocol_class
 from ssl_zoo.evaluation.differences import Difference, difference
-from ssl_zoo.evaluation.representations import keyed
+from ssl_zoo.evaluation.protocol_lists import keyed
 
 MULTIPLE = 2.0
 """A difference counts where it is more than this many times its spread: about 95% of differences that are none are

@@ -21,15 +21,9 @@ from ssl_zoo.evaluation.contract import protocol_class
 from ssl_zoo.evaluation.labels import Division, Labels, divide, labels_of, learnt
 from ssl_zoo.evaluation.labels import notes as label_notes
 from ssl_zoo.evaluation.overrides import check_sections, check_views
+from ssl_zoo.evaluation.protocol_lists import Results, check_labels, keyed, protocol_notes, usable
 from ssl_zoo.evaluation.report_data import Keeper
-from ssl_zoo.evaluation.representations import (
-    Results,
-    check_labels,
-    compare_representations,
-    keyed,
-    protocol_notes,
-    usable,
-)
+from ssl_zoo.evaluation.representations import compare_representations
 from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, lacking
 from ssl_zoo.evaluation.subject import Subject
 from ssl_zoo.evaluation.verdict import Verdict, verdict_on

@@ -13,8 +13,9 @@ from ssl_zoo.collapse.overrides import typed
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.contract import protocol_class
 from ssl_zoo.recipe.load import load_recipe, method_names
-from ssl_zoo.recipe.model import Training, kind_of, parse
+from ssl_zoo.recipe.model import kind_of, parse
 from ssl_zoo.recipe.overrides import put, split
+from ssl_zoo.recipe.sections import Training
 
 DONORS = ("vicreg", "barlow_twins")
 """Methods whose target, predictor, pairing and objective may take the place of a recipe's: they need no widths of their

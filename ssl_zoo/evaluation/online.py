@@ -12,7 +12,7 @@ from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.evaluate import left_out, measure, not_offered, notes
 from ssl_zoo.evaluation.features import first_sample
-from ssl_zoo.evaluation.representations import Results
+from ssl_zoo.evaluation.protocol_lists import Results
 from ssl_zoo.methods.build import open_recipe_data
 from ssl_zoo.recipe.model import Recipe
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_zoo.data.source import Split
 from ssl_zoo.errors import UserError
-from ssl_zoo.evaluation.contract import NotOffered, build_protocol, protocol_class
+from ssl_zoo.evaluation.contract import NotOffered, build_protocol
 from ssl_zoo.evaluation.features import Features
-from ssl_zoo.evaluation.labels import Labels, divide
+from ssl_zoo.evaluation.labels import divide
+from ssl_zoo.evaluation.protocol_lists import Protocols, Results, by_input, check_labels, is_used, keyed, uses_train
 from ssl_zoo.evaluation.report_data import Keeper
 from ssl_zoo.evaluation.seen import OF_ANYTHING, EvaluationData, Judged
-
-Results = dict[str, dict[str, float]]
-"""{protocol: {metric: value}}; of a member of samples that are mappings, the protocol is called MEMBER/PROTOCOL."""
-
-Protocols = Sequence[tuple[str, Mapping[str, Any]]]
-"""(name, options) of each."""
 
 Log = Callable[[str], None]
 
@@ -34,34 +27,6 @@ Keep = Callable[[nn.Module | None, type[Any], Protocols, Callable[[], Measured]]
 
 NAMES = {"encoder": "the encoder", "untrained": "the untrained encoder", "raw": "the raw input"}
 """What sentences call the representations."""
-
-
-def usable(protocols: Protocols, labelled: bool) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the protocols that the data allows: all of them on labelled data, else those that need no labels."""
-    return [(name, options) for name, options in protocols if labelled or not protocol_class(name).needs_labels]
-
-
-def check_labels(protocols: Protocols, reason: str) -> None:
-    """Make sure that the labels allow all protocols.
-
-    Args:
-        protocols: (name, options) of each.
-        reason: `Division.reason`: why no protocol that needs labels can run, or empty.
-
-    Raises:
-        UserError: one of them needs labels, and there is a reason.
-    """
-    for name, _ in protocols:
-        if reason and protocol_class(name).needs_labels:
-            raise UserError(
-                f"evaluation: protocol {name!r} needs labels and {reason}; leave it out (label_free needs none) or "
-                "give data with labels in train and test."
-            )
-
-
-def protocol_notes(protocols: Protocols, learnt: Tensor, labels: Labels) -> list[str]:
-    """Return the notes of protocols, given the labels that are learnt from `(N,)`."""
-    return [line for name, options in protocols for line in build_protocol(name, options).notes(learnt, labels)]
 
 
 def evaluate_features(
@@ -131,16 +96,6 @@ def _left_out(protocols: Sequence[str], error: NotOffered, log: Log | None) -> N
     log(f"without {names}: {reason}")
 
 
-def keyed(protocols: Protocols) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Return (key in the results, name, options) of each protocol."""
-    times: Counter[str] = Counter()
-    found = []
-    for name, options in protocols:
-        times[name] += 1
-        found.append((name if times[name] == 1 else f"{name}_{times[name]}", name, options))
-    return found
-
-
 def _labels(judged: Judged) -> Tensor:
     return torch.full((len(judged),), -1) if judged.y is None else judged.y
 
@@ -152,25 +107,6 @@ def not_finite(train: Judged | None, test: Judged | None) -> str:
         if part is not None and num:
             return f"the features of {num} of {len(part)} {name} samples are not finite (nan or inf)"
     return ""
-
-
-def _has_labels(split: Split | None) -> bool:
-    return split is not None and split.labels is not None and bool((split.labels >= 0).any())
-
-
-def _is_used(test: Split | None, protocols: Protocols) -> bool:
-    """Return whether any protocol uses a test split, which has to have samples and, where they are needed, labels."""
-    if test is None or not len(test):
-        return False
-    return _has_labels(test) or not all(protocol_class(name).needs_labels for name, _ in protocols)
-
-
-def _uses_train(test: Split | None, protocols: Protocols) -> bool:
-    """Return whether any protocol uses train, given the test split that is used."""
-    kinds = [protocol_class(name) for name, _ in protocols]
-    if test is None or any(kind.needs_train for kind in kinds):
-        return True
-    return any(kind.needs_labels for kind in kinds) and not _has_labels(test)
 
 
 def compare_representations(
@@ -224,7 +160,7 @@ def compare_representations(
 
     found: dict[str, Results] = {name: {} for name in judged}
     for name, module in judged.items():
-        for sees, group in _by_input(protocols).items():
+        for sees, group in by_input(protocols).items():
             if module is None and sees not in OF_ANYTHING:
                 continue
             measure = partial(_results, name, module, data, sees, group, insist, keeper)
@@ -258,7 +194,7 @@ def _kept(
 
     results, lines = keep(module, sees, group, again)
     if not fresh and results and keeper is not None and sees is Features and module is not None:
-        role = "test" if _is_used(data.test, group) else "train"
+        role = "test" if is_used(data.test, group) else "train"
         split = data.test if role == "test" and data.test is not None else data.train
         for member, seen in data.seen(module, sees, split, lines.append).items():
             if isinstance(seen, Features):
@@ -279,8 +215,8 @@ def _results(
     results: Results = {}
     lines: list[str] = []
     log = lines.append
-    test_split = data.test if _is_used(data.test, group) else None
-    needed = {"train": data.train if _uses_train(test_split, group) else None, "test": test_split}
+    test_split = data.test if is_used(data.test, group) else None
+    needed = {"train": data.train if uses_train(test_split, group) else None, "test": test_split}
     try:
         parts = {
             split: data.seen(encoder, sees, needed_split, log)
@@ -307,11 +243,3 @@ def _results(
 
 def _keep_guesses(keeper: Keeper, member: str, key: str, labels: Tensor, guesses: Tensor) -> None:
     keeper.guesses(f"{member}/{key}" if member else key, labels, guesses)
-
-
-def _by_input(protocols: Protocols) -> dict[type[Any], list[tuple[str, Mapping[str, Any]]]]:
-    """Return protocols by the class of what they see."""
-    found: dict[type[Any], list[tuple[str, Mapping[str, Any]]]] = {}
-    for name, options in protocols:
-        found.setdefault(protocol_class(name).sees, []).append((name, options))
-    return found

@@ -13,7 +13,7 @@ from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.evaluate import Log, left_out, measure, tested, with_protocols
 from ssl_zoo.evaluation.labels import divide, labels_of
-from ssl_zoo.evaluation.representations import Results, check_labels
+from ssl_zoo.evaluation.protocol_lists import Results, check_labels
 from ssl_zoo.evaluation.verdict import Verdict, verdict_on
 from ssl_zoo.hardware import choose
 from ssl_zoo.methods.build import build_encoder, build_views, open_recipe_data

@@ -13,17 +13,21 @@ import inspect
 import logging
 import os
 import pkgutil
-import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
 from ssl_zoo.errors import NO_KEY, UserError, describe_error, first_problem, known_keys, suggest
+from ssl_zoo.registry.entry import Entry as Entry
+from ssl_zoo.registry.entry import PartFailed as PartFailed
+from ssl_zoo.registry.entry import family_of as family_of
+from ssl_zoo.registry.entry import fields as fields
+from ssl_zoo.registry.entry import options as options
+from ssl_zoo.registry.entry import parameters
 from ssl_zoo.registry.family import Family
 
 _LOG = logging.getLogger("ssl_zoo")
@@ -44,30 +48,6 @@ PACKAGES = {
     "strategy": ("ssl_zoo.distributed",),
 }
 """Every kind of part, and the packages that are walked to find its members."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered part: its name in recipes and the class or function that builds it."""
-
-    kind: str
-    name: str
-    factory: Callable[..., Any]
-
-    @property
-    def summary(self) -> str:
-        """The first line of the docstring."""
-        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
-
-    @property
-    def version(self) -> int | None:
-        """The version of what it computes, of kinds that have one: the class attribute `version`."""
-        found = getattr(self.factory, "version", None)
-        return found if type(found) is int else None
-
-
-class PartFailed(UserError):
-    """A part that cannot be built, or that does not keep its contract."""
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
@@ -163,11 +143,6 @@ def names(kind: str, pattern: str = "*") -> list[str]:
     return sorted(name for name in _ENTRIES[kind] if fnmatchcase(name, pattern))
 
 
-def family_of(entry: Entry) -> type[Family] | None:
-    """Return the family that an entry stands for, where its members have options of their own."""
-    return entry.factory if inspect.isclass(entry.factory) and issubclass(entry.factory, Family) else None
-
-
 def members(kind: str) -> dict[str, str]:
     """Return {name: summary} of the parts of a kind, with the members of families that list them, sorted by name."""
     found = {}
@@ -210,44 +185,6 @@ def find(kind: str, name: str) -> tuple[Entry, str]:
     missing = f" The plug-in {', '.join(_MISSING_PLUGINS)} could not be imported." if _MISSING_PLUGINS else ""
     near = suggest(name, known, f"ssl-zoo list {kind}")
     raise UserError(f"unknown {kind} {name!r}{near}. A part from a module of yours needs --import MODULE.{missing}")
-
-
-def _parameters(factory: Callable[..., Any], kind: Any) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(factory).parameters.values() if p.kind is kind]
-
-
-@cache
-def options(entry: Entry) -> type[BaseModel]:
-    """Return the pydantic model of a part's options: its keyword-only parameters, with their types and defaults.
-
-    Raises:
-        PartFailed: the signature has what pydantic cannot read, such as a type that is not known in its module.
-    """
-    try:
-        return _model_of_options(entry)
-    except Exception as error:
-        raise PartFailed(
-            f"{entry.kind} {entry.name!r}: its options cannot be read: {describe_error(error)}."
-        ) from error
-
-
-def fields(entry: Entry) -> dict[str, tuple[Any, Any]]:
-    """Return the keyword-only parameters of a part as {name: (annotation, default)}; `...` is no default."""
-    factory = entry.factory
-    hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
-    found: dict[str, tuple[Any, Any]] = {}
-    for parameter in _parameters(factory, inspect.Parameter.KEYWORD_ONLY):
-        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        found[parameter.name] = (hints.get(parameter.name, Any), default)
-    return found
-
-
-def _model_of_options(entry: Entry) -> type[BaseModel]:
-    extra: Literal["allow", "forbid"] = "allow" if family_of(entry) else "forbid"  # each member has its own options
-    config = ConfigDict(extra=extra, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-    name, doc = f"{entry.kind}_{entry.name}", inspect.getdoc(entry.factory)
-    found: dict[str, Any] = fields(entry)
-    return create_model(name, __config__=config, __doc__=doc, **found)
 
 
 def validate(kind: str, name: str, values: Mapping[str, Any]) -> BaseModel:
@@ -314,7 +251,7 @@ def build(kind: str, name: str, values: Mapping[str, Any] | None = None, **conte
     if rest:
         context = {**context, "model": rest}
     positional = []
-    for parameter in _parameters(entry.factory, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+    for parameter in parameters(entry.factory, inspect.Parameter.POSITIONAL_OR_KEYWORD):
         if parameter.name in context:
             positional.append(context[parameter.name])
         elif parameter.default is inspect.Parameter.empty:

@@ -16,7 +16,8 @@ from ssl_zoo.data.progress import progress
 from ssl_zoo.report.aggregate import Group
 from ssl_zoo.report.line_chart import Line, line_chart
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.runs.report_data import ReportData, Shown, Tiles, read_report_data, shortened
+from ssl_zoo.runs.report_data import ReportData, Shown, Tiles, shortened
+from ssl_zoo.runs.report_file import read_report_data
 
 FEWEST = 30
 """Samples for t-SNE; fewer are seen as well by their principal components."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ssl_zoo.batch import Batch, StepOutput
 from ssl_zoo.data import RawBatch
 from ssl_zoo.errors import UserError
-from ssl_zoo.recipe.model import Training
+from ssl_zoo.recipe.sections import Training
 from ssl_zoo.training.python_state import difference, python_state
 
 WARM_UP = 3

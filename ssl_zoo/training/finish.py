@@ -12,7 +12,8 @@ from ssl_zoo.evaluation.evaluate import measure, tested
 from ssl_zoo.evaluation.report_data import Keeper
 from ssl_zoo.evaluation.verdict import verdict_on
 from ssl_zoo.runs.product import save_encoder
-from ssl_zoo.runs.report_data import ReportData, write_report_data
+from ssl_zoo.runs.report_data import ReportData
+from ssl_zoo.runs.report_file import write_report_data
 from ssl_zoo.training.active_run import ActiveRun
 from ssl_zoo.training.board import neighbours_picture, write_projector
 from ssl_zoo.training.event_file import EventFile

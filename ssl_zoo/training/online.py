@@ -13,7 +13,7 @@ from torch import nn
 from ssl_zoo.distributed.batch_norm import to_plain
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.online import measure_online, notes_online
-from ssl_zoo.evaluation.representations import Results
+from ssl_zoo.evaluation.protocol_lists import Results
 from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.setup import Run
 from ssl_zoo.training.stop import Interrupted, StopRequest

@@ -6,8 +6,9 @@ import torch
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation.features import Features, extract, raw
 from ssl_zoo.evaluation.holdout import holdout
+from ssl_zoo.evaluation.protocol_lists import usable
 from ssl_zoo.evaluation.protocols.knn import KNN
-from ssl_zoo.evaluation.representations import compare_representations, evaluate_features, usable
+from ssl_zoo.evaluation.representations import compare_representations, evaluate_features
 from ssl_zoo.registry import register
 
 PROTOCOLS = [("knn", {"k": 5}), ("linear", {"epochs": 2}), ("few_shot", {"draws": 3, "labels": 2}), ("label_free", {})]

@@ -181,7 +181,7 @@ def _read_runs(path: Path) -> None:
 
 
 def _read_report_data(path: Path) -> None:
-    from ssl_zoo.runs.report_data import read_report_data
+    from ssl_zoo.runs.report_file import read_report_data
 
     read_report_data(path)
 

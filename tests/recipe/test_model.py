@@ -5,8 +5,9 @@ import yaml
 from pydantic import ValidationError
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.recipe.model import Training, parse
+from ssl_zoo.recipe.model import parse
 from ssl_zoo.recipe.part import Part
+from ssl_zoo.recipe.sections import Training
 
 RAW = {
     "method": "made_up",

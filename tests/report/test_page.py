@@ -23,7 +23,8 @@ from ssl_zoo.report.html import MOST_MAPPED, script_json, write_report
 from ssl_zoo.report.line_chart import Line, line_chart, number, powers, ticks
 from ssl_zoo.report.recipes import differences
 from ssl_zoo.runs.folder import RunFolder
-from ssl_zoo.runs.report_data import ReportData, Shown, Tiles, write_report_data
+from ssl_zoo.runs.report_data import ReportData, Shown, Tiles
+from ssl_zoo.runs.report_file import write_report_data
 
 NASTY = '</script><script>alert("1")</script>\'&amp;.png'
 NUM = 40

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.runs.report_data import Guesses, ReportData, Shown, Tiles, read_report_data, shortened, write_report_data
+from ssl_zoo.runs.report_data import Guesses, ReportData, Shown, Tiles, shortened
+from ssl_zoo.runs.report_file import read_report_data, write_report_data
 
 
 def jpeg(tiles: Tiles) -> tuple[Tiles, bytes]:

@@ -16,10 +16,12 @@ from torch import Tensor
 from ssl_zoo.errors import CannotWrite, TrainingFailed, UserError, suggest
 from ssl_zoo.runs.atomic import check_place
 from ssl_zoo.runs.encoder_files import WEIGHTS
+from ssl_zoo.runs.export.graph_targets import prepared
 from ssl_zoo.runs.export.model_card import model_card
 from ssl_zoo.runs.export.samples import Compared, samples_for
 from ssl_zoo.runs.export.subject import Subject, open_subject
-from ssl_zoo.runs.export.targets import TARGETS, Forward, Target, prepared
+from ssl_zoo.runs.export.target import Forward, Target
+from ssl_zoo.runs.export.targets import TARGETS
 from ssl_zoo.runs.product import checksum
 
 Log = Callable[[str], None]

@@ -11,7 +11,7 @@ import yaml
 
 from ssl_zoo.errors import UserError, shown_name
 from ssl_zoo.runs.export.subject import Subject
-from ssl_zoo.runs.export.targets import Target
+from ssl_zoo.runs.export.target import Target
 from ssl_zoo.runs.folder import RunFolder
 
 REPRESENTATIONS = {"encoder": "this encoder", "untrained": "the same, untrained", "raw": "raw samples"}
