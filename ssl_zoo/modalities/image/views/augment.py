@@ -22,7 +22,6 @@ from ssl_zoo.modalities.image.views import geometry, params_from
 from ssl_zoo.modalities.image.views.constants import constant
 from ssl_zoo.modalities.image.views.cuts import Cut, cut_images, join
 from ssl_zoo.modalities.image.views.geometry import Interpolation
-from ssl_zoo.modalities.image.views.geometry_large import is_large
 from ssl_zoo.modalities.image.views.parallel import one_thread
 from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams, render_settings
 from ssl_zoo.modalities.image.views.policy import (
@@ -35,7 +34,7 @@ from ssl_zoo.modalities.image.views.policy import (
     Strength,
     ascending,
 )
-from ssl_zoo.modalities.image.views.render import render
+from ssl_zoo.modalities.image.views.render import in_jobs, render
 from ssl_zoo.registry import register
 
 CPU = torch.device("cpu")
@@ -224,8 +223,9 @@ class Augment(ImageViewPolicy):
     def forward(self, payload: dict[str, Tensor]) -> list[View]:
         """Make the views, each `(B, C, S, S)` float32, on the payload's device."""
         source = payload["cut"] if "cut" in payload else payload["image"]
-        with torch.autocast(source.device.type, enabled=False), one_thread(is_large(source, self.size)):
-            made = render(source, self.sample_params(payload), self.settings(source.device))
+        settings = self.settings(source.device)
+        with torch.autocast(source.device.type, enabled=False), one_thread(in_jobs(source, settings)):
+            made = render(source, self.sample_params(payload), settings)
             if "kept" in payload:
                 made.mul_(payload["kept"].transpose(0, 1)[..., None, None])
         return [View(x, self.modality, aux={"box": box}) for x, box in zip(made, payload["box"].unbind(1), strict=True)]

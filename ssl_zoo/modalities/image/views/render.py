@@ -25,6 +25,9 @@ from ssl_zoo.modalities.image.views.params import RenderSettings, SampleParams
 BLOCK = 3 * 2**18
 """Numbers that are made at a time on a CPU; twice as many of large views, whose threads meet less often then."""
 
+LEAST = 2**17
+"""Numbers for which another thread of a CPU is worth the time that it takes to start."""
+
 BLOCK_ON_DEVICE = 2**25
 """Numbers that are made at a time elsewhere: two views of 224 px of 111 samples, which take some 0.8 GB meanwhile."""
 
@@ -44,12 +47,14 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
         return exact(source, params, settings)
     (views, num), channels, size, device = params.shape, source.shape[-3], settings.size, source.device
     result = torch.empty(views, num, channels, size, size, dtype=torch.float32, device=device)
+    least = LEAST if block is None else 1
     if block is None:
         block = (2 * BLOCK if is_large(source, size) else BLOCK) if device.type == "cpu" else BLOCK_ON_DEVICE
-    samples, threads = max(1, block // (views * channels * size * size)), free_threads()
+    numbers = views * channels * size * size
+    samples, threads = max(1, block // numbers), free_threads()
     if threads > 1:  # as many blocks for each, of the same size
         turns = -(-num // (samples * threads))
-        samples = -(-num // (turns * threads))
+        samples = max(-(-num // (turns * threads)), least // numbers)
     crops = crops_of(source, params, settings, samples)
     maps = _ColourMaps(params, settings, source.dtype)
 
@@ -62,6 +67,16 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
 
     side_by_side([partial(make, start) for start in range(0, num, samples)])
     return result
+
+
+def in_jobs(source: Tensor, settings: RenderSettings) -> bool:
+    """Return whether blocks of samples are made side by side, one thread each, and not one after the other by all.
+
+    They are on a CPU, where operations on small views are too short to be worth the meeting of all threads after each.
+    So are large views by torchvision's functions; those of small ones are too short for jobs, too.
+    """
+    by_matrix = source.device.type == "cpu" and settings.colour == "matrix"
+    return by_matrix or is_large(source, settings.size)
 
 
 class _ColourMaps:
