@@ -140,10 +140,13 @@ class Batch:
         views: the views, each of the same `B` samples in the same order.
         index: `(B,)` positions of the samples in the data set, for methods with a memory per sample. Each view gets
             it as `aux["index"]`: parts are called with views, and so know the samples where they need to.
+        drawn: what the method has drawn for these samples on the host; see `Method.draws`. Empty where it draws in its
+            forward pass, or has nothing to draw.
     """
 
     views: Sequence[View]
     index: Tensor | None = None
+    drawn: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Tell each view which samples it is of."""

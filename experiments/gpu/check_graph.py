@@ -65,7 +65,7 @@ class StandInStep(GraphedStep):
         payload = {}
         for i, view in enumerate(batch.views):
             payload |= {f"{i}": view.tensor, **{f"{i}.{name}": value for name, value in view.aux.items()}}
-        return super().__call__(RawBatch(payload, raw.index, []), num_parts, last)
+        return super().__call__(RawBatch(payload, raw.index, [], drawn=raw.drawn), num_parts, last)
 
     def _rebuilt(self, raw: RawBatch) -> Batch:
         views = [
@@ -73,7 +73,7 @@ class StandInStep(GraphedStep):
                  {name: raw.payload[f"{i}.{name}"] for name in view.aux})
             for i, view in enumerate(self._like)
         ]  # fmt: skip
-        return Batch(views, raw.index)
+        return Batch(views, raw.index, raw.drawn)
 
 
 def losses(run: Run, first: int, last: int) -> Iterator[float]:

@@ -168,7 +168,6 @@ class FakeGpu(TorchDispatchMode):
             self._stack.callback(known.remove, FakeTensor)
         enter(patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False))
         enter(patch.object(torch.cuda, "is_bf16_supported", lambda *_, **__: True))
-        enter(patch.object(torch.cuda, "Event", _Event))
         enter(patch.object(Variable, "_execution_engine", self._engine))
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
         for name in ("Stream", "current_stream"):
@@ -209,7 +208,7 @@ class FakeGpu(TorchDispatchMode):
         if waits(name, args, kwargs, leaves):
             self.waits.append(f"{name} at {_caller()}")
         result = self._result(func, name, args, kwargs)
-        self._note(func, name, leaves, list(leaves_of(result)))
+        self._note(func, name, args, leaves, list(leaves_of(result)))
         return result
 
     def _result(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -231,12 +230,12 @@ class FakeGpu(TorchDispatchMode):
                 return args[0].fill_(self.value)
         return result
 
-    def _note(self, func: Any, name: str, leaves: list[Any], results: list[Any]) -> None:
+    def _note(self, func: Any, name: str, args: tuple[Any, ...], leaves: list[Any], results: list[Any]) -> None:
         made = [x for x in results if isinstance(x, Tensor)]
         given = [x for x in leaves if isinstance(x, Tensor)]
         tensors = tuple((str(x.dtype).removeprefix("torch."), tuple(x.shape)) for x in given + made)
         numbers = ", ".join(str(x) for x in leaves if not isinstance(x, Tensor))
-        launches = launches_of(func, name, results)
+        launches = launches_of(func, name, args, results)
         overload = f"{name}.{func._overloadname}"
         self.operations.append(Operation(self._part, overload, tensors, numbers, launches))
         self._new, self._changed = {}, {}

@@ -39,11 +39,14 @@ class FakeTraining:
     Attributes:
         trainer: the framework's; its strategy has the method on the device.
         policy: makes the views.
+        draws: draws for the method on the host, where that has something to draw.
     """
 
     def __init__(self, gpu: FakeGpu, recipe: Recipe, precision: str = "bf16", method: Any = None) -> None:
         self.gpu, self.recipe, self.policy = gpu, recipe, build_views(recipe)
         self.method = build(recipe) if method is None else method
+        draws = getattr(self.method, "draws", None)  # which commit a71b702 has not
+        self.draws = draws(self.policy.spec) if draws else None
         hardware = Hardware("fake", "cuda", precision, "channels_last")  # type: ignore[arg-type]
         self.trainer = _make_trainer(recipe, hardware, Processes(GPU, 1), self.method, self.policy, 100)
         gpu.place(self.method)
@@ -62,7 +65,9 @@ class FakeTraining:
         """Return what the loader gives for samples in a step."""
         num = len(samples)
         drawn = self.policy.draw(generator(self.recipe.seed, "views", step), num)
-        raw = RawBatch(self.policy.collate(samples, drawn), torch.arange(num), [])
+        index = torch.arange(num)
+        extra = {"drawn": self.draws(step, index)} if self.draws else {}
+        raw = RawBatch(self.policy.collate(samples, drawn), index, [], **extra)
         return raw.packed(pin=False) if hasattr(raw, "packed") else raw
 
     def step(self, samples: Samples) -> Step:

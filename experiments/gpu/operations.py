@@ -28,9 +28,10 @@ KERNELS: dict[str, int] = {
     "native_group_norm": 2,
     "native_group_norm_backward": 3,
     "_local_scalar_dense": 0,  # a copy
+    "_foreach_norm": 3,  # a fill, sums of chunks, roots of their sums
 }
 """Kernels of operations that launch not just one. Convolutions launch one backward for each gradient asked for. Lists
-of tensors (`_foreach`, fused optimizers) count as one, though a long list takes a few.
+of tensors (`_foreach`, fused optimizers) count as one where `is_one_launch`, though a long list takes a few.
 """
 
 
@@ -52,13 +53,37 @@ class Operation(NamedTuple):
     launches: int
 
 
-def launches_of(func: Any, name: str, results: Sequence[Any]) -> int:
-    """Return how many kernels an operation launches, given its name without the overload and what it returned."""
+def launches_of(func: Any, name: str, args: Sequence[Any], results: Sequence[Any]) -> int:
+    """Return how many kernels an operation launches.
+
+    Args:
+        func: the operation.
+        name: of it, without the overload.
+        args: what it was given.
+        results: what it returned.
+    """
     if func.is_view or name.startswith(NO_KERNEL):
         return 0
     if name == "convolution_backward":
         return sum(x is not None for x in results)
+    lists = [x for x in args if isinstance(x, (list, tuple)) and x and isinstance(x[0], Tensor)]
+    if name.startswith("_foreach") and not is_one_launch(lists):
+        return len(lists[0])
     return KERNELS.get(name, 1)
+
+
+def is_one_launch(lists: Sequence[Sequence[Tensor]]) -> bool:
+    """Return whether torch computes an operation on lists of tensors at once, and not tensor by tensor.
+
+    All are of one device and type, and those of one place in the lists have the same shape and strides.
+    """
+    kinds = {(x.device, x.dtype) for each in lists for x in each}
+    return len(kinds) == 1 and all(len({_layout(x) for x in group}) == 1 for group in zip(*lists, strict=True))
+
+
+def _layout(x: Tensor) -> tuple[Any, ...]:
+    """Return the shape, and the strides of the axes along which there are several numbers."""
+    return x.shape, *(stride for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1)
 
 
 def waits(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> bool:

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -32,6 +32,9 @@ from ssl_zoo.errors import UserError
 
 FORKS = sys.platform == "linux"
 """Whether worker processes are forked; elsewhere the data are sent to them, pickled."""
+
+Draws = Callable[[int, Tensor], dict[str, Tensor]]
+"""(optimizer step, positions of samples in the split `(B,)`) -> what a method draws for them; see `Method.draws`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class _Reader(Dataset[RawBatch]):
     policy: ViewPolicy
     seed: int
     batch_size: int
+    draws: Draws | None
 
     def __getitem__(self, request: _Request) -> RawBatch:
         # Drawn for the whole batch and then chosen from: neither the number of micro-batches nor a sample left out
@@ -65,7 +69,8 @@ class _Reader(Dataset[RawBatch]):
             payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
         except UserError as error:
             return RawBatch({}, nothing, [], str(error))
-        return RawBatch(payload, torch.tensor(request.indices)[kept], bad)
+        index = torch.tensor(request.indices)[kept]
+        return RawBatch(payload, index, bad, drawn={} if self.draws is None else self.draws(request.step, index))
 
     def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Samples, list[tuple[str, str]]]:
         """Return the places in the request that could be read, their samples or cuts, and those that could not."""
@@ -99,6 +104,7 @@ class Loader:
         rank: of `num_ranks` processes this one, from 0. Each takes its own part of every micro-batch; together they
             are the samples and views of one process.
         num_ranks: processes that train together; divides a micro-batch.
+        draws: what the method draws for a micro-batch on the host, perhaps in a worker.
 
     Attributes:
         steps_per_epoch: whole batches in the split, or in what its `draws` take for an epoch; the few samples that
@@ -125,6 +131,7 @@ class Loader:
         pin_memory: bool = False,
         rank: int = 0,
         num_ranks: int = 1,
+        draws: Draws | None = None,
     ) -> None:
         check_divides(batch_size, accumulate, num_ranks)
         held = split.stacked or isinstance(split, (KeptSplit, LargeSplit))
@@ -143,7 +150,7 @@ class Loader:
         self.one_size = held or on_error == "raise"
         if num_workers and not FORKS:
             check_travels(split)
-        self._reader = _Reader(split, policy, seed, batch_size)
+        self._reader = _Reader(split, policy, seed, batch_size, draws)
         self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
         self._rank, self._num_ranks = rank, num_ranks
         self._budget = Budget(len(split), on_error, bad_budget)
@@ -152,6 +159,10 @@ class Loader:
     def bad(self) -> dict[str, str]:
         """Name -> reason of the samples that could not be read so far."""
         return self._budget.bad
+
+    def draw_by(self, draws: Draws | None) -> None:
+        """Let another method draw in the steps that are asked for from now on."""
+        self._reader = replace(self._reader, draws=draws)
 
     def iterate(self, start_step: int, stop_step: int) -> Iterator[list[RawBatch]]:
         """Yield the micro-batches of optimizer steps `start_step` to `stop_step` - 1, a list per step.

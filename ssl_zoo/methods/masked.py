@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ssl_zoo import parts
-from ssl_zoo.batch import Batch, Pairs, StepOutput, View, tokens_of
+from ssl_zoo.batch import Batch, InputSpec, Pairs, StepOutput, View, tokens_of
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.builder import Builder
-from ssl_zoo.methods.contract import Trial
-from ssl_zoo.methods.masks import Hidden, Mask, Masks
+from ssl_zoo.methods.contract import Trial, views_of
+from ssl_zoo.methods.masks import Hidden, Mask, Masks, Plan, drawn_of
 from ssl_zoo.methods.method import Method
 from ssl_zoo.modalities.transformer import take_places
 from ssl_zoo.objectives.objective import Objective
@@ -123,19 +123,16 @@ class Masked(Method):
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
         views = batch.views
-        first = views[0].tensor
-        index = torch.arange(len(first)) if batch.index is None else batch.index
         t = self.target(views, _OnDemand(TargetTokens(self.encoder, self.target_blocks), views))
         predicted, asked, z = [], [], []
         for number, (view, tokens) in enumerate(zip(views, t, strict=True)):
             assert tokens is not None
             encoder: Any = self.encoder
             grid = encoder.grid(view)
-            for i, hidden in enumerate(self.masks(index.to(first.device), grid, number)):
+            for i, hidden in enumerate(self._hidden(batch, number, grid)):
                 p, h = self._predict(view, hidden, grid)
-                chosen = hidden.places.flatten(1)
                 predicted.append(p)
-                asked.append(take_places(tokens, chosen)[chosen >= 0])
+                asked.append(_rows(take_places(tokens, hidden.places.flatten(1)), hidden.rows))
                 z += [h] if i == 0 else []
         p, t_rows = torch.cat(predicted), torch.cat(asked)
         terms = self.objective(Pairs([(p, t_rows)], _share(p)), z, views)
@@ -143,17 +140,30 @@ class Masked(Method):
         tokens = [x.detach() for x in t if x is not None]
         return StepOutput(loss, terms, [x.detach() for x in z], tokens=tokens)
 
+    def draws(self, spec: InputSpec) -> Plan:
+        """Return what draws the masks of samples on the host; see `Method.draws`."""
+        encoder: Any = self.encoder
+        grids = tuple(tuple(encoder.grid(view)) for view in views_of(spec))
+        return Plan(tuple(self.masks.masks), int(self.masks.key), grids)
+
+    def _hidden(self, batch: Batch, view: int, grid: tuple[int, ...]) -> list[Hidden]:
+        """Return what each mask hides of a view of a batch, drawn here where the loader has not."""
+        if batch.drawn:
+            return drawn_of(batch.drawn, view, len(self.masks.masks))
+        first = batch.views[0].tensor
+        index = torch.arange(len(first)) if batch.index is None else batch.index
+        return self.masks(index.to(first.device), grid, view)
+
     def _predict(self, view: View, hidden: Hidden, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return predictions `(rows, D)` of the hidden places of all samples, in order, and z `(B, D)`."""
-        keep, places = hidden
+        keep, places, rows = hidden
         h, _ = tokens_of(self.encoder, view, keep=keep, fill=self.mask_token)
         if self.mask_token is not None:
-            chosen = places.flatten(1)
-            return self.predictor(take_places(h, chosen)[chosen >= 0]), h.mean(dim=1)
+            return self.predictor(_rows(take_places(h, places.flatten(1)), rows)), h.mean(dim=1)
         sets = places.shape[1]
         again, kept, each = h.repeat_interleave(sets, 0), keep.repeat_interleave(sets, 0), places.flatten(0, 1)
         predictor: Any = self.predictor
-        p = predictor.predict(again, kept, each, grid)[each >= 0]
+        p = _rows(predictor.predict(again, kept, each, grid), rows)
         seen = (keep >= 0)[:, :, None]
         return p, h.where(seen, 0).sum(dim=1) / seen.sum(dim=1)
 
@@ -170,6 +180,11 @@ class Masked(Method):
         trial.head("predictor", trial.width("encoder"))
         for view in trial.views:
             self.masks.check(trial.parts["encoder"].grid(view))
+
+
+def _rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Return rows `(R, D)` of x `(B, M, D)`, by their positions in it flattened."""
+    return x.flatten(0, 1).index_select(0, rows)
 
 
 def check_encoder(encoder: nn.Module) -> None:
@@ -194,7 +209,7 @@ def _share(p: Tensor) -> Any:
     """
     if collectives.num_processes() == 1:
         return 1.0
-    num = torch.tensor(float(len(p)), dtype=torch.promote_types(p.dtype, torch.float32), device=p.device)
+    num = p.new_full((), float(len(p)), dtype=torch.promote_types(p.dtype, torch.float32))
     return num / collectives.mean(num)
 
 

@@ -7,7 +7,7 @@ any number of processes, with gradient accumulation, and in a run that is resume
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import torch
@@ -57,10 +57,48 @@ class Hidden(NamedTuple):
     Attributes:
         keep: the visible ones, `(B, K)`.
         places: the hidden ones that are predicted, `(B, S, M)`: S sets, each predicted by itself.
+        rows: where `places` is no padding, as positions in it flattened, ascending, `(R,)`.
     """
 
     keep: Tensor
     places: Tensor
+    rows: Tensor
+
+
+class Plan(NamedTuple):
+    """Draws the masks of all views of samples; it holds no tensor, and so may be called in any process.
+
+    Attributes:
+        masks: the ways to hide places.
+        key: of the random numbers.
+        grids: places along each axis, of each view.
+    """
+
+    masks: tuple[Mask, ...]
+    key: int
+    grids: tuple[tuple[int, ...], ...]
+
+    def __call__(self, step: int, index: Tensor) -> dict[str, Tensor]:
+        """Return what is hidden from a step on samples, as `drawn_of` reads it.
+
+        Args:
+            step: number of optimizer steps done.
+            index: `(B,)`, positions of the samples in the data set.
+        """
+        found = {}
+        for view, grid in enumerate(self.grids):
+            for number, hidden in enumerate(draw(self.masks, self.key + view, step, index, grid)):
+                found |= {_name(view, number, field): x for field, x in hidden._asdict().items()}
+        return found
+
+
+def drawn_of(drawn: Mapping[str, Tensor], view: int, num: int) -> list[Hidden]:
+    """Return what each of `num` masks hides of a view, of what a `Plan` has drawn."""
+    return [Hidden(*(drawn[_name(view, number, field)] for field in Hidden._fields)) for number in range(num)]
+
+
+def _name(view: int, mask: int, field: str) -> str:
+    return f"{field} of mask {mask} of view {view}"
 
 
 class Masks(Part):
@@ -106,9 +144,24 @@ class Masks(Part):
             view: number of the view of a sample.
         """
         self.check(grid)
-        sizes = [NUMBERS * (mask.blocks + 1) for mask in self.masks]
-        drawn = hashed_uniform(self.key + view, self.counter.steps, index, sum(sizes)).split(sizes, dim=1)
-        return [_hide(mask, u.unflatten(1, (-1, NUMBERS)), grid) for mask, u in zip(self.masks, drawn, strict=True)]
+        return draw(self.masks, self.key + view, self.counter.steps, index, grid)
+
+
+def draw(
+    masks: Sequence[Mask], key: int | Tensor, step: int | Tensor, index: Tensor, grid: Sequence[int]
+) -> list[Hidden]:
+    """Return what each mask hides of a view.
+
+    Args:
+        masks: the ways to hide places.
+        key: of the random numbers, another one for each view.
+        step: number of optimizer steps done.
+        index: `(B,)`, positions of the samples in the data set.
+        grid: places along each axis of the view.
+    """
+    sizes = [NUMBERS * (mask.blocks + 1) for mask in masks]
+    drawn = hashed_uniform(key, step, index, sum(sizes)).split(sizes, dim=1)
+    return [_hide(mask, u.unflatten(1, (-1, NUMBERS)), grid) for mask, u in zip(masks, drawn, strict=True)]
 
 
 def _plane(grid: Sequence[int]) -> tuple[int, int]:
@@ -157,7 +210,8 @@ def _hide(mask: Mask, u: Tensor, grid: Sequence[int]) -> Hidden:
     keep = seen & (times == 0) | last
     if mask.join or mask.cover is not None:
         hidden = hidden.any(dim=1, keepdim=True)
-    return Hidden(places_of(keep), places_of(hidden & ~last[:, None]))
+    places = places_of(hidden & ~last[:, None])
+    return Hidden(places_of(keep), places, (places.flatten() >= 0).nonzero()[:, 0])
 
 
 def _covered(hidden: Tensor, goal: int) -> Tensor:
@@ -174,6 +228,6 @@ def _covered(hidden: Tensor, goal: int) -> Tensor:
 
 def places_of(mask: Tensor) -> Tensor:
     """Return the places `(..., K)` where a mask `(..., N)` is true, ascending, and -1 behind them."""
-    most = int(mask.sum(dim=-1).max())  # the shape of what follows: this waits for the device, once per mask
+    most = int(mask.sum(dim=-1).max())  # the shape of what follows: on a GPU the host waits for it
     order = mask.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :most]
     return order.where(mask.gather(-1, order), -1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
 
-from ssl_zoo.batch import Batch, StepOutput
+from torch import Tensor, nn
+
+from ssl_zoo.batch import Batch, InputSpec, StepOutput
 from ssl_zoo.methods.contract import Trial
 
 
@@ -38,6 +40,22 @@ class Method(nn.Module):
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
         raise NotImplementedError
+
+    def draws(self, spec: InputSpec) -> Callable[[int, Tensor], dict[str, Tensor]] | None:
+        """Return what draws for samples on the host, or None where nothing has to be.
+
+        What is random and decides shapes is drawn there: the host would have to wait for a GPU to know them. The loader
+        calls it, perhaps in a worker process, so it can be pickled and holds no tensor of a device; what it returns
+        arrives with the batch as `Batch.drawn`. A method whose batch has none draws in its forward pass.
+
+        Args:
+            spec: of the views.
+
+        Returns:
+            A function of the number of optimizer steps done and the positions of samples in the data set `(B,)`, int64
+            on the CPU; it returns tensors by name, on the CPU.
+        """
+        return None
 
     def after_step(self, progress: float) -> None:
         """Move the parts that follow the training: once per optimizer step, `progress` in [0, 1]."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any
 
 import torch
@@ -10,6 +12,7 @@ import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor
 
+from ssl_zoo.data.transfer import to_device
 from ssl_zoo.distributed.shards import is_sharded, local
 from ssl_zoo.optim.optimizers import Decay, Fraction
 from ssl_zoo.registry import register
@@ -62,7 +65,7 @@ class LARS(torch.optim.Optimizer):
         if group["adapt"]:
             # A factor for each weight, on the device: reading it as a number would make a GPU wait at each layer.
             factors = self._factors(_norms(w, shards), _norms(g, shards), group)
-            g = list(torch._foreach_mul(g, list(factors.unbind())))
+            g = list(torch._foreach_mul(g, factors_of_each(factors, g)))
         torch._foreach_mul_(v, group["momentum"])
         torch._foreach_add_(v, g)
         torch._foreach_add_(w, v, alpha=-group["lr"])
@@ -73,6 +76,46 @@ class LARS(torch.optim.Optimizer):
         if self.clip:
             ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(size)
         return torch.where((size > 0) & (slope > 0), ratio, torch.ones_like(size))
+
+
+def factors_of_each(factors: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """Return what to multiply each of N tensors by.
+
+    On a CPU these are numbers. Elsewhere torch multiplies a list by a list of numbers tensor by tensor, a kernel for
+    each; by tensors of the same shapes and strides it takes the list at once. So each number is repeated to the size of
+    its tensor, all of them in two kernels; the products are the same.
+
+    Args:
+        factors: `(N,)`.
+        tensors: N, of one device and type.
+    """
+    sizes = tuple(x.numel() for x in tensors)
+    if factors.device.type == "cpu" or not any(sizes) or not all(map(_is_dense, tensors)):
+        return list(factors.unbind())
+    return repeated(factors, tensors)
+
+
+def repeated(factors: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """Return each of the factors `(N,)` in the shape and strides of one of N tensors without gaps."""
+    sizes = tuple(x.numel() for x in tensors)
+    block = math.gcd(*sizes)
+    owners = _owners(tuple(size // block for size in sizes), factors.device)
+    flat = factors.index_select(0, owners)[:, None].expand(-1, block).reshape(-1)
+    parts = zip(flat.split(sizes), tensors, strict=True)
+    return [part.as_strided(x.shape, x.stride(), part.storage_offset()) for part, x in parts]
+
+
+@lru_cache(maxsize=8)
+def _owners(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return the number of each tensor as often as it has blocks."""
+    numbers = torch.arange(len(counts), dtype=torch.int32)
+    return to_device(numbers.repeat_interleave(torch.tensor(counts)), device)
+
+
+def _is_dense(x: Tensor) -> bool:
+    """Return whether the numbers of a tensor lie in memory without gaps, in one of torch's formats."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))
 
 
 def _alike(weights: list[Any]) -> list[list[Any]]:

@@ -142,6 +142,7 @@ class GraphedStep:
         self.news: list[str] = []
         self._number, self._first = 0, True  # of the step, from 1; whether the next micro-batch is the first of one
         self._state: dict[str, object] = {}
+        self._layouts: list[object] = []  # of the micro-batches so far
         self._inputs: RawBatch | None = None
         self._gradients: list[tuple[nn.Parameter, Tensor]] = []
 
@@ -155,6 +156,7 @@ class GraphedStep:
         self._number += first
         if not self.problem and self._number > WARM_UP:
             return self._replayed(raw, num_parts, first)
+        self._layouts += [] if self.problem else [raw.layout]
         if not self.problem and first and self._number == WATCHED:
             output = self._watched(raw, num_parts, last)
         else:
@@ -195,6 +197,9 @@ class GraphedStep:
             changed = difference(self._state, python_state(self._modules))
             if changed:  # in `after_step`: the graph would go on with what it is now
                 self._refuse(f"{changed} changes from step to step, which a graph does not see")
+            elif raw.layout not in self._layouts:
+                self._refuse("each step has inputs of another shape, as where masks hide more or fewer places")
+            if self.problem:
                 return self._recorder.run(lambda: self._eager(raw, num_parts, True))
         if num_parts > 1:
             self._attach(clear=first)

@@ -116,6 +116,7 @@ def assemble(
         pin_memory=device.type == "cuda",
         rank=collectives.rank(),
         num_ranks=processes.size,
+        draws=method.draws(policy.spec),
     )
     trainer = make_trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch, loader.one_size)
     pieces = (folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
@@ -133,6 +134,7 @@ def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]
     method = build(recipe, weights=weights)
     _prepare(recipe, method)
     at, loader = (run.hardware, run.processes), run.loader
+    loader.draw_by(method.draws(run.policy.spec))
     trainer = make_trainer(recipe, *at, method, run.policy, loader.steps_per_epoch, loader.one_size)
     return replace(run, recipe=recipe, method=method, trainer=trainer)
 
@@ -224,7 +226,7 @@ def make_trainer(
 
     def to_batch(raw: RawBatch) -> Batch:
         there = move(raw)
-        return Batch(policy(there.payload), there.index)
+        return Batch(policy(there.payload), there.index, there.drawn)
 
     graphed = None
     if settings.cuda_graph != "off" and not graph_problem(recipe, processes, one_size):

@@ -1,11 +1,13 @@
 """Hashed random numbers and the masks that are made of them: for each sample by itself, blocks as the papers say."""
 
+import pickle
+
 import pytest
 import torch
 from torch import Tensor
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.methods.masks import Hidden, Mask, Masks, blocks, places_of
+from ssl_zoo.methods.masks import Hidden, Mask, Masks, Plan, blocks, drawn_of, places_of
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.rng import hashed_uniform
 
@@ -143,6 +145,19 @@ def test_a_mask_is_that_of_sample_and_step_whatever_the_batch() -> None:
     resumed.load_state_dict(masks.state_dict())
     masks = resumed
     assert of([5, 900, 31]) == second
+
+
+def test_what_the_loader_draws_is_what_a_forward_pass_would() -> None:
+    """In another process too, to which the plan is sent; rows are where nothing is padding."""
+    masks, index = Masks(V_JEPA, seed=3), torch.tensor([5, 900, 31])
+    masks.after_step(0.1)
+    grids = ((2, 6, 6), (2, 4, 4))
+    plan = pickle.loads(pickle.dumps(Plan(V_JEPA, int(masks.key), grids)))
+    drawn = plan(1, index)
+    for view, grid in enumerate(grids):
+        for ours, theirs in zip(masks(index, grid, view), drawn_of(drawn, view, 2), strict=True):
+            assert all(map(torch.equal, ours, theirs)) and len(ours) == len(theirs) == 3
+            assert torch.equal(ours.places.flatten()[ours.rows], ours.places[ours.places >= 0])
 
 
 def test_places_are_ascending_with_padding_behind() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from ssl_zoo.distributed.batch_norm import to_global
 from ssl_zoo.errors import UserError
 from ssl_zoo.optim.group_rules import Group
-from ssl_zoo.optim.lars import lars
+from ssl_zoo.optim.lars import lars, repeated
 from ssl_zoo.optim.optimizers import adam, adamw, sgd
 from ssl_zoo.optim.param_groups import parameter_groups
 from ssl_zoo.optim.schedules import Schedule, constant, cosine, step_decay
@@ -211,6 +211,16 @@ def test_lars_is_that_of_one_weight_after_the_other_bit_for_bit(clip: bool) -> N
             w.add_(v, alpha=-lr)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert all(torch.equal(optimizer.state[a]["momentum_buffer"], v) for a, v in zip(ours, velocity, strict=True))
+
+
+def test_a_factor_of_each_weight_repeated_to_its_size_gives_the_same_products() -> None:
+    """As on a GPU, where a list is multiplied by a list of the same shapes at once."""
+    tensors = [*weights_and_gradients(0)[0], torch.randn(3, 4).T.contiguous()]
+    factors = torch.rand(len(tensors), generator=torch.Generator().manual_seed(0)) + 0.1
+    spread = repeated(factors, tensors)
+    assert [x.stride() for x in spread] == [x.stride() for x in tensors] and len(spread) == 6
+    once = torch._foreach_mul(tensors, list(factors.unbind()))
+    assert all(map(torch.equal, torch._foreach_mul(tensors, spread), once))
 
 
 @pytest.mark.parametrize("make", [sgd, adam, adamw])

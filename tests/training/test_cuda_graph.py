@@ -176,15 +176,17 @@ class ReadsNumber(Toy):
     (Counts, "number changes from step to step"),
     (NewBuffer, "mean changes from step to step"),
     (ReadsNumber, r"it waits for the device \(at aten._local_scalar_dense"),
+    (Toy, "each step has inputs of another shape"),
 ])  # fmt: skip
 def test_a_step_that_a_graph_would_not_repeat_is_taken_kernel_by_kernel(kind, problem):
     plain, graphed, said = toy_trainer(kind(), graph=False), toy_trainer(kind()), []
     graphed.report = said.append
-    assert taken(plain, toy_batches()) == taken(graphed, toy_batches())
+    sizes = {step: 4 + step for step in range(STEPS)} if kind is Toy else None
+    assert taken(plain, toy_batches(sizes=sizes)) == taken(graphed, toy_batches(sizes=sizes))
     assert same_state(plain, graphed) and not graphed.graphed.recorded
     assert len(said) == 1 and said[0].startswith("training.cuda_graph: no CUDA graph: ")
     with pytest.raises(UserError, match=rf"training\.cuda_graph: the step cannot be recorded: {problem}"):
-        taken(toy_trainer(kind(), required=True), toy_batches())
+        taken(toy_trainer(kind(), required=True), toy_batches(sizes=sizes))
 
 
 def test_the_stand_in_refuses_what_a_capture_refuses():
