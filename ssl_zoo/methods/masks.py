@@ -85,7 +85,7 @@ class Plan(NamedTuple):
             step: number of optimizer steps done.
             index: `(B,)`, positions of the samples in the data set.
         """
-        found = {}
+        found: dict[str, Tensor] = {}
         for view, grid in enumerate(self.grids):
             for number, hidden in enumerate(draw(self.masks, self.key + view, step, index, grid)):
                 found |= {_name(view, number, field): x for field, x in hidden._asdict().items()}
