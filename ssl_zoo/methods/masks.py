@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
@@ -65,7 +66,8 @@ class Hidden(NamedTuple):
     rows: Tensor
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """Draws the masks of all views of samples; it holds no tensor, and so may be called in any process.
 
     Attributes:
