@@ -103,6 +103,19 @@ class BlockOrder:
             parts.append(self._samples(stream, first, stop))
         return torch.from_numpy(np.concatenate(parts))
 
+    def near(self, place: int, position: int) -> Tensor:
+        """Return the positions `(n,)` of the samples that are mixed with one of a batch: those of the same few blocks.
+
+        Args:
+            place: of the batch, from 0 in the epoch.
+            position: of the sample in the batch.
+        """
+        ends = np.cumsum(self._widths)
+        stream = int(np.searchsorted(ends, position, side="right"))
+        inside = position - int(ends[stream] - self._widths[stream])
+        at = place * int(self._widths[stream]) + int(self._edges[stream][0]) + inside
+        return torch.from_numpy(self._window(stream, int(np.searchsorted(self._edges[stream], at, side="right")) - 1))
+
     def _windows(self, stream: int, first: int, stop: int) -> np.ndarray:
         """Return the bounds of the windows of a stream, which holds the places `first` to `stop` of the sequence.
 

@@ -2,7 +2,7 @@
 
 Which samples step `s` sees follows from the permutation of its epoch, and what is random in its views from a generator
 named by `s`. So the stream is the same bit for bit with any number of workers, and from any first step, in the middle
-of an epoch too: a resumed run needs no state of the loader.
+of an epoch too: all that a resumed run needs of the loader is the list of the samples that it could not read.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Literal
 
 import torch
@@ -26,9 +27,16 @@ from ssl_zoo.data.bad_samples import BadSample, Budget
 from ssl_zoo.data.cutter import Cutter
 from ssl_zoo.data.held import KeptSplit, LargeSplit
 from ssl_zoo.data.raw_batch import RawBatch as RawBatch
+from ssl_zoo.data.replacements import MOST, Replacements
 from ssl_zoo.data.source import Samples, Split, ViewPolicy
 from ssl_zoo.data.workers import check_travels
 from ssl_zoo.errors import UserError
+
+Bad = list[tuple[str, str]]
+"""(name, reason) of samples that could not be read."""
+
+Join = Callable[[list[Bad]], list[list[Bad]]]
+"""Takes a list of one process, and returns those of all by rank; all of them call it."""
 
 FORKS = sys.platform == "linux"
 """Whether worker processes are forked; elsewhere the data are sent to them, pickled."""
@@ -55,36 +63,42 @@ class _Reader(Dataset[RawBatch]):
     seed: int
     batch_size: int
     draws: Draws | None
+    replacements: Replacements | None  # None: the first bad sample is an error
 
     def __getitem__(self, request: _Request) -> RawBatch:
-        # Drawn for the whole batch and then chosen from: neither the number of micro-batches nor a sample left out
-        # changes what is drawn for the others.
+        # Drawn for the whole batch and then chosen from, so that the number of micro-batches changes nothing.
         drawn = self.policy.draw(rng.generator(self.seed, "views", request.step), self.batch_size)
         nothing = torch.empty(0, dtype=torch.int64)
+        bad: Bad = []
         try:
-            kept, samples, bad = self._read(request, drawn)
-            if not kept:
+            index, samples = self._read(request, drawn, bad)
+            if len(index) < len(request.indices):
                 return RawBatch({}, nothing, bad)
-            rows = torch.tensor(kept) + request.first
+            rows = torch.arange(request.first, request.first + len(index))
             payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
         except UserError as error:
-            return RawBatch({}, nothing, [], str(error))
-        index = torch.tensor(request.indices)[kept]
-        return RawBatch(payload, index, bad, drawn={} if self.draws is None else self.draws(request.step, index))
+            return RawBatch({}, nothing, bad, str(error))
+        positions = torch.tensor(index)
+        return RawBatch(payload, positions, bad, drawn=self.draws(request.step, positions) if self.draws else {})
 
-    def _read(self, request: _Request, drawn: dict[str, Tensor]) -> tuple[list[int], Samples, list[tuple[str, str]]]:
-        """Return the places in the request that could be read, their samples or cuts, and those that could not."""
+    def _read(self, request: _Request, drawn: dict[str, Tensor], bad: Bad) -> tuple[list[int], Samples]:
+        """Return the positions of the samples that were read, fewer than asked for where one is missing; and these."""
         if self.split.stacked:
-            return list(range(len(request.indices))), self.split.read_batch(torch.tensor(request.indices)), []
-        cutter, kept, bad = Cutter(self.policy, drawn), [], []
-        for place, i in enumerate(request.indices):
-            try:
-                cutter.add(self.split.read(i), request.first + place)
-            except BadSample as error:
-                bad.append((error.name, error.reason))
-                continue
-            kept.append(place)
-        return kept, cutter.finish(), bad
+            return request.indices, self.split.read_batch(torch.tensor(request.indices))
+        cutter, index = Cutter(self.policy, drawn), list[int]()
+        for row, i in enumerate(request.indices, start=request.first):
+            others = () if self.replacements is None else self.replacements.candidates(request.step, row, i)
+            for each in chain([i], others):
+                try:
+                    cutter.add(self.split.read(each), row)
+                except BadSample as error:
+                    bad.append((error.name, error.reason))
+                    continue
+                index.append(each)
+                break
+            else:
+                return index, []
+        return index, cutter.finish()
 
 
 class Loader:
@@ -97,24 +111,23 @@ class Loader:
         seed: of the run.
         num_workers: processes that read and collate; 0 does it in this one.
         accumulate: micro-batches that a batch is cut into; divides `batch_size`.
-        on_error: `raise` stops at the first sample that cannot be read; `skip` leaves it out of its batch, which is
-            then smaller (another in its place would be seen twice).
+        on_error: `raise` stops at the first sample that cannot be read; `skip` reads another in its place, see
+            `ssl_zoo.data.replacements`, so that all batches have the same size.
         bad_budget: with `skip`, the largest fraction of the split that may be bad, 0..1.
         pin_memory: put batches into page-locked memory, for a faster copy to a GPU.
         rank: of `num_ranks` processes this one, from 0. Each takes its own part of every micro-batch; together they
             are the samples and views of one process.
         num_ranks: processes that train together; divides a micro-batch.
         draws: what the method draws for a micro-batch on the host, perhaps in a worker.
+        join: with `skip` and several processes, what tells each of the bad samples of all others, in every step; None
+            leaves each with its own.
 
     Attributes:
         steps_per_epoch: whole batches in the split, or in what its `draws` take for an epoch; the few samples that
             remain differ between epochs.
-        one_size: whether all micro-batches have the same number of samples; with `skip` of what is read during the
-            training they may not.
 
     Raises:
-        UserError: fewer samples than a batch, a batch that `accumulate` and `num_ranks` do not divide, or `skip` where
-            it would leave the processes with parts of different size.
+        UserError: fewer samples than a batch, or a batch that `accumulate` and `num_ranks` do not divide.
     """
 
     def __init__(
@@ -132,14 +145,9 @@ class Loader:
         rank: int = 0,
         num_ranks: int = 1,
         draws: Draws | None = None,
+        join: Join | None = None,
     ) -> None:
         check_divides(batch_size, accumulate, num_ranks)
-        held = split.stacked or isinstance(split, (KeptSplit, LargeSplit))
-        if num_ranks > 1 and on_error == "skip" and not held:
-            raise UserError(
-                f"data.on_error: skip would leave {num_ranks} processes with batches of different size, as the samples "
-                "are read during training; use data.cache=memory, which reads them before, or data.on_error=raise."
-            )
         num = len(split) if split.draws is None else split.draws.num
         self.steps_per_epoch = num // batch_size
         if not self.steps_per_epoch:
@@ -147,22 +155,33 @@ class Loader:
                 f"the data have {num} samples, fewer than one batch of {batch_size}: "
                 f"lower batch_size to at most {num} or give more data."
             )
-        self.one_size = held or on_error == "raise"
         if num_workers and not FORKS:
             check_travels(split)
-        self._reader = _Reader(split, policy, seed, batch_size, draws)
+        held = split.stacked or isinstance(split, (KeptSplit, LargeSplit))  # without bad samples
+        skips = on_error == "skip" and not held
+        replacements = Replacements(split, seed, batch_size, self.steps_per_epoch) if skips else None
+        self._reader = _Reader(split, policy, seed, batch_size, draws, replacements)
         self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
         self._rank, self._num_ranks = rank, num_ranks
-        self._budget = Budget(len(split), on_error, bad_budget)
+        self._join = join if skips and num_ranks > 1 else None
+        self._budget, self._settled = Budget(len(split), on_error, bad_budget), 0
 
     @property
     def bad(self) -> dict[str, str]:
-        """Name -> reason of the samples that could not be read so far."""
+        """Name -> reason of the samples that could not be read so far, in all processes; each once."""
         return self._budget.bad
 
     def draw_by(self, draws: Draws | None) -> None:
         """Let another method draw in the steps that are asked for from now on."""
         self._reader = replace(self._reader, draws=draws)
+
+    def state(self) -> dict[str, str]:
+        """Return the bad samples up to the last step that was yielded, for a checkpoint; see `load`."""
+        return dict(islice(self.bad.items(), self._settled))
+
+    def load(self, state: Mapping[str, str]) -> None:
+        """Go on with the bad samples that a resumed run has met."""
+        self._budget.bad, self._settled = dict(state), len(state)
 
     def iterate(self, start_step: int, stop_step: int) -> Iterator[list[RawBatch]]:
         """Yield the micro-batches of optimizer steps `start_step` to `stop_step` - 1, a list per step.
@@ -171,23 +190,36 @@ class Loader:
         iterator, or dropping it, ends them.
 
         Raises:
-            UserError: a sample cannot be read, or more than the budget allows.
+            UserError: a sample cannot be read, or more than the budget allows, in all processes together.
         """
         stream = self._stream(start_step, stop_step)
         try:
             for step in range(start_step, stop_step):
-                yield [self._checked(next(stream), step) for _ in range(self._accumulate)]
+                batches = [next(stream) for _ in range(self._accumulate)]
+                self._check(batches, step)
+                yield batches
         finally:
             del stream  # the last reference: its workers are stopped and joined
 
-    def _checked(self, batch: RawBatch, step: int) -> RawBatch:
-        if batch.error:
-            raise UserError(batch.error)
-        for name, reason in batch.bad:
-            self._budget.add(name, reason)
-        if not len(batch.index):
-            raise UserError(f"no sample of a batch of step {step} can be read{self._budget.example()}.")
-        return batch
+    def _check(self, batches: list[RawBatch], step: int) -> None:
+        """Count the bad samples of a step in all processes, in the order of their places in the batch.
+
+        Raises:
+            UserError: they are too many, a place was left without a sample, or the view policy refuses the samples.
+        """
+        bad = [batch.bad for batch in batches]
+        for parts in zip(*([bad] if self._join is None else self._join(bad)), strict=True):  # of a micro-batch
+            for name, reason in chain(*parts):
+                self._budget.add(name, reason)
+        for batch in batches:
+            if batch.error:
+                raise UserError(batch.error)
+            if not len(batch.index):
+                raise UserError(
+                    f"a place of the batch of step {step} stays empty: neither its sample nor any of {MOST} others can "
+                    f"be read{self._budget.example()}."
+                )
+        self._settled = len(self.bad)
 
     def _stream(self, start_step: int, stop_step: int) -> Iterator[RawBatch]:
         with _sigterm_blocked(), warnings.catch_warnings():

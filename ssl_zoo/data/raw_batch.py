@@ -20,7 +20,7 @@ class RawBatch:
     Attributes:
         payload: what the policy's `collate` returned; its `forward` makes the views of it.
         index: `(B,)` int64, the positions of the samples in the split.
-        bad: the samples that were left out because they cannot be read, as (name, reason).
+        bad: the samples that could not be read, in whose places others are, as (name, reason).
         error: why there is no payload, where the view policy refuses the samples. From a worker process, an exception
             would arrive with a traceback in its text.
         block: uint8 `(bytes,)`, the memory in which the tensors lie, where they have been packed.

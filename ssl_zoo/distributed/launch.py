@@ -69,6 +69,18 @@ class Processes:
         dist.broadcast_object_list(values, src=0, group=self.group)
         return values[0]
 
+    def joined(self, found: list[T]) -> list[list[T]]:
+        """Return the lists of all processes, by rank; this one alone where no list holds anything. All must ask.
+
+        Args:
+            found: of this process; its elements that are false count as nothing.
+        """
+        if self.group is None or not self.any(any(found)):
+            return [found]
+        lists: list[list[T]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(lists, found, group=self.group)
+        return lists
+
     @contextmanager
     def fail_together(self) -> Iterator[None]:
         """A context in which an error is noted at once, before others fail because of it; the agent ends them."""

@@ -117,6 +117,7 @@ class ActiveRun:
             "rollbacks": self.rollbacks,
             "healthy": self.healthy,
             "lengthened": self.lengthened,
+            "bad_samples": self.run.loader.state(),
             "first": {part: dict(tensors) for part, tensors in self.weights.items()} if self._may_go_back else {},
         }
 

@@ -77,6 +77,7 @@ def begin(
         new = changed + ([longer[-1]["note"]] if longer != state.get("lengthened", []) else [])
         if state["step"]:
             _load(state, run.trainer, folder.checkpoint)
+            run.loader.load(state.get("bad_samples", {}))  # runs of earlier versions have none
     step = run.trainer.step
     if run.processes.is_main:
         folder.rewind_metrics(step)

@@ -235,14 +235,13 @@ class GraphedStep:
             torch._foreach_zero_([gradient for _, gradient in self._gradients])
 
 
-def reason_against(training: Training, device: torch.device, num_processes: int, one_size: bool) -> str:
+def reason_against(training: Training, device: torch.device, num_processes: int) -> str:
     """Return why the steps of a run are not recorded; empty where nothing speaks against it.
 
     Args:
         training: of the recipe.
         device: of the run.
         num_processes: that train together.
-        one_size: whether all its micro-batches have the same number of samples.
     """
     if device.type != "cuda":
         return "it computes on no CUDA device"
@@ -252,8 +251,6 @@ def reason_against(training: Training, device: torch.device, num_processes: int,
         return f"the strategy {training.strategy.name} is not known to allow it"
     if training.gradient_checkpointing:
         return "gradient_checkpointing reads the state of random numbers in the step"
-    if not one_size:
-        return "data.on_error=skip leaves samples out, so that batches differ in size"
     return ""
 
 

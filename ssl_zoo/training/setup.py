@@ -117,8 +117,9 @@ def assemble(
         rank=collectives.rank(),
         num_ranks=processes.size,
         draws=method.draws(policy.spec),
+        join=processes.joined,
     )
-    trainer = make_trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch, loader.one_size)
+    trainer = make_trainer(recipe, hardware, processes, method, policy, loader.steps_per_epoch)
     pieces = (folder, hardware, processes, data, workers, policy, loader, method, trainer, sets)
     return Run(recipe, asked or recipe, *pieces)
 
@@ -133,9 +134,8 @@ def rebuilt(run: Run, recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]
     """
     method = build(recipe, weights=weights)
     _prepare(recipe, method)
-    at, loader = (run.hardware, run.processes), run.loader
-    loader.draw_by(method.draws(run.policy.spec))
-    trainer = make_trainer(recipe, *at, method, run.policy, loader.steps_per_epoch, loader.one_size)
+    run.loader.draw_by(method.draws(run.policy.spec))
+    trainer = make_trainer(recipe, run.hardware, run.processes, method, run.policy, run.loader.steps_per_epoch)
     return replace(run, recipe=recipe, method=method, trainer=trainer)
 
 
@@ -187,7 +187,6 @@ def make_trainer(
     method: Method,
     policy: ViewPolicy,
     steps_per_epoch: int,
-    one_size: bool = True,
 ) -> Trainer:
     """Return the trainer of a method, which it puts on the device.
 
@@ -198,7 +197,6 @@ def make_trainer(
         method: of the recipe.
         policy: makes the views.
         steps_per_epoch: of the loader.
-        one_size: whether all micro-batches of the loader have the same number of samples.
     """
     settings, total = recipe.training, total_steps(recipe, steps_per_epoch)
     use_memory_format(method, hardware.memory_format, hardware.accelerator)
@@ -229,7 +227,7 @@ def make_trainer(
         return Batch(policy(there.payload), there.index, there.drawn)
 
     graphed = None
-    if settings.cuda_graph != "off" and not graph_problem(recipe, processes, one_size):
+    if settings.cuda_graph != "off" and not graph_problem(recipe, processes):
         recorder, required = CudaRecorder(strategy.device), settings.cuda_graph == "on"
         at = (strategy.device, recorder, required, move)
         graphed = GraphedStep(to_batch, strategy.forward_backward, (method, policy), *at)
@@ -249,20 +247,20 @@ def hardware_notes(run: Run) -> list[str]:
             "over fewer than 8 channels writes outside its memory on a CPU"
         )
     if hardware.accelerator == "cuda" and run.recipe.training.cuda_graph != "off":
-        problem = graph_problem(run.recipe, run.processes, run.loader.one_size)
+        problem = graph_problem(run.recipe, run.processes)
         how = f"no CUDA graph: {problem}" if problem else f"each step after the first {WARM_UP} is one CUDA graph"
         notes.append(f"training.cuda_graph: {how}")
     return notes
 
 
-def graph_problem(recipe: Recipe, processes: Processes, one_size: bool) -> str:
+def graph_problem(recipe: Recipe, processes: Processes) -> str:
     """Return why the steps of a run are not recorded as a CUDA graph; see `cuda_graph.reason_against`.
 
     Raises:
         UserError: the recipe insists on it.
     """
     settings = recipe.training
-    problem = reason_against(settings, processes.device, processes.size, one_size)
+    problem = reason_against(settings, processes.device, processes.size)
     if problem and settings.cuda_graph == "on":
         raise UserError(f"training.cuda_graph: the step of this run is not recorded: {problem}; set it to auto or off.")
     return problem

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data import BadSample, Loader, MemorySplit, RawBatch
+from ssl_zoo.data.draws import Draws
 from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.errors import UserError
 
@@ -165,21 +166,39 @@ def test_a_bad_sample_stops_the_stream_and_is_named(num_workers):
         stream(make(Samples(22, bad=(7,)), num_workers=num_workers), 0, 4)
 
 
-def test_a_skipped_sample_is_left_out_and_changes_nothing_else():  # T38
-    options = {"on_error": "skip", "bad_budget": 0.1, "accumulate": 2}
-    loader = make(Samples(22, bad=(3, 7)), **options)
+def test_a_bad_sample_is_replaced_by_a_rule_of_seed_and_place_alone():  # T38
+    split, options = Samples(22, bad=(3, 7)), {"on_error": "skip", "bad_budget": 0.1}
+    loader = make(split, **options)
     steps = stream(loader, 0, 12)
-    assert same(steps, stream(make(Samples(22, bad=(3, 7)), num_workers=2, **options), 0, 12))
-    assert loader.bad == {"3.png": "damaged", "7.png": "damaged"}
-    for step, clean in zip(steps, stream(make(accumulate=2), 0, 12), strict=True):
-        for batch, whole in zip(step, clean, strict=True):
-            kept = ~torch.isin(whole.index, torch.tensor([3, 7]))
-            assert torch.equal(batch.index, whole.index[kept])
-            assert all(torch.equal(batch.payload[key], whole.payload[key][kept]) for key in whole.payload)
-            assert len(batch.bad) == int((~kept).sum())
-    for epoch in range(4):
-        seen = torch.cat([batch.index for step in steps[epoch * 3 : epoch * 3 + 3] for batch in step])
-        assert len(seen.unique()) == len(seen)
+    assert loader.bad == {"3.png": "damaged", "7.png": "damaged"} == loader.state()
+    assert same(steps, stream(make(split, num_workers=2, **options), 0, 12))
+    replaced = set()
+    for [batch], [clean] in zip(steps, stream(make(), 0, 12), strict=True):
+        good = ~torch.isin(clean.index, torch.tensor([3, 7]))
+        assert len(batch.index) == 6 and not torch.isin(batch.index, torch.tensor([3, 7])).any()
+        assert torch.equal(batch.index[good], clean.index[good])
+        assert torch.equal(batch.payload["u"], clean.payload["u"])
+        assert torch.equal(batch.payload["cut"][:, 0, 0, 0].long(), batch.index)
+        replaced |= set(batch.index[~good].tolist())
+    assert len(replaced) > 3  # not one for all
+    parts = [stream(make(split, accumulate=3, rank=rank, num_ranks=2, **options), 0, 12) for rank in (0, 1)]
+    for [batch], *ranks in zip(steps, *parts, strict=True):
+        micro = [part for pair in zip(*ranks, strict=True) for part in pair]
+        assert torch.equal(torch.cat([part.index for part in micro]), batch.index)
+        assert [each for part in micro for each in part.bad] == batch.bad
+    again = make(split, **options | {"bad_budget": 0.15})
+    again.load({"21.png": "damaged before"})
+    assert same(steps[5:], stream(again, 5, 12)) and list(again.state())[0] == "21.png"
+
+
+def test_a_replacement_is_of_the_same_source_where_each_has_a_share():
+    split = Samples(22, bad=(3, 7, 15))
+    split.draws = Draws(torch.arange(22) // 11, (12, 6))
+    loader = make(split, on_error="skip", bad_budget=0.2)
+    for epoch in range(3):
+        index = torch.cat([batch.index for [batch] in stream(loader, 3 * epoch, 3 * epoch + 3)])
+        assert int((index < 11).sum()) == 12 and int((index > 10).sum()) == 6
+    assert len(loader.bad) == 3
 
 
 def test_too_many_bad_samples_are_an_error_with_counts():
@@ -187,8 +206,17 @@ def test_too_many_bad_samples_are_an_error_with_counts():
         stream(make(Samples(22, bad=(3, 7, 11)), on_error="skip", bad_budget=0.1), 0, 12)
 
 
-def test_a_batch_without_a_readable_sample_is_an_error():
-    with pytest.raises(UserError, match=r"no sample of a batch of step 0 can be read, for example \d+\.png: damaged"):
+def test_the_state_of_a_failed_step_is_that_of_the_step_before():
+    loader = make(Samples(22, bad=(3, 7, 11)), on_error="skip", bad_budget=0.1)
+    with pytest.raises(UserError):
+        stream(loader, 0, 12)
+    assert len(loader.bad) == 3 and len(loader.state()) < 3
+
+
+def test_a_place_without_a_readable_sample_is_an_error():
+    with pytest.raises(
+        UserError, match=r"a place of the batch of step 0 stays empty: .* for example \d+\.png: damaged"
+    ):
         stream(make(Samples(22, bad=tuple(range(22))), on_error="skip", bad_budget=1.0), 0, 1)
 
 

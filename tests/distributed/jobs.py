@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ssl_zoo.errors import TrainingFailed, UserError
 from ssl_zoo.evaluation.evaluate import evaluate
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.runs.folder import RunFolder
@@ -27,9 +28,7 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
     join(folder, rank, size)
     recipe = on_noise("byol", max_steps=6, memory_format="contiguous")  # as an encoder that is loaded
     other = recipe.model_copy(update={"norm": "local"})
-    lazy = recipe.data.model_copy(
-        update={"cache": "none", "on_error": "skip", "num_workers": 0, "source": _lazy(recipe)}
-    )
+    mouldy = _mouldy()
     watched = {"every": 4, "online": recipe.evaluation.protocols}
     recipe = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=watched)})
     lines: list[str] = []
@@ -40,6 +39,9 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
             "whole": train(recipe, out=out / "one", log=lines.append),
             "resumed": train(recipe, out=out / "mixed", resume=True, log=lines.append),
             "rolled back": train(_that_goes_back(), out=out / "back of one", log=lines.append),
+            "skipped": train(mouldy, out=out / "skipped by one", log=lines.append),
+            "skipped on": train(mouldy, out=out / "skipped on", resume=True, log=lines.append),
+            "too many": _error(_mouldy(bad_budget=0.02), out=out / "too many for one"),
             "evaluated": evaluate(out / "several"),
             "lines": lines,
         }
@@ -51,7 +53,9 @@ def whole_runs(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
         "out of time": train(other, out=out / "late", max_seconds=1e-9 if rank == size - 1 else None, log=lines.append),
         "odd": _error(on_noise("byol", batch_size=23), out=out / "no"),
         "devices": _error(recipe, out=out / "no", devices=size + 1),
-        "skip": _error(recipe.model_copy(update={"data": lazy}), out=out / "no"),
+        "skipped": train(mouldy, out=out / "skipped", log=lines.append),
+        "stopped at skipping": train(mouldy, out=out / "skipped on", stop_at=3, log=lines.append),
+        "too many": _error(_mouldy(bad_budget=0.02), out=out / "too many"),
         "rolled back": train(_by(_that_goes_back(), "fsdp"), out=out / "back of several", log=lambda line: None),
         "unused head": train(_with_unused_head(recipe), out=out / "unused", log=lambda line: None),
         "lines": lines,
@@ -95,14 +99,22 @@ def _that_goes_back() -> Recipe:
     return parse(raw, "goes back")
 
 
-def _lazy(recipe: Recipe) -> Any:
-    assert recipe.data.source is not None
-    return recipe.data.source.model_copy(update={"options": {"bad_rank": 9}})
+def _mouldy(bad_budget: float = 0.03) -> Recipe:
+    """Return a recipe that leaves out three patches which it meets during the training."""
+    from tests.distributed.noise import on_noise
+
+    raw = on_noise("byol", max_steps=6).dump()
+    raw["data"] = {
+        "source": {"name": "noise", "bad": [3, 41, 77]}, "cache": "none", "num_workers": 0,
+        "on_error": "skip", "bad_budget": bad_budget,
+    }  # fmt: skip
+    raw["evaluation"] = {"protocols": [], "baselines": False}
+    return parse(raw, "mouldy")
 
 
 def _error(recipe: Recipe, **options: Any) -> str:
     try:
         train(recipe, **options)
-    except ValueError as error:
+    except (UserError, TrainingFailed) as error:
         return str(error)
     return ""

@@ -27,15 +27,42 @@ class Noise:
     splits = ("train", "test")
     notes = ()
 
-    def __init__(self, *, bad_rank: int | None = None, kill: str | None = None, stop: str | None = None):
-        self.bad_rank, self.kill, self.stop = bad_rank, kill, stop
+    def __init__(
+        self,
+        *,
+        bad_rank: int | None = None,
+        kill: str | None = None,
+        stop: str | None = None,
+        bad: list[int] | None = None,
+    ):
+        self.bad_rank, self.kill, self.stop, self.bad = bad_rank, kill, stop, bad
 
-    def split(self, name: str) -> MemorySplit | Lazy:
+    def split(self, name: str) -> Split:
         g = torch.Generator().manual_seed(len(name))
         labels = torch.randint(2, (NUM[name],), generator=g)
         data = torch.randint(256, (NUM[name], 1, 12, 12), generator=g) // (1 + labels)[:, None, None, None]
         whole = MemorySplit(data.to(torch.uint8), labels, None, Strings(map(str, range(NUM[name]))), {})
+        if self.bad is not None:
+            return Mouldy(whole, self.bad if name == "train" else [])
         return whole if self.bad_rank is None else Lazy(whole, self.bad_rank, self.kill, self.stop)
+
+
+class Mouldy(Split):
+    """Reads one by one; some patches cannot be read."""
+
+    def __init__(self, whole: MemorySplit, bad: list[int]):
+        self.whole, self.bad_ones, self.labels = whole, bad, whole.labels
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def read(self, i: int) -> Tensor:
+        if i in self.bad_ones:
+            raise BadSample(self.name(i), "it is mouldy")
+        return self.whole.data[i]
+
+    def name(self, i: int) -> str:
+        return f"patch {i}"
 
 
 class Lazy(Split):

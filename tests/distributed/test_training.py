@@ -155,8 +155,24 @@ def test_impossible_wishes_are_one_sentence(runs: tuple[Path, list[Any], Any]) -
             "training.batch_size: 23 cannot be cut into equal parts for 2 processes; use 22 or 24"
         )
         assert each["devices"].startswith("--devices 3: 2 processes have been started already")
-        assert "data.cache=memory" in each["skip"] and "data.on_error=raise" in each["skip"]
     assert not (out / "no").exists()
+
+
+def test_bad_samples_are_left_out_as_by_one_process(runs: tuple[Path, list[Any], Any]) -> None:
+    out, (first, second), alone = runs
+    assert first["skipped"] == second["skipped"] and first["stopped at skipping"]["steps"] == 3
+    one, several, resumed = (RunFolder(out / name) for name in ("skipped by one", "skipped", "skipped on"))
+    expected = one.bad_files.read_text()
+    assert [line.split("\t")[0] for line in expected.splitlines()] and expected.count("mouldy") == 3
+    for folder in (several, resumed):
+        assert folder.bad_files.read_text() == expected  # each once, in the order of their places
+        losses = [[each["loss"] for each in of.read_metrics()] for of in (one, folder)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) == 3
+    words = alone["too many"].partition("Step")[0]
+    assert "3 of 100 samples cannot be read and data.bad_budget=0.02 allows 2, for example patch" in words
+    assert {each["too many"].partition("Step")[0] for each in (first, second, alone)} >= {words}
+    failed = [RunFolder(out / name).read_summary() for name in ("too many", "too many for one")]
+    assert failed[0]["steps"] == failed[1]["steps"] and failed[0]["status"] == "failed"
 
 
 def test_a_head_that_no_term_looks_at_is_no_obstacle(runs: tuple[Path, list[Any], Any]) -> None:

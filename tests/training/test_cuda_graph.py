@@ -198,17 +198,16 @@ def test_the_stand_in_refuses_what_a_capture_refuses():
 
 def test_where_no_graph_is_tried_the_reason_is_said(tmp_path):
     recipe, gpu = tiny_recipe("simsiam"), torch.device("cuda", 0)
-    assert reason_against(recipe.training, gpu, 1, one_size=True) == ""
+    assert reason_against(recipe.training, gpu, 1) == ""
     ddp = load_recipe("simsiam", ["training.strategy=ddp"]).training
-    for training, device, size, one_size, reason in (
-        (recipe.training, CPU, 1, True, "no CUDA device"),
-        (recipe.training, gpu, 2, True, "2 processes"),
-        (recipe.training, gpu, 1, False, "batches differ in size"),
-        (ddp, gpu, 1, True, "strategy ddp"),
-        (ddp.model_copy(update={"strategy": recipe.training.strategy, "gradient_checkpointing": True}), gpu, 1, True,
+    for training, device, size, reason in (
+        (recipe.training, CPU, 1, "no CUDA device"),
+        (recipe.training, gpu, 2, "2 processes"),
+        (ddp, gpu, 1, "strategy ddp"),
+        (ddp.model_copy(update={"strategy": recipe.training.strategy, "gradient_checkpointing": True}), gpu, 1,
          "gradient_checkpointing"),
     ):  # fmt: skip
-        assert reason in reason_against(training, device, size, one_size)
+        assert reason in reason_against(training, device, size)
     for value, meant in (("on", "on"), ("off", "off"), ("true", "on"), ("auto", "auto")):
         assert load_recipe("simsiam", [f"training.cuda_graph={value}"]).training.cuda_graph == meant
     plain = trained_alike(tiny_recipe("simsiam", cuda_graph="off").dump())

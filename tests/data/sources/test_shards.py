@@ -306,18 +306,21 @@ def test_a_row_group_with_a_wrong_checksum_is_named_and_skipped(copy: Path, whol
         match=r"cannot read row 60 of \S+/train-00004.parquet: row group 3 of train-00004.parquet: its checksum is",
     ):
         split.read(860)
-    loader = Loader(
-        load(split, "none", "skip", 0.01), Numbers(), batch_size=48, seed=0, on_error="skip", bad_budget=0.01
-    )
+    how: Any = {"batch_size": 48, "seed": 0, "on_error": "skip", "bad_budget": 0.01}
+    loader = Loader(load(split, "none", "skip", 0.01), Numbers(), **how)
     seen = [batch.payload["number"].tolist() for [batch] in loader.iterate(0, NUM // 48)]
     assert 0 < len(loader.bad) <= 20 and all("train-00004.parquet" in name for name in loader.bad)
     good = [[number for number, _ in step] for step in whole[: NUM // 48]]
-    assert sum(map(len, good)) - sum(map(len, seen)) == len(loader.bad)
-    assert all(set(some) <= set(step) for some, step in zip(seen, good, strict=True))
+    others = [(one, other) for pair in zip(seen, good, strict=True) for one, other in zip(*pair, strict=True)]
+    assert sum(one != other for one, other in others) == len(loader.bad)  # each in its place, and nothing else
     for how in ({"on_error": "raise"}, {"on_error": "skip", "bad_budget": 0.001}):
         with pytest.raises(BadData, match="row group 3 of train-00004.parquet: its checksum is wrong"):
             for _ in Loader(opened(copy), Numbers(), batch_size=48, seed=0, **how).iterate(0, NUM // 48):  # type: ignore[arg-type]
                 pass
+    ranks = [
+        stream(opened(copy), 0, NUM // 48, rank=rank, num_ranks=2, on_error="skip", bad_budget=0.01) for rank in (0, 1)
+    ]
+    assert seen == [[number for part in parts for number, _ in part] for parts in zip(*ranks, strict=True)]
     report, _ = check_data(str(copy), (), channels=1, modality="image")
     assert report["train"]["num_bad"] == 20 and report["test"]["num_bad"] == 0
 
