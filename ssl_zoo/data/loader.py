@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
+import numpy.random  # noqa: F401 - torch seeds it in each worker, where a first import would run beside another thread
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
