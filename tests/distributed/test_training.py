@@ -163,11 +163,11 @@ def test_bad_samples_are_left_out_as_by_one_process(runs: tuple[Path, list[Any],
     assert first["skipped"] == second["skipped"] and first["stopped at skipping"]["steps"] == 3
     one, several, resumed = (RunFolder(out / name) for name in ("skipped by one", "skipped", "skipped on"))
     expected = one.bad_files.read_text()
-    assert [line.split("\t")[0] for line in expected.splitlines()] and expected.count("mouldy") == 3
+    assert len(expected.splitlines()) == expected.count("mouldy") == 3
     for folder in (several, resumed):
         assert folder.bad_files.read_text() == expected  # each once, in the order of their places
         losses = [[each["loss"] for each in of.read_metrics()] for of in (one, folder)]
-        assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) == 3
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) > 2
     words = alone["too many"].partition("Step")[0]
     assert "3 of 100 samples cannot be read and data.bad_budget=0.02 allows 2, for example patch" in words
     assert {each["too many"].partition("Step")[0] for each in (first, second, alone)} >= {words}
