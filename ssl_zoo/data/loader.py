@@ -14,92 +14,30 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Literal
 
 import numpy.random  # noqa: F401 - torch seeds it in each worker, where a first import would run beside another thread
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ssl_zoo import rng
-from ssl_zoo.data.bad_samples import BadSample, Budget
-from ssl_zoo.data.cutter import Cutter
+from ssl_zoo.data.bad_samples import Budget
 from ssl_zoo.data.held import KeptSplit, LargeSplit
+from ssl_zoo.data.micro_batches import Bad, Draws, Reader, Request
 from ssl_zoo.data.raw_batch import RawBatch as RawBatch
 from ssl_zoo.data.replacements import MOST, Replacements
-from ssl_zoo.data.source import Samples, Split, ViewPolicy
+from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.data.workers import check_travels
 from ssl_zoo.errors import UserError
-
-Bad = list[tuple[str, str]]
-"""(name, reason) of samples that could not be read."""
 
 Join = Callable[[list[Bad]], list[list[Bad]]]
 """Takes a list of one process, and returns those of all by rank; all of them call it."""
 
 FORKS = sys.platform == "linux"
 """Whether worker processes are forked; elsewhere the data are sent to them, pickled."""
-
-Draws = Callable[[int, Tensor], dict[str, Tensor]]
-"""(optimizer step, positions of samples in the split `(B,)`) -> what a method draws for them; see `Method.draws`."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A micro-batch that a worker is to make: its optimizer step, and the samples in it."""
-
-    step: int
-    first: int  # position of the micro-batch's first sample in the batch
-    indices: list[int]
-
-
-@dataclass(frozen=True)
-class _Reader(Dataset[RawBatch]):
-    """Answers requests; this is what lives in a worker process."""
-
-    split: Split
-    policy: ViewPolicy
-    seed: int
-    batch_size: int
-    draws: Draws | None
-    replacements: Replacements | None  # None: the first bad sample is an error
-
-    def __getitem__(self, request: _Request) -> RawBatch:
-        # Drawn for the whole batch and then chosen from, so that the number of micro-batches changes nothing.
-        drawn = self.policy.draw(rng.generator(self.seed, "views", request.step), self.batch_size)
-        nothing = torch.empty(0, dtype=torch.int64)
-        bad: Bad = []
-        try:
-            index, samples = self._read(request, drawn, bad)
-            if len(index) < len(request.indices):
-                return RawBatch({}, nothing, bad)
-            rows = torch.arange(request.first, request.first + len(index))
-            payload = self.policy.collate(samples, {key: value[rows] for key, value in drawn.items()})
-        except UserError as error:
-            return RawBatch({}, nothing, bad, str(error))
-        positions = torch.tensor(index)
-        return RawBatch(payload, positions, bad, drawn=self.draws(request.step, positions) if self.draws else {})
-
-    def _read(self, request: _Request, drawn: dict[str, Tensor], bad: Bad) -> tuple[list[int], Samples]:
-        """Return the positions of the samples that were read, fewer than asked for where one is missing; and these."""
-        if self.split.stacked:
-            return request.indices, self.split.read_batch(torch.tensor(request.indices))
-        cutter, index = Cutter(self.policy, drawn), list[int]()
-        for row, i in enumerate(request.indices, start=request.first):
-            others = () if self.replacements is None else self.replacements.candidates(request.step, row, i)
-            for each in chain([i], others):
-                try:
-                    cutter.add(self.split.read(each), row)
-                except BadSample as error:
-                    bad.append((error.name, error.reason))
-                    continue
-                index.append(each)
-                break
-            else:
-                return index, []
-        return index, cutter.finish()
 
 
 class Loader:
@@ -161,7 +99,7 @@ class Loader:
         held = split.stacked or isinstance(split, (KeptSplit, LargeSplit))  # without bad samples
         skips = on_error == "skip" and not held
         replacements = Replacements(split, seed, batch_size, self.steps_per_epoch) if skips else None
-        self._reader = _Reader(split, policy, seed, batch_size, draws, replacements)
+        self._reader = Reader(split, policy, seed, batch_size, draws, replacements)
         self._num_workers, self._accumulate, self._pin_memory = num_workers, accumulate, pin_memory
         self._rank, self._num_ranks = rank, num_ranks
         self._join = join if skips and num_ranks > 1 else None
@@ -245,7 +183,7 @@ class Loader:
                 )
             )
 
-    def _requests(self, start_step: int, stop_step: int) -> Iterator[_Request]:
+    def _requests(self, start_step: int, stop_step: int) -> Iterator[Request]:
         size = self._reader.batch_size // self._accumulate
         for step in range(start_step, stop_step):
             epoch, place = divmod(step, self.steps_per_epoch)
@@ -254,7 +192,7 @@ class Loader:
             batch = batch_at(place)
             own = size // self._num_ranks
             for first in range(self._rank * own, len(batch), size):
-                yield _Request(step, first, batch[first : first + own].tolist())
+                yield Request(step, first, batch[first : first + own].tolist())
 
 
 def _order(split: Split, seed: int, epoch: int, batch_size: int) -> Callable[[int], Tensor]:
