@@ -27,15 +27,24 @@ class GlobalBatchNorm(_BatchNorm):
 
     It has the parameters, buffers and names of the plain layer that `to_global` made it of, and is that layer exactly
     in evaluation mode and with one process.
+
+    Attributes:
+        num_views: equal parts of the batch that are normalised one after the other, each by its own statistics; see
+            `ssl_zoo.distributed.one_pass`.
     """
 
     plain: type[_BatchNorm]
+    num_views = 1
 
     def _check_input_dim(self, input: Tensor) -> None:
         self.plain._check_input_dim(self, input)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised batch; input is `(B, C)` or `(B, C, ...)`, B the samples of this process."""
+        views = input.chunk(self.num_views)
+        return self._normalised(input) if len(views) == 1 else torch.cat([self._normalised(x) for x in views])
+
+    def _normalised(self, input: Tensor) -> Tensor:
         uses_batch = self.training or self.running_mean is None
         if not uses_batch or collectives.num_processes() == 1:
             return super().forward(input)
@@ -142,3 +151,4 @@ def to_plain(module: nn.Module) -> None:
         if isinstance(layer, GlobalBatchNorm):
             layer.__class__ = vars(layer).pop("plain")
             vars(layer).pop("_known_counts", None)
+            vars(layer).pop("num_views", None)

@@ -1,9 +1,10 @@
 """Sharded data parallelism: each process keeps a part of the weights, of their gradients and of the optimizer's state.
 
 torch's `fully_shard` does it (FSDP2; Zhao et al. 2023, arXiv 2304.11277). The whole method is one unit, and each block
-(`ssl_zoo.distributed.blocks`) one inside it. A unit's weights are gathered before it computes, and a block's are freed
-again after it. Of its gradients, each process gets the mean over all processes for the part that it keeps. Buffers,
-such as running statistics, are whole and equal in all processes.
+and large linear layer (`ssl_zoo.distributed.units`) one inside it. A unit's weights are gathered before it computes, in
+half precision where it computes in that, and freed again after it. Of its gradients, each process gets the mean over
+all processes in float32, for the part that it keeps. Buffers, such as running statistics, are whole and equal in all
+processes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field
@@ -21,12 +22,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ssl_zoo.batch import Batch, StepOutput
-from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed import collectives, one_pass
 from ssl_zoo.distributed.batch_norm import to_plain
-from ssl_zoo.distributed.blocks import blocks
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.distributed.shards import map_tensors, spread_like, whole
 from ssl_zoo.distributed.strategy import MakeOptimizer, Unsharded
+from ssl_zoo.distributed.units import Unit, units
 from ssl_zoo.errors import UserError
 from ssl_zoo.registry import register
 
@@ -47,16 +48,19 @@ class _Root(nn.Module):
 class FullyShard(Unsharded):
     """Each process keeps a part of the weights, gradients and optimizer state (torch's fully_shard, FSDP2).
 
-    The losses are those of one process, as with `ddp`. Half precision is autocast's: weights are gathered in fp32.
+    The losses are those of one process, as with `ddp`, in half precision too: the weights that autocast would round are
+    gathered as rounded ones, and gradients are averaged in float32.
 
     Args:
         device: of this process.
         precision: of the arithmetic.
         num_processes: with one process there is nothing to share out, and the method stays as it is.
-        reshard_after_forward: free a block's weights after its forward pass and gather them again for the backward
-            pass; false keeps them, which takes their memory and saves a third of the messages.
+        reshard_after_forward: free a unit's weights after each forward pass and gather them again for the backward
+            pass; false keeps them to the end of the step, which takes their memory, and gathers them once in it.
         copies: how many times the weights are kept, each time by an equal part of the processes; more of them need
             more memory and exchange weights among fewer processes, such as those of one machine.
+        gather_half: in bf16 and fp16, gather the weights of linear layers and convolutions as such; false gathers
+            float32, for encoders that compute with them outside of autocast.
 
     Raises:
         UserError: the processes cannot be divided into so many parts.
@@ -70,6 +74,7 @@ class FullyShard(Unsharded):
         *,
         reshard_after_forward: bool = True,
         copies: Annotated[int, Field(ge=1)] = 1,
+        gather_half: bool = True,
     ):
         super().__init__(device, precision)
         if num_processes > 1 and num_processes % copies:
@@ -80,8 +85,10 @@ class FullyShard(Unsharded):
         self.num_processes, self.copies = num_processes, copies
         self.reshard_after_forward = reshard_after_forward
         self.has_whole_state = num_processes == 1
+        self._half = precision.half if gather_half else None
         self._root: Any = None  # of several processes
-        self._units: list[Any] = []
+        self._units: list[Unit] = []
+        self._kept: list[Any] = []
         self._plain: dict[int, nn.Module] = {}
 
     @property
@@ -89,7 +96,13 @@ class FullyShard(Unsharded):
         """What the user should know before the first step."""
         if self.num_processes == 1:
             return ["fsdp: one process keeps everything, as single does"]
-        return [] if self._units else ["fsdp: the encoder has no blocks, so that all weights are gathered at once"]
+        notes = [] if self._units else ["fsdp: the method has no blocks, so that all weights are gathered at once"]
+        if self._half is not None:
+            every = sum(weight.numel() for weight in self.method.parameters())
+            mine = sum(weight.numel() for unit in self._units if unit.is_rounded for weight in _rounded(unit))
+            name = str(self._half).removeprefix("torch.")
+            notes.append(f"fsdp: {mine / every:.1%} of the weights are gathered as {name}, the others as float32")
+        return notes
 
     def prepare(self, method: nn.Module, make_optimizer: MakeOptimizer) -> Optimizer:
         """See `Strategy.prepare`.
@@ -116,17 +129,35 @@ class FullyShard(Unsharded):
         shape = (self.copies, self.num_processes // self.copies) if self.copies > 1 else (self.num_processes,)
         names = ("copies", "parts")[-len(shape) :]
         mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=names)
-        self._units = list(blocks(method))
-        _expect_views(self._units)
+        one_pass.allow(method)
+        self._units = list(units(method))
+        _expect_views([unit.module for unit in self._units])
         self._root = _Root(method)
         for unit in self._units:
-            fully_shard(unit, mesh=mesh, reshard_after_forward=self.reshard_after_forward)
+            self._shard_unit(unit, mesh)
         fully_shard(self._root, mesh=mesh)
         self._prefetch()
 
+    def _shard_unit(self, unit: Unit, mesh: Any) -> None:
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+        policy, module = MixedPrecisionPolicy(), cast(Any, unit.module)
+        if self._half is not None and unit.is_rounded:
+            policy = MixedPrecisionPolicy(self._half, torch.float32, cast_forward_inputs=False)
+            if unit.norms:  # few numbers, which are gathered once in a step, before the unit begins
+                first: Any = unit.norms[0]
+                fully_shard(first if len(unit.norms) == 1 else list(unit.norms), mesh=mesh, reshard_after_forward=False)
+                self._kept.append(first)
+        fully_shard(module, mesh=mesh, reshard_after_forward=self.reshard_after_forward, mp_policy=policy)
+        if not self.reshard_after_forward:
+            self._kept.append(module)
+
     def _prefetch(self) -> None:
         """Name what is gathered ahead in the backward pass: by itself torch takes blocks of a target network too."""
-        trained: list[Any] = [unit for unit in self._units if any(p.requires_grad for p in unit.parameters())]
+        for each in self._kept:
+            each.set_reshard_after_backward(False)
+        all_units: list[Any] = [unit.module for unit in self._units]
+        trained = [unit for unit in all_units if any(p.requires_grad for p in unit.parameters())]
         if len(trained) < len(self._units):
             for before, unit in zip(trained, [*trained[1:], self._root], strict=True):
                 unit.set_modules_to_backward_prefetch([before])
@@ -138,6 +169,8 @@ class FullyShard(Unsharded):
         self._root.set_requires_gradient_sync(last)
         output = self.precision.forward(self._step, batch)
         self.precision.backward(output.loss / num_parts)
+        for each in self._kept if last else ():
+            each.reshard()
         return output
 
     def _step(self, batch: Batch) -> StepOutput:
@@ -193,13 +226,19 @@ class FullyShard(Unsharded):
 
     def _reshard(self) -> None:
         """Free the whole weights, so that the method holds its parts."""
-        for unit in (*self._units, self._root):
-            unit.reshard()
+        for each in (*(unit.module for unit in self._units), *self._kept, self._root):
+            each.reshard()
 
 
-def _expect_views(units: list[Any]) -> None:
-    """Keep torch from warning of views that blocks of this package return, which nothing changes in place."""
-    own = {type(unit).__name__ for unit in units if type(unit).__module__.startswith("ssl_zoo.")}
+def _rounded(unit: Unit) -> list[Tensor]:
+    """Return the weights of a unit that are gathered in half precision."""
+    apart = {id(weight) for norm in unit.norms for weight in norm.parameters()}
+    return [weight for weight in unit.module.parameters() if id(weight) not in apart]
+
+
+def _expect_views(modules: list[nn.Module]) -> None:
+    """Keep torch from warning of views that units of this package and of torch return; none is changed in place."""
+    own = {type(each).__name__ for each in modules if type(each).__module__.startswith(("ssl_zoo.", "torch.nn."))}
     if own:
         kinds = "|".join(map(re.escape, sorted(own)))
         warnings.filterwarnings("ignore", rf"FSDP2-wrapped module \(FSDP({kinds})\) returned a view", UserWarning)

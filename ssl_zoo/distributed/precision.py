@@ -24,23 +24,26 @@ class Precision:
         name: `fp32`, or `tf32`, which `ssl_zoo.hardware.arithmetic` sets; or `bf16` or `fp16`, in which torch's
             autocast computes what is safe there, fp16 with a loss that is scaled so that small gradients are not lost.
         device: where it computes.
+
+    Attributes:
+        half: the type that autocast computes in, or None.
     """
 
     def __init__(self, name: Literal["fp32", "tf32", "bf16", "fp16"], device: torch.device):
         self.name, self.device = name, device
-        self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name)
+        self.half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name)
         self._scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
         self._scale = 0.0 if self._scaler is None else self._scaler.get_scale()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context for a forward pass."""
-        return nullcontext() if self._half is None else torch.autocast(self.device.type, dtype=self._half)
+        return nullcontext() if self.half is None else torch.autocast(self.device.type, dtype=self.half)
 
     def forward(self, method: Callable[[Batch], StepOutput], batch: Batch) -> StepOutput:
         """Return what a method gives for a batch; loss and terms are in float32 where autocast computes."""
         with self.autocast():
             output = method(batch)
-        if self._half is None:
+        if self.half is None:
             return output
         return replace(
             output,

@@ -50,6 +50,7 @@ class IterativeNorm(nn.Module):
     Shapes: `(B, dim)` -> `(B, dim)`.
     """
 
+    mixes_samples = True
     mean: Tensor
     whitening: Tensor
 

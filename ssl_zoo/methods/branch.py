@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.batch import View, encode, stack_alike
+from ssl_zoo.distributed.one_pass import view_by_view
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods.builder import Builder
 from ssl_zoo.methods.members import MemberHeads, apply, width_of
@@ -19,17 +20,23 @@ Embedded = tuple[list[Tensor], list[Tensor]]
 """h `(B, D_h)` and z `(B, D_z)` of each view."""
 
 
-def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
-    """Return z `(B, D_z)` of each view; see `embed_both`."""
-    return embed_both(encoder, projector, views, stack)[1]
-
-
-def embed_both(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> Embedded:
+def embed_both(
+    encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool, one_pass: bool = False
+) -> Embedded:
     """Return h and z of each view: one pass per view, or neighbouring views of one layout stacked in one pass.
 
     The projector then sees the views of all layouts in one pass, as in the code of SwAV and DINO; where it is one per
     member, that of a member sees its own.
+
+    Args:
+        encoder: view -> h.
+        projector: h -> z.
+        views: of a batch.
+        stack: BatchNorms see all views of a pass together.
+        one_pass: stack them, but let BatchNorms see them one after the other; see `ssl_zoo.distributed.one_pass`.
     """
+    if not stack and one_pass:
+        return _in_one_pass(encoder, projector, views)
     if not stack:
         return _unzipped([_one(encoder, projector, view) for view in views])
     if isinstance(projector, MemberHeads):
@@ -56,8 +63,23 @@ def _stacked(encoder: nn.Module, projector: nn.Module, views: Sequence[View]) ->
     return [x for h, group in zip(encoded, alike, strict=True) for x in h.chunk(len(group))], list(z)
 
 
+def _in_one_pass(encoder: nn.Module, projector: nn.Module, views: Sequence[View]) -> Embedded:
+    """Return h and z of each view as one pass for each would give them, in as few passes as there are layouts."""
+    h: list[Tensor] = []
+    for _, same in groupby(views, key=lambda view: (view.layout, view.role, view.is_target)):
+        group = list(same)
+        with view_by_view(encoder, len(group)):
+            h += encode(encoder, stack_alike(group)).chunk(len(group))
+    if isinstance(projector, MemberHeads):
+        return h, [apply(projector, x, view) for x, view in zip(h, views, strict=True)]
+    with view_by_view(projector, len(views)):
+        return h, list(projector(torch.cat(h)).chunk(len(views)))
+
+
 class Branch(nn.Module):
     """Encoder and projector as one module, views -> z: what a target network is a copy of."""
+
+    one_pass = False
 
     def __init__(self, encoder: nn.Module, projector: nn.Module, stack_views: bool = False):
         super().__init__()
@@ -65,7 +87,7 @@ class Branch(nn.Module):
 
     def forward(self, views: Sequence[View]) -> list[Tensor]:
         """Return z `(B, D_z)` of each view."""
-        return embed(self.encoder, self.projector, views, self.stack_views)
+        return embed_both(self.encoder, self.projector, views, self.stack_views, self.one_pass)[1]
 
 
 def joint_heads(builder: Builder, projector: AnyPart, predictor: AnyPart) -> tuple[Any, Any]:

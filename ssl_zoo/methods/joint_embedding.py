@@ -37,6 +37,8 @@ class JointEmbedding(Method):
             members share, or `MemberEncoders`, `MemberHeads`, `DirectionHeads`.
     """
 
+    one_pass = False  # a strategy may set it, see `ssl_zoo.distributed.one_pass`
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -72,7 +74,7 @@ class JointEmbedding(Method):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the loss of one batch."""
-        h, z = embed_both(self.encoder, self.projector, batch.views, self.stack_views)
+        h, z = embed_both(self.encoder, self.projector, batch.views, self.stack_views, self.one_pass)
         p = [apply(self.predictor, x, view) for x, view in zip(z, batch.views, strict=True)]
         t = self.target(batch.views, z)
         terms = self.objective(self.pairing(p, t, batch.views), z, batch.views)

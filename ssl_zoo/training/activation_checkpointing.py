@@ -7,7 +7,7 @@ and running statistics are not moved a second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
 from ssl_zoo.distributed.blocks import blocks as blocks_of
 from ssl_zoo.errors import UserError
 
@@ -52,14 +53,29 @@ def _recomputing(kind: type[nn.Module]) -> type[nn.Module]:
     """Return a class of modules like `kind` whose forward is a checkpoint. A class, so that copies of a module work."""
 
     def forward(self: nn.Module, *inputs: Any, **named: Any) -> Any:
+        num_views = {m: m.num_views for m in self.modules() if isinstance(m, GlobalBatchNorm)}
+
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _statistics_stay(self)
+            return nullcontext(), _as_before(self, num_views)
 
         return checkpoint(partial(kind.forward, self), *inputs, use_reentrant=False, context_fn=contexts, **named)
 
     if kind not in _KINDS:
         _KINDS[kind] = type(kind.__name__, (kind,), {"forward": forward})
     return _KINDS[kind]
+
+
+@contextmanager
+def _as_before(module: nn.Module, num_views: Mapping[GlobalBatchNorm, int]) -> Iterator[None]:
+    """A context to compute a block once more, in which its BatchNorms take as many views at a time as before."""
+    for norm, num in num_views.items():
+        norm.num_views = num
+    try:
+        with _statistics_stay(module):
+            yield
+    finally:
+        for norm in num_views:
+            norm.num_views = 1
 
 
 @contextmanager

@@ -41,6 +41,7 @@ class SmoothEncoder(nn.Module):
     """Two blocks with BatchNorm, `(B, 3, H, W)` -> `(B, 6)`, without kinks, at which rounding decides a gradient."""
 
     out_dim = 6
+    mixes_samples = False
 
     def __init__(self) -> None:
         super().__init__()

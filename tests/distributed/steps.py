@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch
-from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed import collectives, units
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.distributed.shards import is_sharded, map_tensors, whole
 from ssl_zoo.methods.build import build
@@ -58,7 +60,8 @@ def trainer_of(
         groups = plan(parameter_groups(prepared, settings.groups), steps_per_epoch=2)
         return registry.build("optimizer", settings.optimizer.name, settings.optimizer.options, groups=groups)
 
-    built = made.prepare(method, optimizer)
+    with patch.object(units, "LARGE", 1):  # each layer of a head is large enough to be gathered by itself
+        built = made.prepare(method, optimizer)
     whole_step: Any = lambda batch: batch  # noqa: E731 - views come as they are
     return Trainer(made, method, built, lambda step: 1.0, 0.02, TOTAL, 0, whole_step, clip_grad=0.5)
 
@@ -195,7 +198,29 @@ def alone_then_meet(cases: dict[str, Sequence[str]], folder: Path, rank: int, si
     return {key: value for each in found for key, value in each.items()}
 
 
-def half_precision(rank: int, size: int) -> dict[str, list[float]]:
-    """Return the losses in bfloat16 by both strategies."""
-    recipe = small("byol")
-    return {name: go(trainer_of(recipe, name, size, "bf16"), recipe, rank, size) for name in ("ddp", "fsdp")}
+def half_precision(rank: int, size: int) -> dict[str, Any]:
+    """Return the losses of some recipes in bfloat16 by both strategies, and the bytes that are gathered by `fsdp`."""
+    found: dict[str, Any] = {}
+    for name in SOME:
+        recipe = small(name)
+        for key, options in {"ddp": {}, "fsdp": {}, "float32": {"gather_half": False}}.items():
+            trainer = trainer_of(recipe, "ddp" if key == "ddp" else "fsdp", size, "bf16", **options)
+            with gathers() as sizes:
+                losses = go(trainer, recipe, rank, size)
+            found[f"{name} {key}"] = (losses, sum(sizes), list(getattr(trainer.strategy, "notes", ())))
+    return found
+
+
+@contextmanager
+def gathers() -> Iterator[list[int]]:
+    """A context that notes the bytes of each gather of weights that this process takes part in."""
+    sizes: list[int] = []
+    name = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"  # before torch 2.14
+    plain = getattr(dist, name)
+
+    def noted(output_tensor: Tensor, *args: Any, **named: Any) -> Any:
+        sizes.append(output_tensor.nbytes)
+        return plain(output_tensor, *args, **named)
+
+    with patch.object(dist, name, noted):
+        yield sizes
