@@ -25,7 +25,7 @@ from ssl_zoo.batch import Batch, StepOutput
 from ssl_zoo.distributed import collectives, one_pass
 from ssl_zoo.distributed.batch_norm import to_plain
 from ssl_zoo.distributed.precision import Precision
-from ssl_zoo.distributed.shards import map_tensors, spread_like, whole
+from ssl_zoo.distributed.shards import Stored, fill, map_leaves, spread_like, whole
 from ssl_zoo.distributed.strategy import MakeOptimizer, Unsharded
 from ssl_zoo.distributed.units import Unit, units
 from ssl_zoo.errors import UserError
@@ -186,27 +186,24 @@ class FullyShard(Unsharded):
     def load(self, state: Mapping[str, Any]) -> None:
         """See `Strategy.load`."""
         if self._root is not None:
-            state = {**state, "method": self._method_state(state), "optimizer": self._optimizer_state(state)}
+            wanted: list[tuple[Stored, Tensor]] = []
+            method, optimizer = self._method_state(state, wanted), self._optimizer_state(state, wanted)
+            fill(wanted)
+            state = {**state, "method": method, "optimizer": optimizer}
         super().load(state)
 
-    def _method_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+    def _method_state(self, state: Mapping[str, Any], wanted: list[tuple[Stored, Tensor]]) -> dict[str, Any]:
         weights = dict(self.method.named_parameters(remove_duplicate=False))
-        return {
-            name: spread_like(value, weights[name]) if name in weights and value.shape == weights[name].shape else value
-            for name, value in state["method"].items()
-        }
+        return {name: _spread(value, weights.get(name), wanted) for name, value in state["method"].items()}
 
-    def _optimizer_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+    def _optimizer_state(self, state: Mapping[str, Any], wanted: list[tuple[Stored, Tensor]]) -> dict[str, Any]:
+        weights = dict(enumerate(weight for group in self.optimizer.param_groups for weight in group["params"]))
 
-        def spread(value: Any, weight: Tensor) -> Any:
-            return map_tensors(value, lambda x: spread_like(x, weight) if x.shape == weight.shape else x)
+        def spread(value: Any, weight: Tensor | None) -> Any:
+            return map_leaves(value, (Tensor, Stored), lambda x: _spread(x, weight, wanted))
 
         known = state["optimizer"]["state"].items()
-        return {
-            **state["optimizer"],
-            "state": {i: spread(value, weights[i]) if i < len(weights) else value for i, value in known},
-        }
+        return {**state["optimizer"], "state": {i: spread(value, weights.get(i)) for i, value in known}}
 
     def gathered(self, encoder: nn.Module) -> nn.Module:
         """See `Strategy.gathered`."""
@@ -228,6 +225,18 @@ class FullyShard(Unsharded):
         """Free the whole weights, so that the method holds its parts."""
         for each in (*(unit.module for unit in self._units), *self._kept, self._root):
             each.reshard()
+
+
+def _spread(value: Any, like: Tensor | None, wanted: list[tuple[Stored, Tensor]]) -> Any:
+    """Return a tensor spread as another is, if that has its shape; of a stored one, add this process's part to wanted.
+
+    Numbers of another shape stay whole, for `load_state_dict` to refuse them or to know what they are.
+    """
+    like = like if like is not None and like.shape == value.shape else None
+    if isinstance(value, Stored):
+        wanted.append((value, value.empty(like)))
+        return wanted[-1][1]
+    return value if like is None else spread_like(value, like)
 
 
 def _rounded(unit: Unit) -> list[Tensor]:

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase  # no public name for what batch and instance norms share
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase  # no public names for what norms share
 
 from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
 
-_KNOWN = ("torch", "torchvision", "timm", "ssl_zoo", "lightly")
+_KNOWN = {"torch", "torchvision", "timm", "ssl_zoo", "lightly", "builtins", "typing", "abc"}
 """Packages whose layers compute each sample by itself, but for norms over a batch; other classes have to say so."""
 
 
 def is_exact(network: nn.Module) -> bool:
     """Return whether one pass of several views gives what one pass for each does.
 
-    A module says by an attribute `mixes_samples` whether the output for a sample depends on others. One of a package
-    that is not known here and that says nothing may do so.
+    Random numbers, as those of dropout, are others then. A module says by an attribute `mixes_samples` whether its
+    output for a sample depends on others. One of a package that is not known here and that says nothing may do so.
     """
     return not any(map(_may_mix, network.modules()))
 
@@ -33,8 +34,8 @@ def _may_mix(module: nn.Module) -> bool:
     if said is not None:
         return said
     if isinstance(module, _NormBase) and not isinstance(module, GlobalBatchNorm):
-        return module.training or module.running_mean is None
-    return type(module).__module__.partition(".")[0] not in _KNOWN
+        return isinstance(module, _BatchNorm) or module.track_running_stats
+    return any(kind.__module__.partition(".")[0] not in _KNOWN for kind in type(module).__mro__)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def allow(method: nn.Module) -> int:
     Returns:
         How many do.
     """
-    parts = [part for part in method.modules() if hasattr(part, "one_pass")]
+    parts: list[Any] = [part for part in method.modules() if hasattr(part, "one_pass")]
     for part in parts:
         part.one_pass = all(map(is_exact, (part.encoder, part.projector)))
     return sum(bool(part.one_pass) for part in parts)

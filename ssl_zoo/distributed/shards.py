@@ -5,13 +5,61 @@ Nothing here imports torch's module of them, which takes long and which only a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
+
+Read = Callable[[Mapping[str, Tensor]], None]
+"""Fills tensors, by their names in a checkpoint: whole ones, or this process's parts of those that are spread. All
+processes call it together."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of a checkpoint that has not been read yet.
+
+    Attributes:
+        name: in the checkpoint.
+        shape: of the whole tensor.
+        dtype: of its numbers.
+        read: reads it and others of the same checkpoint.
+    """
+
+    name: str
+    shape: torch.Size
+    dtype: torch.dtype
+    read: Read
+
+    def empty(self, like: Tensor | None = None) -> Tensor:
+        """Return a tensor for it without numbers, spread as another of its shape or whole on the CPU."""
+        return torch.empty(self.shape, dtype=self.dtype) if like is None else torch.empty_like(like, dtype=self.dtype)
+
+
+def fill(wanted: Sequence[tuple[Stored, Tensor]]) -> None:
+    """Read stored tensors into others, those of a checkpoint together; all processes call it."""
+    by_read: dict[Read, dict[str, Tensor]] = {}
+    for stored, into in wanted:
+        by_read.setdefault(stored.read, {})[stored.name] = into
+    for read, tensors in by_read.items():
+        read(tensors)
+
+
+def read_whole(value: Any) -> Any:
+    """Return nested dicts, lists and tuples with the whole tensors in the places of those that were not yet read."""
+    wanted: list[tuple[Stored, Tensor]] = []
+
+    def taken(stored: Stored) -> Tensor:
+        wanted.append((stored, stored.empty()))
+        return wanted[-1][1]
+
+    made = map_leaves(value, Stored, taken)
+    fill(wanted)
+    return made
 
 
 def is_sharded(x: Any) -> bool:
@@ -72,10 +120,15 @@ def _entries(x: Tensor, distance: int) -> Tensor:
 
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """Return nested dicts, lists and tuples with each tensor changed, in their order."""
-    if isinstance(value, Tensor):
+    return map_leaves(value, Tensor, change)
+
+
+def map_leaves(value: Any, kind: Any, change: Callable[[Any], Any]) -> Any:
+    """Return nested dicts, lists and tuples with each value of a kind changed, in their order."""
+    if isinstance(value, kind):
         return change(value)
     if isinstance(value, dict):
-        return {key: map_tensors(each, change) for key, each in value.items()}
+        return {key: map_leaves(each, kind, change) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map_tensors(each, change) for each in value)
+        return type(value)(map_leaves(each, kind, change) for each in value)
     return value

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from ssl_zoo import registry
 from ssl_zoo.batch import Batch, StepOutput
 from ssl_zoo.distributed.precision import Precision
+from ssl_zoo.distributed.shards import read_whole
 
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 
@@ -29,6 +30,8 @@ class Strategy(Protocol):
 
     Attributes:
         device: where the views of a batch have to be.
+        loads_parts: optional; whether `load` takes the tensors of a checkpoint of parts before they are read, as
+            `ssl_zoo.distributed.shards.Stored`. A strategy without it is given whole tensors.
         has_whole_state: whether `state` needs no other process, so that one can save what is done after it has lost
             the others.
     """
@@ -75,7 +78,10 @@ class Strategy(Protocol):
         ...
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take the state that `state` of any strategy returned, strictly; each process is given all of it."""
+        """Take the state that `state` of any strategy returned, strictly; each process is given all of it.
+
+        All processes call it together.
+        """
         ...
 
     def gathered(self, encoder: nn.Module) -> nn.Module:
@@ -94,7 +100,7 @@ class Unsharded:
         precision: of the arithmetic.
     """
 
-    has_whole_state = True
+    has_whole_state = loads_parts = True
     method: nn.Module
     optimizer: Optimizer
 
@@ -127,6 +133,7 @@ class Unsharded:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """See `Strategy.load`."""
+        state = read_whole({key: state[key] for key in ("method", "optimizer", "precision")})
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load(state["precision"])

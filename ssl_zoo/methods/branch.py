@@ -20,6 +20,11 @@ Embedded = tuple[list[Tensor], list[Tensor]]
 """h `(B, D_h)` and z `(B, D_z)` of each view."""
 
 
+def embed(encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool) -> list[Tensor]:
+    """Return z `(B, D_z)` of each view; see `embed_both`."""
+    return embed_both(encoder, projector, views, stack)[1]
+
+
 def embed_both(
     encoder: nn.Module, projector: nn.Module, views: Sequence[View], stack: bool, one_pass: bool = False
 ) -> Embedded:

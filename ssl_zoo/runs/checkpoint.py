@@ -5,7 +5,7 @@ comment is the SHA-256 of all bytes before it.
 
 Of tensors that are spread over processes, the file names a folder beside it, `NAME.shards-N`, in which each process has
 written its parts (`ssl_zoo.runs.shard_files`). It is written last, so that parts without a file that names them are
-nothing; `load` returns whole tensors either way.
+nothing; `load` returns whole tensors either way, or says where those of the parts are.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import pickle
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
 
+from ssl_zoo.distributed.shards import Stored, read_whole
 from ssl_zoo.errors import NotFinite, UserError
 from ssl_zoo.runs.atomic import replacing, writing
 
@@ -108,8 +110,13 @@ def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(each, f"{path}.{key}" if path else str(key))
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, parts: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
+
+    Args:
+        path: the file.
+        parts: leave the tensors that are stored in parts unread, as `ssl_zoo.distributed.shards.Stored`, which all
+            processes then read together.
 
     Raises:
         UserError: there is none, it is damaged, or it is not one of ours.
@@ -128,34 +135,49 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is damaged, or no checkpoint of this version of ssl_zoo: its checksum does not fit.")
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of ssl_zoo (format {FORMAT}).")
-    return _with_parts(path, state) if PARTS in state else state
+    state = _with_parts(path, state, parts) if PARTS in state else state
+    return state if parts else read_whole(state)
 
 
-def _with_parts(path: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of a file with the tensors that its folder holds.
+def _with_parts(path: Path, state: dict[str, Any], together: bool) -> dict[str, Any]:
+    """Return the state of a file with the tensors that its folder holds, unread.
 
     Raises:
         UserError: the folder is missing, damaged, or not the one of this file.
     """
     from ssl_zoo.runs import shard_files
 
-    try:
+    with _told(path):
         parts = state.pop(PARTS)
         if not _is_parts_of(path, parts["folder"]):
             raise shard_files.Damaged("names a folder that is none of its parts")
-        tensors = shard_files.read(path.parent / parts["folder"], parts["files"])
+        folder = shard_files.Folder(path.parent / parts["folder"], parts["files"], together)
+
+        def read(tensors: Mapping[str, Tensor]) -> None:
+            with _told(path):
+                folder.read(tensors)
+
         for name, keys in parts["places"].items():
             place = state
             for key in keys[:-1]:
                 place = place[key]
-            place[keys[-1]] = tensors[name]
+            place[keys[-1]] = Stored(name, *folder.tensors[name], read)
+    return state
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """A context in which what is wrong with the parts of a file becomes a `UserError`."""
+    from ssl_zoo.runs import shard_files
+
+    try:
+        yield
     except shard_files.Damaged as error:
         raise UserError(f"{path}: {error}.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except (RuntimeError, LookupError, TypeError, AttributeError, AssertionError):
         raise UserError(f"{path}: its parts are not those of a readable checkpoint of ssl_zoo.") from None
-    return state
 
 
 def next_folder(path: Path) -> Path:

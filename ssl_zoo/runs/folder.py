@@ -146,7 +146,7 @@ class RunFolder:
         if self.encoder.exists() or not self.checkpoint.exists():
             return self.encoder.exists()
         try:
-            return bool(checkpoint.load(self.checkpoint)["step"])
+            return bool(checkpoint.load(self.checkpoint, parts=True)["step"])
         except UserError:
             return True
 
@@ -187,6 +187,8 @@ class RunFolder:
     def read_state(self, recipe: Recipe) -> dict[str, Any]:
         """Return the checkpoint of the run here, to resume it by a recipe that trains alike, see `check_same`.
 
+        Tensors that are stored in parts are not read yet, see `ssl_zoo.distributed.shards.Stored`.
+
         Raises:
             UserError: there is no checkpoint, it is damaged, or it was trained by another recipe.
         """
@@ -197,7 +199,7 @@ class RunFolder:
             raise UserError(
                 f"--resume: {self.path} holds no checkpoint to resume from; start the run again, without --resume."
             )
-        state = checkpoint.load(self.checkpoint)
+        state = checkpoint.load(self.checkpoint, parts=True)
         self._compare(parse(state["recipe"], f"the recipe in {self.checkpoint}"), recipe, resuming=True)
         return state
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import is_dataclass
 from enum import Enum
@@ -29,6 +29,8 @@ from torch.distributed.checkpoint import (
     async_save,
 )
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
+
+from ssl_zoo.distributed import collectives
 
 METADATA = ".metadata"
 
@@ -124,41 +126,71 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read(folder: Path, files: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return the whole tensors of a folder, on the CPU.
+class Folder:
+    """A folder of parts, whose tensors are read when they are asked for.
 
     Args:
-        folder: that `start` has written.
+        path: of the folder, that `start` has written.
         files: {file: SHA-256} of all that it holds.
+        together: whether all processes read, so that each looks at the checksums of some files, and learns what the
+            others have found.
+
+    Attributes:
+        tensors: {name: (shape, type)}.
 
     Raises:
-        Damaged: a file is missing or is another.
-        OSError: one cannot be read.
+        Damaged: its description is missing or is another.
+        OSError: it cannot be read.
     """
-    for name, expected in files.items():
-        if not (folder / name).is_file():
-            raise Damaged(f"lacks its part {folder.name}/{name}; copy the folder {folder.name} along with the file")
-        if digest(folder / name) != expected:
-            raise Damaged(f"is damaged: the checksum of its part {folder.name}/{name} does not fit")
-    reader = _Reader(folder, files)
-    metadata = reader.read_metadata()
-    tensors = {name: _empty(found) for name, found in metadata.state_dict_metadata.items()}
-    fill(tensors, reader, metadata)
-    return tensors
+
+    def __init__(self, path: Path, files: Mapping[str, str], together: bool):
+        self._path, self._files, self._together = path, dict(files), together and collectives.num_processes() > 1
+        for name in self._files:
+            if not (path / name).is_file():
+                raise Damaged(f"lacks its part {path.name}/{name}; copy the folder {path.name} along with the file")
+        self._check([METADATA])
+        self._reader = _Reader(path, self._files)
+        self._metadata = self._reader.read_metadata()
+        found = self._metadata.state_dict_metadata.items()
+        self.tensors = {name: (each.size, each.properties.dtype) for name, each in found}  # type: ignore[union-attr]
+
+    def read(self, tensors: Mapping[str, Tensor]) -> None:
+        """Read numbers into tensors, whole ones or this process's parts.
+
+        Raises:
+            Damaged: a file is missing or is another.
+            OSError: one cannot be read.
+        """
+        if self._together:
+            self._check_together()
+        else:
+            self._check(self._files)
+        _fill(tensors, self._reader, self._metadata)
+
+    def _check_together(self) -> None:
+        answers: list[str | None] = [None] * collectives.num_processes()
+        own: str | None = None
+        try:
+            self._check(sorted(self._files)[collectives.rank() :: len(answers)])
+        except Damaged as error:
+            own = str(error)
+        dist.all_gather_object(answers, own)
+        if (problem := next(filter(None, answers), None)) is not None:
+            raise Damaged(problem)
+
+    def _check(self, names: Iterable[str]) -> None:
+        for name in names:
+            if digest(self._path / name) != self._files.get(name):
+                raise Damaged(f"is damaged: the checksum of its part {self._path.name}/{name} does not fit")
 
 
-def fill(tensors: dict[str, Tensor], reader: FileSystemReader, metadata: Metadata) -> None:
-    """Read numbers into tensors, whole ones or this process's parts; nothing is exchanged."""
+def _fill(tensors: Mapping[str, Tensor], reader: FileSystemReader, metadata: Metadata) -> None:
     planner = DefaultLoadPlanner()
-    planner.set_up_planner(cast("dict[str, Any]", tensors), metadata, is_coordinator=True)
+    planner.set_up_planner(cast("dict[str, Any]", dict(tensors)), metadata, is_coordinator=True)
     reader.set_up_storage_reader(metadata, is_coordinator=True)
     plan = reader.prepare_local_plan(planner.create_local_plan())
     (plan,) = reader.prepare_global_plan(planner.create_global_plan([plan]))
     reader.read_data(planner.finish_plan(plan), planner).wait()
-
-
-def _empty(found: Any) -> Tensor:
-    return torch.empty(found.size, dtype=found.properties.dtype)
 
 
 class _Reader(FileSystemReader):

@@ -173,6 +173,8 @@ def _load(state: dict[str, Any], into: Any, path: Any) -> None:
     """
     try:
         into.load(state)
+    except UserError:
+        raise
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise UserError(f"{path}: does not fit this version of ssl_zoo or of your parts: {text[:300]}.") from None

@@ -88,7 +88,7 @@ def go_back(active: ActiveRun, reason: str, since: int) -> None:
     folder, step = active.run.folder, active.run.trainer.step
     to = target_step(active, since)
     recipe, change = changed(active.run.recipe)
-    state = checkpoint.load(folder.healthy(to)) if to else None
+    state = checkpoint.load(folder.healthy(to), parts=True) if to else None
     active.rollbacks = [*active.rollbacks, asdict(Rollback(step, to, reason, change))]
     active.healthy = [each for each in active.healthy if each <= to]
     turned = ", ".join(f"{key} from {old} to {new}" for key, (old, new) in change.items())

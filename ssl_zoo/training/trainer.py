@@ -18,6 +18,7 @@ from torch import Tensor
 from ssl_zoo.batch import Batch, StepOutput
 from ssl_zoo.data import RawBatch
 from ssl_zoo.distributed import collectives
+from ssl_zoo.distributed.shards import read_whole
 from ssl_zoo.distributed.strategy import Strategy
 from ssl_zoo.errors import NotFinite
 from ssl_zoo.errors import TrainingFailed as TrainingFailed
@@ -228,7 +229,7 @@ class Trainer:
         """Resume from what `state` returned, strictly; weight decay is this recipe's, as the learning rate is."""
         keys = ("weight_decay", "decay")
         own: list[dict[str, Any]] = [{key: group[key] for key in keys if key in group} for group in self._groups]
-        self.strategy.load(state)
+        self.strategy.load(state if getattr(self.strategy, "loads_parts", False) else read_whole(state))
         for group, kept in zip(self._groups, own, strict=True):
             group.update(kept)
         self.step = state["step"]
