@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_zoo.batch import View, encode
+from ssl_zoo.distributed.units import units
 from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.load import load_recipe
 
@@ -27,6 +28,7 @@ class Counts:
         encoder: weights of the encoder.
         heads: weights of the heads.
         blocks: sharding units of the encoder, all about as large.
+        largest: weights of the largest unit, a block or a linear layer of a head.
         forward: FLOP of the forward pass of one view of one sample, heads included (a multiply-add is two).
         saved: bytes that the backward pass of one view of one sample keeps, in bfloat16 autocast.
         boundaries: bytes of these where only each block's input is kept.
@@ -37,6 +39,7 @@ class Counts:
     encoder: int
     heads: int
     blocks: int
+    largest: int
     forward: float
     saved: float
     boundaries: float
@@ -76,6 +79,7 @@ def count(recipe: str, num_views: int = 2) -> Counts:
             encoder=_size(encoder),
             heads=_size(method) - _size(encoder),
             blocks=depth,
+            largest=max(_size(unit.module) for unit in units(method)),
             forward=flops.get_total_flops() / _SAMPLES + attention,
             saved=sum(size for _, size in saved.values()) / _SAMPLES,
             boundaries=4.0 * depth * tokens * width,

@@ -79,9 +79,9 @@ def memory(net: Counts, strategy: Strategy, gpus: int, per_gpu: int, target: boo
     """Return the bytes of a GPU's memory in a step: weights in float32, gradients, AdamW's two moments, activations."""
     shards = gpus if strategy.sharded else 1
     states = (16 * net.weights + (4 * net.weights if target else 0)) / shards
-    # Besides, bfloat16 copies of all weights (autocast keeps them for the backward pass), or two gathered blocks, in
-    # both precisions, and the heads, which are no unit of their own.
-    halves = 6 * (2 * net.encoder / net.blocks + net.heads) if strategy.sharded else 2 * net.weights
+    # Besides, bfloat16 copies of all weights (autocast keeps them for the backward pass), or two gathered units with
+    # their gradients, in bfloat16, and in float32 while these are averaged.
+    halves = 8 * 2 * net.largest if strategy.sharded else 2 * net.weights
     one_block = (net.saved - net.boundaries) / net.blocks
     kept = net.boundaries + one_block if strategy.recomputed else net.saved
     embeddings = 2 * net.views * gpus * per_gpu * net.dim * 4 + 4 * net.views * net.dim**2  # gathered, with gradients
@@ -117,8 +117,9 @@ def cost(net: Counts, strategy: Strategy, gpus: int, batch: int, gpu: Gpu, effic
     per_gpu = batch // gpus
     passes = 3 + (1 if strategy.recomputed else 0) + (1 if target else 0)
     arithmetic = passes * net.forward * per_gpu * net.views / (efficiency * gpu.bf16)
-    if strategy.sharded:  # for each view, float32 weights are gathered in both passes and gradients scattered
-        sent = 3 * net.views * all_reduce(4 * net.weights, gpus, gpu) / 2
+    if strategy.sharded:  # bfloat16 weights are gathered in both passes and float32 gradients scattered, for all views
+        gathers = 3 if target else 2
+        sent = gathers * all_reduce(2 * net.weights, gpus, gpu) / 2 + all_reduce(4 * net.weights, gpus, gpu) / 2
         beside = arithmetic
     else:
         sent, beside = all_reduce(4 * net.weights, gpus, gpu), arithmetic * 2 / passes

@@ -61,9 +61,11 @@ class FullyShard(Unsharded):
             more memory and exchange weights among fewer processes, such as those of one machine.
         gather_half: in bf16 and fp16, gather the weights of linear layers and convolutions as such; false gathers
             float32, for encoders that compute with them outside of autocast.
+        offload: keep the parts of weights, gradients and optimizer state in the memory of the CPU, which then takes the
+            optimizer's steps; weights are copied to the GPU each time before they are gathered.
 
     Raises:
-        UserError: the processes cannot be divided into so many parts.
+        UserError: the processes cannot be divided into so many parts, or fp16 with `offload`.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FullyShard(Unsharded):
         reshard_after_forward: bool = True,
         copies: Annotated[int, Field(ge=1)] = 1,
         gather_half: bool = True,
+        offload: bool = False,
     ):
         super().__init__(device, precision)
         if num_processes > 1 and num_processes % copies:
@@ -82,7 +85,12 @@ class FullyShard(Unsharded):
                 f"training.strategy.copies: {num_processes} processes cannot be divided into {copies} equal parts; "
                 f"give a number that divides {num_processes}."
             )
-        self.num_processes, self.copies = num_processes, copies
+        if offload and precision.name == "fp16":
+            raise UserError(
+                "training.strategy.offload: not with training.precision=fp16, whose loss scaler looks for overflows on "
+                "the GPU; use bf16, or offload=false."
+            )
+        self.num_processes, self.copies, self.offload = num_processes, copies, offload
         self.reshard_after_forward = reshard_after_forward
         self.has_whole_state = num_processes == 1
         self._half = precision.half if gather_half else None
@@ -95,13 +103,16 @@ class FullyShard(Unsharded):
     def notes(self) -> list[str]:
         """What the user should know before the first step."""
         if self.num_processes == 1:
-            return ["fsdp: one process keeps everything, as single does"]
+            kept = "on its device, without offload" if self.offload else "as single does"
+            return [f"fsdp: one process keeps everything, {kept}"]
         notes = [] if self._units else ["fsdp: the method has no blocks, so that all weights are gathered at once"]
         if self._half is not None:
             every = sum(weight.numel() for weight in self.method.parameters())
             mine = sum(weight.numel() for unit in self._units if unit.is_rounded for weight in _rounded(unit))
             name = str(self._half).removeprefix("torch.")
             notes.append(f"fsdp: {mine / every:.1%} of the weights are gathered as {name}, the others as float32")
+        if self.offload and self.device.type == "cpu":
+            notes.append("fsdp: offload has nothing to do on a CPU")
         return notes
 
     def prepare(self, method: nn.Module, make_optimizer: MakeOptimizer) -> Optimizer:
@@ -112,11 +123,14 @@ class FullyShard(Unsharded):
         """
         if self.num_processes > 1:
             self._shard(method)
+            if self.offload:  # all else is on the device already
+                self.method, self.optimizer = method, make_optimizer(method)
+                return self.optimizer
         return super().prepare(method, make_optimizer)
 
     def _shard(self, method: nn.Module) -> None:
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
         for name, weight in method.named_parameters():
             if not weight.ndim:
@@ -133,12 +147,14 @@ class FullyShard(Unsharded):
         self._units = list(units(method))
         _expect_views([unit.module for unit in self._units])
         self._root = _Root(method)
+        on_cuda = self.device.type == "cuda"
+        policy = CPUOffloadPolicy(pin_memory=on_cuda) if self.offload else OffloadPolicy()
         for unit in self._units:
-            self._shard_unit(unit, mesh)
-        fully_shard(self._root, mesh=mesh)
+            self._shard_unit(unit, mesh=mesh, offload_policy=policy)
+        fully_shard(self._root, mesh=mesh, offload_policy=policy)
         self._prefetch()
 
-    def _shard_unit(self, unit: Unit, mesh: Any) -> None:
+    def _shard_unit(self, unit: Unit, **how: Any) -> None:
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         policy, module = MixedPrecisionPolicy(), cast(Any, unit.module)
@@ -146,9 +162,9 @@ class FullyShard(Unsharded):
             policy = MixedPrecisionPolicy(self._half, torch.float32, cast_forward_inputs=False)
             if unit.norms:  # few numbers, which are gathered once in a step, before the unit begins
                 first: Any = unit.norms[0]
-                fully_shard(first if len(unit.norms) == 1 else list(unit.norms), mesh=mesh, reshard_after_forward=False)
+                fully_shard(first if len(unit.norms) == 1 else list(unit.norms), reshard_after_forward=False, **how)
                 self._kept.append(first)
-        fully_shard(module, mesh=mesh, reshard_after_forward=self.reshard_after_forward, mp_policy=policy)
+        fully_shard(module, reshard_after_forward=self.reshard_after_forward, mp_policy=policy, **how)
         if not self.reshard_after_forward:
             self._kept.append(module)
 
@@ -215,7 +231,7 @@ class FullyShard(Unsharded):
             for name, weight in theirs.named_parameters(recurse=False):
                 value = whole(weight.detach())  # all processes take part, and the first one keeps it
                 if collectives.rank() == 0:
-                    setattr(mine, name, nn.Parameter(value, weight.requires_grad))
+                    setattr(mine, name, nn.Parameter(value.to(self.device), weight.requires_grad))
             for name, value in theirs.named_buffers(recurse=False):
                 setattr(mine, name, value.clone())
         to_plain(plain)

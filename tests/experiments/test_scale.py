@@ -8,7 +8,9 @@ from experiments.scale.simulate import count_term
 from ssl_zoo.objectives.decorrelation import Covariance
 from ssl_zoo.objectives.normalised_covariance import NormalisedCovariance
 
-NET = Counts(encoder=10**9, heads=10**8, blocks=10, forward=1e11, saved=1e8, boundaries=1e7, views=2, dim=256)
+NET = Counts(
+    encoder=10**9, heads=10**8, blocks=10, largest=10**8, forward=1e11, saved=1e8, boundaries=1e7, views=2, dim=256
+)
 
 
 @pytest.mark.parametrize("term", [Covariance(), NormalisedCovariance()])
