@@ -115,11 +115,14 @@ def compared(
     """Return how far some steps of several processes are from those of one, and what is not equal in all of them."""
     recipe = small(name, overrides)
     trainer = trainer_of(recipe, strategy, size, **options)
-    losses = go(trainer, recipe, rank, size)
+    with gathers() as sizes:
+        losses = go(trainer, recipe, rank, size)
     method: Any = trainer.method
     trained = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
     own = {n: x.detach() for n, x in method.state_dict().items() if not is_sharded(x)}
     found = {
+        "gathered": sum(sizes),
+        "bytes": sum(weight.numel() * weight.element_size() for weight in method.parameters()),
         "unequal": unequal(own, size),
         "sharded": sum(map(is_sharded, method.parameters())),
         "weights": sum(1 for _ in method.parameters()),
@@ -145,8 +148,8 @@ def alone(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], lis
 
 SOME = ("byol", "i_jepa")
 VARIANTS: dict[str, dict[str, Any]] = {
-    "kept": {"reshard_after_forward": False},
-    "recomputed": {"recompute": True},
+    "kept": {"reshard_after_forward": False, "recompute": True},
+    "offloaded": {"offload": True},
 }
 """Options of `fsdp` on two processes, for BYOL."""
 
@@ -203,11 +206,12 @@ def half_precision(rank: int, size: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in SOME:
         recipe = small(name)
-        for key, options in {"ddp": {}, "fsdp": {}, "float32": {"gather_half": False}}.items():
-            trainer = trainer_of(recipe, "ddp" if key == "ddp" else "fsdp", size, "bf16", **options)
+        for strategy in ("ddp", "fsdp"):
+            trainer = trainer_of(recipe, strategy, size, "bf16")
             with gathers() as sizes:
                 losses = go(trainer, recipe, rank, size)
-            found[f"{name} {key}"] = (losses, sum(sizes), list(getattr(trainer.strategy, "notes", ())))
+            found[f"{name} {strategy}"] = {"losses": losses, "gathered": sum(sizes)}
+        found[f"{name} notes"] = list(trainer.strategy.notes)  # type: ignore[attr-defined]  # of fsdp
     return found
 
 

@@ -78,9 +78,21 @@ def test_four_processes_equal_one(four: list[dict[str, Any]], key: str) -> None:
     assert all(each["entries"] for each in four)
 
 
-def test_half_precision_is_that_of_ddp(two: list[dict[str, Any]]) -> None:
-    assert two[0]["half"]["fsdp"] == pytest.approx(two[0]["half"]["ddp"], rel=1e-5)
-    assert two[0]["half"]["ddp"] == two[1]["half"]["ddp"]
+@pytest.mark.parametrize("name", steps.SOME)
+def test_half_precision_is_that_of_ddp_and_sends_half_of_the_bytes(two: list[dict[str, Any]], name: str) -> None:
+    first, second = (each["half"] for each in two)
+    ours, theirs = first[f"{name} fsdp"], first[f"{name} ddp"]
+    assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-6)
+    assert theirs["losses"] == second[f"{name} ddp"]["losses"] and not theirs["gathered"]
+    assert ours["gathered"] < 0.53 * two[0][f"{name} fsdp"]["gathered"] / 2  # which is in float64
+    assert "of the weights are gathered as bfloat16" in first[f"{name} notes"][0]
+
+
+def test_weights_that_are_kept_are_gathered_once_a_step(two: list[dict[str, Any]]) -> None:
+    """Else for each pass: those of the encoder and the projector forward and backward, those of the target forward."""
+    weights = two[0]["byol fsdp"]["bytes"]
+    assert weights * steps.STEPS <= two[0]["byol kept"]["gathered"] < 1.02 * weights * steps.STEPS
+    assert two[0]["byol fsdp"]["gathered"] < 2 * 2 * weights * steps.STEPS
 
 
 def test_a_checkpoint_holds_the_moment_at_which_it_was_begun(two: list[dict[str, Any]]) -> None:

@@ -42,7 +42,7 @@ def test_sharding_divides_what_is_kept_for_each_weight_and_checkpointing_the_act
     gathered = 2 * 2 * 1000 * 256 * 4 + 4 * 2 * 256**2
     assert plain == pytest.approx(states + halves + 2 * NET.saved + gathered)
     assert plain - recomputed == pytest.approx(2 * (1e8 - 1e7 - 0.9e7))
-    assert plain - sharded == pytest.approx(states * 0.999 + halves - 6 * (2 * 1e8 + 1e8))
+    assert plain - sharded == pytest.approx(states * 0.999 + halves - 2 * 8 * 1e8)
     assert both < min(recomputed, sharded)
     assert memory(NET, STRATEGIES[0], 8, 1, target=True) > memory(NET, STRATEGIES[0], 8, 1, target=False) - gathered
 
