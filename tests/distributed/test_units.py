@@ -41,7 +41,7 @@ def test_blocks_and_large_layers_are_units() -> None:
     method = nn.ModuleDict({"encoder": blocks, "head": head, "tied": nn.Sequential(tied, tied_too)})
     found = list(units(method))
     assert head[0].weight.numel() == LARGE
-    assert [each.module for each in found] == [block, blocks[1], normed, head[0], head[3]]
+    assert [each.module for each in found] == [block, blocks[1], normed[0], head[0], head[3]]
     assert [each.is_rounded for each in found] == [True, False, False, True, True]
     assert found[0].norms == (block[1],)
 
