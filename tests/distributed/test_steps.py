@@ -91,7 +91,7 @@ def test_half_precision_is_that_of_ddp_and_sends_half_of_the_bytes(two: list[dic
 def test_weights_that_are_kept_are_gathered_once_a_step(two: list[dict[str, Any]]) -> None:
     """Else for each pass: those of the encoder and the projector forward and backward, those of the target forward."""
     weights = two[0]["byol fsdp"]["bytes"]
-    assert weights * steps.STEPS <= two[0]["byol kept"]["gathered"] < 1.02 * weights * steps.STEPS
+    assert weights * steps.STEPS <= two[0]["byol kept"]["gathered"] < 1.1 * weights * steps.STEPS  # parts are padded
     assert two[0]["byol fsdp"]["gathered"] < 2 * 2 * weights * steps.STEPS
 
 
