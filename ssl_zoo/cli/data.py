@@ -153,7 +153,18 @@ class Size(click.ParamType):
     metavar="KEY=VALUE",
     help="Set an option of data.source or data.decode: -s data.source.splits=none.",
 )
-@click.option("--modality", help="Kind of data: `ssl-zoo list modality`. Found out where only one reads SRC.")
+@click.option(
+    "--modality",
+    help="Kind of data: `ssl-zoo list modality`. Found out where only one reads SRC. Of pairs, that of each member: "
+    "image,text.",
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Of samples that SRC makes; those of files are what they are.",
+)
 @click.argument("source", metavar="SRC")
 def shard(
     source: str,
@@ -167,12 +178,14 @@ def shard(
     on_error: Any,
     overrides: tuple[str, ...],
     modality: str | None,
+    channels: int,
     as_json: bool,
 ) -> None:
     """Copy the samples of SRC into shards, which `--data DIR` reads in order, however many they are.
 
-    SRC is what `data check` takes. Shards are parquet files with small row groups and an index; samples are copied as
-    they are stored. An interrupted command goes on where it stopped when it is given again.
+    SRC is what `data check` takes, or a place of pairs. Shards are parquet files with small row groups and an index;
+    samples are copied as they are stored, tensors as arrays. An interrupted command goes on where it stopped when it is
+    given again.
     """
     from ssl_zoo.errors import UserError
     from ssl_zoo.evaluation.sharding import shard_data
@@ -183,7 +196,7 @@ def shard(
     layout = Layout(
         shards, shard_size or SHARD_BYTES, row_group, compression, None if no_shuffle else shuffle, on_error
     )
-    report = shard_data(source, out, overrides, modality=modality, layout=layout)
+    report = shard_data(source, out, overrides, modality=modality, channels=channels, layout=layout)
     if as_json:
         options.print_json(report)
         return

@@ -43,18 +43,27 @@ def reads_paths(name: str) -> bool:
     return hasattr(registry.find("source", name)[0].factory, "matches")
 
 
-def reader_of_address(text: str, modality: str) -> str | None:
-    """Return the name of the source that reads an address as data of a modality, or None: its `takes_address`."""
-    found = readers(modality).items()
+def reader_of_address(text: str, modality: str | Mapping[str, str]) -> str | None:
+    """Return the name of the source that reads an address, or None: its `takes_address`.
+
+    Args:
+        text: the address.
+        modality: of the samples; of those that are mappings, {member: modality}.
+    """
+    found = (readers(modality) if isinstance(modality, str) else readers_of_members()).items()
     return next(
         (name for name, source in found if hasattr(source, "takes_address") and source.takes_address(text)), None
     )
 
 
 def readers_of_members() -> dict[str, Any]:
-    """Return the registered sources that read paths as samples that are mappings, {name: class}."""
-    found = registry.entries("source")
-    return {e.name: e.factory for e in found if hasattr(e.factory, "matches") and gives_members(e.factory)}
+    """Return the registered sources that read paths as samples that are mappings, {name: class}.
+
+    Those that give samples of one modality as well, as is asked for, come first.
+    """
+    found = [(each.name, each.factory) for each in registry.entries("source") if hasattr(each.factory, "matches")]
+    either = {name: factory for name, factory in found if gives_either(factory)}
+    return either | {name: factory for name, factory in found if gives_members(factory)}
 
 
 def reader_of_members(path: Path, kinds: Mapping[str, type[Modality]]) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.blocks import Blocks
+from ssl_zoo.data.layout.array_cell import unpack
 from ssl_zoo.data.layout.parquet_cells import cell_of
 from ssl_zoo.data.layout.shard_file import Rows, read_footer, read_rows
-from ssl_zoo.data.layout.shard_index import ShardIndex, SplitIndex
+from ssl_zoo.data.layout.shard_index import SplitIndex
+from ssl_zoo.data.paired import PairedModality
 from ssl_zoo.data.source import Modality, Sample, Split
 from ssl_zoo.data.storage import Storage, Unreadable
 from ssl_zoo.distributed import collectives
@@ -27,28 +30,33 @@ class ShardSplit(Split):
 
     Args:
         storage: where the shards lie.
-        index: of all splits.
-        found: what it says of this one.
+        columns: of the shards to read, {column: its kind}.
+        found: what the index says of this split.
+        named: whether the shards have a column of names.
         blocks: its row groups; as many are held as an order of them reads from at a time.
         labels: `(N,)` int64, or None.
-        modality: of the samples.
+        class_names: of the labels, or None.
+        modality: of the samples; of mappings, with a column for each of its members.
     """
 
     def __init__(
         self,
         storage: Storage,
-        index: ShardIndex,
+        columns: Mapping[str, str],
         found: SplitIndex,
+        named: bool,
         blocks: Blocks,
         labels: Tensor | None,
+        class_names: list[str] | None,
         modality: Modality,
     ) -> None:
-        self._storage, self._table, self._modality = storage, found.table, modality
-        self._column, self._kind = index.column, index.kind
+        self._storage, self._table = storage, found.table
+        self._columns, self._named = columns, named
+        self._modality = modality
         self._ends = np.cumsum(found.table.rows)
         self.blocks = blocks
         self.labels = labels
-        self.class_names = None if labels is None or index.classes is None else list(index.classes)
+        self.class_names = class_names
         self.fingerprint = found.table.fingerprint(None if found.labels is None else found.labels[1])
         self._groups: OrderedDict[int, Rows | str] = OrderedDict()
         self._footers: OrderedDict[int, Any] = OrderedDict()
@@ -61,13 +69,22 @@ class ShardSplit(Split):
 
     def read(self, i: int) -> Sample:
         """Return sample `i`, decoded."""
-        value, name = self._stored(i)
-        return self._modality.from_value(value, name)
+        stored, name = self._stored(i)
+        if isinstance(self._modality, PairedModality):
+            parts = self._modality.members.items()
+            return {member: _decoded(stored[member], of, name, f"{member}: ") for member, of in parts}
+        (value,) = stored.values()
+        return _decoded(value, self._modality, name)
 
     def remarks(self, i: int) -> tuple[str, ...]:
         """Return notes on how sample `i` is understood."""
-        value, name = self._stored(i)
-        return self._modality.remarks(value, name) if isinstance(value, bytes) else ()
+        stored, name = self._stored(i)
+        if isinstance(self._modality, PairedModality):
+            parts = [(f"{member}: ", of, stored[member]) for member, of in self._modality.members.items()]
+        else:
+            parts = [("", self._modality, value) for value in stored.values()]
+        encoded = [part for part in parts if isinstance(part[2], bytes)]
+        return tuple(f"{member}{remark}" for member, of, value in encoded for remark in of.remarks(value, name))
 
     def name(self, i: int) -> str:
         """Return the shard, and the name of the sample in its source; its row, where the shard cannot be read."""
@@ -102,13 +119,20 @@ class ShardSplit(Split):
         group = int(self._ends.searchsorted(i, side="right"))
         return group, i - int(self._ends[group]) + int(self._table.rows[group])
 
-    def _stored(self, i: int) -> tuple[Any, str]:
+    def _stored(self, i: int) -> tuple[dict[str, Any], str]:
+        """Return {column: value} of a sample, and its name; arrays are unpacked."""
         group, row = self._at(i)
         rows = self._rows(group)
         if isinstance(rows, str):
             raise BadSample(self._number(group, row), rows)
         name = self._name(group, row, rows)
-        return cell_of(rows.samples[row], name, self._modality), name
+        members = self._modality.members if isinstance(self._modality, PairedModality) else {}
+        stored: dict[str, Any] = {}
+        for column, kind in self._columns.items():
+            with _said_of(f"{column}: " if members else "", name):
+                value: Any = cell_of(rows.samples[column][row], name, members.get(column, self._modality))
+                stored[column] = unpack(value, name) if kind == "array" else value
+        return stored, name
 
     def _name(self, group: int, row: int, rows: Rows) -> str:
         try:
@@ -147,7 +171,7 @@ class ShardSplit(Split):
         shard, number = int(table.shard[group]), int(table.number[group])
         footer = self._footer(shard)
         data = self._storage.read(table.files[shard], start, size, int(table.crc32[group]))
-        return read_rows(data, start, int(table.rows[group]), number, footer, self._column, self._kind)
+        return read_rows(data, start, int(table.rows[group]), number, footer, self._columns, self._named)
 
     def _footer(self, shard: int) -> Any:
         if shard not in self._footers:
@@ -159,3 +183,18 @@ class ShardSplit(Split):
             self._footers[shard] = read_footer(data, groups)
         self._footers.move_to_end(shard)
         return self._footers[shard]
+
+
+def _decoded(value: Any, modality: Modality, name: str, member: str = "") -> Sample:
+    """Return a sample as a modality decodes it; an array is one already."""
+    with _said_of(member, name):
+        return value if isinstance(value, Tensor) else modality.from_value(value, name)
+
+
+@contextmanager
+def _said_of(member: str, name: str) -> Iterator[None]:
+    """A context in which a reason why a sample cannot be read begins with its member."""
+    try:
+        yield
+    except BadSample as error:
+        raise BadSample(name, f"{member}{error.reason}") from error

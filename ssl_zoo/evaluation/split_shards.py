@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ssl_zoo import rng
 from ssl_zoo.data.bad_samples import BadSample
+from ssl_zoo.data.layout.array_cell import pack
 from ssl_zoo.data.layout.shard_file import Compression, ShardWriter, describe_shard, schema_of
 from ssl_zoo.data.progress import progress
 from ssl_zoo.data.source import Split
@@ -57,19 +58,21 @@ class Layout:
 
 
 def stored_as(sample: Any, source: str) -> str:
-    """Return what a sample is stored as: `bytes`, `string` or `strings`.
+    """Return what a sample is stored as: `bytes`, `array`, `string` or `strings`.
 
     Raises:
         UserError: it is neither.
     """
     if isinstance(sample, bytes):
         return "bytes"
+    if isinstance(sample, Tensor):
+        return "array"
     if isinstance(sample, str):
         return "string"
     if isinstance(sample, list) and all(isinstance(each, str) for each in sample):
         return "strings"
     raise UserError(
-        f"{source}: its samples are no files and no texts but {type(sample).__name__}s, which shards do not hold; "
+        f"{source}: its samples are no files, texts or tensors but {type(sample).__name__}s, which shards do not hold; "
         "write them to a folder."
     )
 
@@ -81,16 +84,19 @@ class SplitShards:
         part: the folder.
         name: of the split.
         split: the samples, as they are stored.
-        column: of the samples.
-        kind: what they are stored as.
+        columns: of the samples, {column: what they are stored as}.
+        members: whether samples are mappings, with a column for each member.
         layout: how they are written.
     """
 
-    def __init__(self, part: Path, name: str, split: Split, column: str, kind: str, layout: Layout) -> None:
-        self._part, self._name, self._split, self._kind, self._layout = part, name, split, kind, layout
+    def __init__(
+        self, part: Path, name: str, split: Split, columns: Mapping[str, str], members: bool, layout: Layout
+    ) -> None:
+        self._part, self._name, self._split, self._layout = part, name, split, layout
+        self._columns, self._members = columns, members
         self._order = written_order(split, layout.seed)
         classes = split.class_names
-        self._schema = schema_of(column, kind, classes, split.labels is not None)
+        self._schema = schema_of(columns, members, classes, split.labels is not None)
         self._place = 0
 
     def write(self) -> Iterator[dict[str, Any]]:
@@ -167,15 +173,27 @@ class SplitShards:
                     raise
                 left_out.append([i, error.name, error.reason])
                 continue
-            if stored_as(sample, self._name) != self._kind:
-                raise UserError(f"{self._split.name(i)}: is stored in another way than the first samples.")
-            samples.append(sample)
+            samples.append(self._values(sample, i))
             chosen.append(i)
-            size += len(sample) if isinstance(sample, (bytes, str)) else sum(map(len, sample))
+            size += sum(map(_size, samples[-1].values()))
         if samples:
             labels = None if self._split.labels is None else self._split.labels[chosen].tolist()
             writer.add(samples, [self._named(i) for i in chosen], labels)
         return place, size
+
+    def _values(self, sample: Any, i: int) -> dict[str, Any]:
+        """Return {column: value} of a sample.
+
+        Raises:
+            UserError: it is stored in another way than the first samples, or cannot be.
+        """
+        values = dict(sample) if self._members else dict.fromkeys(self._columns, sample)
+        for column, kind in self._columns.items():
+            if stored_as(values[column], self._name) != kind:
+                raise UserError(f"{self._split.name(i)}: is stored in another way than the first samples.")
+            if kind == "array":
+                values[column] = pack(values[column], self._split.name(i))
+        return values
 
     def _named(self, i: int) -> str:
         return self._split.name(i) if self._split.names is None else self._split.names[i]
@@ -191,6 +209,10 @@ class SplitShards:
         with replacing(self._part / file) as opened:
             np.save(opened, labels[torch.from_numpy(order)].numpy().astype("<i8"), allow_pickle=False)
         return {"file": file, "crc32": zlib.crc32((self._part / file).read_bytes())}
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, (bytes, str)) else sum(map(len, value))
 
 
 def written_order(split: Split, seed: int | None) -> np.ndarray:

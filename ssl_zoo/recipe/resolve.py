@@ -10,6 +10,7 @@ from ssl_zoo import registry
 from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data.bad_samples import BadSample
 from ssl_zoo.data.open import build_source
+from ssl_zoo.data.paired import PairedModality
 from ssl_zoo.data.readers import (
     joining_source,
     reader,
@@ -48,7 +49,7 @@ def resolve(text: str, modality: str | Mapping[str, str]) -> dict[str, str]:
     if (text in names and not (reads_paths(text) and path.exists())) or (family and not path.exists()):
         registry.find("source", text)
         return {"name": text}
-    if isinstance(modality, str) and (found := reader_of_address(text, modality)) is not None:
+    if (found := reader_of_address(text, modality)) is not None:
         return {"name": found, "path": text}
     if not path.exists() and not stands_for_several(text):
         raise UserError(f"--data {text}: no such file or folder, and no source of that name{suggest(text, names)}")
@@ -165,13 +166,17 @@ def open_source(
     return build_source(known, source, kind), kind
 
 
-def open_encoded(text: str, overrides: Sequence[str], modality: str | None = None) -> tuple[Source, Modality]:
+def open_encoded(
+    text: str, overrides: Sequence[str], modality: str | None = None, channels: int = CHANNELS
+) -> tuple[Source, Modality]:
     """Open a source whose samples are left as they are stored: what `ssl-zoo data shard` calls.
 
     Args:
         text: as in `resolve`.
         overrides: as in `open_source`.
-        modality: as in `open_source`.
+        modality: as in `open_source`; of samples that are mappings the modality of each member, with a comma between:
+            `image,text`, or `left=image,right=image` where members have names of their own.
+        channels: of samples that a source makes, and that are stored nowhere.
 
     Returns:
         The source, and the modality that its samples are decoded by elsewhere.
@@ -180,12 +185,43 @@ def open_encoded(text: str, overrides: Sequence[str], modality: str | None = Non
         UserError: as `open_source`.
     """
     name = modality if modality is not None else _only_modality(text)
-    known, source, decode = _asked(text, overrides, name)
-    kind = _modality(name, decode, CHANNELS)
-    return build_source(known, source, Encoded(kind)), kind
+    members = _members(name)
+    if not members:
+        known, source, decode = _asked(text, overrides, name)
+        kind = _modality(name, decode, channels)
+        return build_source(known, source, Encoded(kind)), kind
+    known, source, decode = _asked(text, overrides, members)
+    each = {member: _modality(of, decode.get(member, {}), channels) for member, of in members.items()}
+    views = tuple(view for of in each.values() for view in of.spec.views)
+    spec = InputSpec(" + ".join(each), views, members=tuple((member, of.spec) for member, of in each.items()))
+    stored = PairedModality(spec, {member: Encoded(of) for member, of in each.items()})
+    return build_source(known, source, stored), PairedModality(spec, each)
 
 
-def _asked(text: str, overrides: Sequence[str], modality: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _members(text: str) -> dict[str, str]:
+    """Return {member: modality} of a text with commas; empty for the name of one modality.
+
+    Raises:
+        UserError: a member twice, or a modality that is not registered.
+    """
+    if "," not in text and "=" not in text:
+        return {}
+    members: dict[str, str] = {}
+    for part in text.split(","):
+        member, _, of = part.strip().partition("=")
+        if member in members or not member:
+            raise UserError(f"--modality {text}: names {member!r} twice; write MEMBER=MODALITY,MEMBER=MODALITY.")
+        members[member] = of or member
+    known = registry.names("modality")
+    for of in members.values():
+        if of not in known:
+            raise UserError(f"--modality {text}: there is no modality {of!r}{suggest(of, known)}")
+    return members
+
+
+def _asked(
+    text: str, overrides: Sequence[str], modality: str | Mapping[str, str]
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return the name of a source, its options, and those of the decoding.
 
     Raises:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from ssl_zoo.data.layout.parquet_schema import short
-from ssl_zoo.data.layout.shard_index import MOST_ROWS
+from ssl_zoo.data.layout.shard_index import FILES, MOST_ROWS, NAMES
 from ssl_zoo.data.storage import Unreadable
 
 Compression = Literal["none", "zstd"]
@@ -22,28 +22,27 @@ Compression = Literal["none", "zstd"]
 MOST_UNPACKED = 2**31 - 2**20
 """Most bytes of the samples of a row group: arrow counts those of an array in 31 bits."""
 
-NAMES = "name"
-"""The column of names, where samples are no structs."""
+
+def is_named(columns: Mapping[str, str], members: bool) -> bool:
+    """Return whether a shard has the column `NAMES`: else the names are the paths of the one column of samples."""
+    return members or not all(kind in FILES for kind in columns.values())
 
 
-def schema_of(column: str, kind: str, classes: Sequence[str] | None, labelled: bool) -> Any:
+def schema_of(columns: Mapping[str, str], members: bool, classes: Sequence[str] | None, labelled: bool) -> Any:
     """Return arrow's schema of a shard.
 
     Args:
-        column: of the samples.
-        kind: `bytes` (a struct of `bytes` and `path`), `string` or `strings`.
+        columns: of the samples, {column: its kind}, see `ShardIndex`.
+        members: whether samples are mappings.
         classes: names of the labels, which Hugging Face's `datasets` and the source `parquet` understand.
         labelled: whether there are labels.
     """
     import pyarrow as pa
 
-    types = {
-        "bytes": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-        "string": pa.string(),
-        "strings": pa.list_(pa.string()),
-    }
-    fields = [pa.field(column, types[kind])]
-    if kind != "bytes":
+    file = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    types = {**dict.fromkeys(FILES, file), "string": pa.string(), "strings": pa.list_(pa.string())}
+    fields = [pa.field(column, types[kind]) for column, kind in columns.items()]
+    if is_named(columns, members):
         fields.append(pa.field(NAMES, pa.string()))
     if labelled:
         fields.append(pa.field("label", pa.int64()))
@@ -71,19 +70,27 @@ class ShardWriter:
             file, schema, compression=compression, use_dictionary=False, write_statistics=False
         )
 
-    def add(self, samples: Sequence[Any], names: Sequence[str], labels: Sequence[int] | None) -> None:
-        """Write a row group."""
+    def add(self, samples: Sequence[Mapping[str, Any]], names: Sequence[str], labels: Sequence[int] | None) -> None:
+        """Write a row group.
+
+        Args:
+            samples: {column: value} of each.
+            names: of each.
+            labels: of each, or None.
+        """
         import pyarrow as pa
 
-        kind = self._schema.field(0).type
-        shown = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-        if pa.types.is_struct(kind):
-            parts = [pa.array(samples, pa.binary()), pa.array(shown, pa.string())]
-            columns = [pa.StructArray.from_arrays(parts, fields=list(kind))]
-        else:
-            columns = [pa.array(samples, kind), pa.array(shown, pa.string())]
-        if labels is not None:
-            columns.append(pa.array(labels, pa.int64()))
+        shown = pa.array([name.encode("utf-8", "backslashreplace").decode() for name in names], pa.string())
+        columns = []
+        for field in self._schema:
+            values = [sample.get(field.name) for sample in samples]
+            if field.name not in samples[0]:
+                columns.append(shown if field.type == pa.string() else pa.array(labels, pa.int64()))
+            elif pa.types.is_struct(field.type):
+                parts = [pa.array(values, pa.binary()), shown]
+                columns.append(pa.StructArray.from_arrays(parts, fields=list(field.type)))
+            else:
+                columns.append(pa.array(values, field.type))
         self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=len(samples))
 
     def close(self) -> None:
@@ -178,17 +185,19 @@ class Rows:
     """A row group.
 
     Attributes:
-        samples: arrow's array of the samples as they are stored.
+        samples: {column: arrow's array of the samples as they are stored}.
         names: arrow's array of their names.
         nbytes: memory that both take.
     """
 
-    samples: Any
+    samples: Mapping[str, Any]
     names: Any
     nbytes: int
 
 
-def read_rows(data: bytes, start: int, rows: int, number: int, metadata: Any, column: str, kind: str) -> Rows:
+def read_rows(
+    data: bytes, start: int, rows: int, number: int, metadata: Any, columns: Mapping[str, str], named: bool
+) -> Rows:
     """Return a row group from its bytes.
 
     Args:
@@ -197,8 +206,8 @@ def read_rows(data: bytes, start: int, rows: int, number: int, metadata: Any, co
         rows: how many it has to have.
         number: which row group of the file it is.
         metadata: of the file.
-        column: of the samples.
-        kind: what they are stored as.
+        columns: to read, {column: its kind}.
+        named: whether there is a column of names, see `is_named`.
 
     Raises:
         Unreadable: it is not what the index says.
@@ -212,18 +221,17 @@ def read_rows(data: bytes, start: int, rows: int, number: int, metadata: Any, co
     unpacked = sum(group.column(j).total_uncompressed_size for j in range(group.num_columns))
     if unpacked > MOST_UNPACKED:
         raise Unreadable(f"it claims {unpacked} bytes when unpacked")
-    names = [f"{column}.bytes", f"{column}.path"] if kind == "bytes" else [column, NAMES]
+    wanted = [f"{column}.bytes" if kind in FILES else column for column, kind in columns.items()]
+    wanted += [NAMES] if named else [f"{column}.path" for column in columns]
     window = _Window(data, start, start + len(data))
     try:
         with pq.ParquetFile(pa.PythonFile(window, mode="r"), metadata=metadata) as file:
-            table = file.read_row_group(number, columns=names, use_threads=False).combine_chunks()
+            table = file.read_row_group(number, columns=wanted, use_threads=False).combine_chunks()
         if table.num_rows != rows:
             raise Unreadable(f"it has {table.num_rows} rows, not {rows}")
-        if kind == "bytes":
-            array = table.column(column).chunk(0)
-            parts = array.field("bytes"), array.field("path")
-        else:
-            parts = table.column(column).chunk(0), table.column(NAMES).chunk(0)
+        arrays = {column: table.column(column).chunk(0) for column in columns}
+        names = table.column(NAMES).chunk(0) if named else next(iter(arrays.values())).field("path")
+        samples = {column: of.field("bytes") if columns[column] in FILES else of for column, of in arrays.items()}
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         raise Unreadable(f"it is no parquet: {short(str(error))}") from None
-    return Rows(*parts, table.nbytes)
+    return Rows(samples, names, table.nbytes)

@@ -31,8 +31,17 @@ MOST_ROWS = 100_000
 ROWS_PER_BYTE = 64
 """Most rows for a byte of a row group: equal samples may be compressed a lot, but not without end."""
 
-KINDS = ("bytes", "string", "strings")
-"""What samples are stored as: the bytes of a file, a string, a list of strings."""
+KINDS = ("bytes", "array", "string", "strings")
+"""What samples are stored as: the bytes of a file, a tensor as those of a `.npy` file, a string, a list of strings."""
+
+FILES = ("bytes", "array")
+"""The kinds that are a struct of `bytes` and `path`."""
+
+MEMBERS = "members"
+"""The kind of samples that are mappings: each member has a column of one of `KINDS`."""
+
+NAMES = "name"
+"""The column of names, where they are not the paths of the one column of samples."""
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MOST = 2**62
@@ -96,17 +105,18 @@ class ShardIndex:
     """An index.
 
     Attributes:
-        modality: of the samples.
-        column: of the samples, in the shards.
-        kind: what they are stored as, one of `KINDS`.
+        modality: of the samples; empty where they are mappings.
+        columns: of the samples in the shards, {column: what they are stored as, one of `KINDS`}; of mappings, one for
+            each member, by its name.
+        members: of samples that are mappings, {member: modality}; else None.
         classes: names of the labels, or None.
         splits: `{name: its index}`, `train` first.
         left_out: number of samples of the source that could not be read.
     """
 
     modality: str
-    column: str
-    kind: str
+    columns: Mapping[str, str]
+    members: Mapping[str, str] | None
     classes: tuple[str, ...] | None
     splits: Mapping[str, SplitIndex]
     left_out: int
@@ -151,11 +161,22 @@ def _index(found: Mapping[str, Any]) -> ShardIndex:
     splits = {_is(name, str, "a split"): _split(name, of) for name, of in _is(found["splits"], dict, "splits").items()}
     if "train" not in splits:
         raise _Lie("it has no split train")
-    kind = found["kind"]
+    left_out = _whole(found["left_out"], "left_out", 0, _MOST)
+    if found["kind"] == MEMBERS:
+        each = _is(found["members"], dict, "members")
+        kinds = {_is(member, str, "a member"): _kind(of["kind"]) for member, of in each.items()}
+        members = {member: _is(of["modality"], str, "modality") for member, of in each.items()}
+        if not members:
+            raise _Lie("it has no members")
+        return ShardIndex("", kinds, members, classes, splits, left_out)
+    modality, column = (_is(found[key], str, key) for key in ("modality", "column"))
+    return ShardIndex(modality, {column: _kind(found["kind"])}, None, classes, splits, left_out)
+
+
+def _kind(kind: Any) -> str:
     if kind not in KINDS:
         raise _Lie(f"its samples are stored as {str(kind)[:20]!r}")
-    modality, column = (_is(found[key], str, key) for key in ("modality", "column"))
-    return ShardIndex(modality, column, kind, classes, splits, _whole(found["left_out"], "left_out", 0, _MOST))
+    return str(kind)
 
 
 def _split(name: str, of: Mapping[str, Any]) -> SplitIndex:
@@ -214,8 +235,8 @@ def _file(name: Any) -> str:
 def index_text(
     *,
     modality: str,
-    column: str,
-    kind: str,
+    columns: Mapping[str, str],
+    members: Mapping[str, str] | None,
     classes: Sequence[str] | None,
     splits: Mapping[str, Any],
     left_out: int,
@@ -225,15 +246,15 @@ def index_text(
 
     Args:
         modality: of the samples.
-        column: of the samples.
-        kind: what they are stored as.
+        columns: of the samples, see `ShardIndex`.
+        members: of samples that are mappings, see `ShardIndex`.
         classes: names of the labels, or None.
         splits: `{name: {"samples", "labels", "shards"}}`, as the index has them.
         left_out: number of samples of the source that could not be read.
         written: how and of what: options and the identity of the source, for people; nothing depends on it.
     """
     head = {
-        "format": FORMAT, "version": VERSION, "modality": modality, "column": column, "kind": kind,
+        "format": FORMAT, "version": VERSION, **_stored(modality, columns, members),
         "classes": None if classes is None else list(classes), "left_out": left_out, "written": dict(written),
     }  # fmt: skip
     dump: Callable[[Any], str] = json.dumps
@@ -243,3 +264,11 @@ def index_text(
         rest = dump({key: value for key, value in of.items() if key != "shards"})[1:-1]
         parts.append(f'{dump(name)}: {{{rest}, "shards": [\n  {shards}\n ]}}')
     return f'{dump(head)[:-1]},\n "splits": {{\n {",".join(parts)}\n}}}}\n'
+
+
+def _stored(modality: str, columns: Mapping[str, str], members: Mapping[str, str] | None) -> dict[str, Any]:
+    if members is None:
+        ((column, kind),) = columns.items()
+        return {"modality": modality, "column": column, "kind": kind}
+    each = {member: {"modality": of, "kind": columns[member]} for member, of in members.items()}
+    return {"kind": MEMBERS, "members": each}

@@ -114,7 +114,7 @@ def members_of(modality: Modality, source: str) -> dict[str, Modality]:
     raise UserError(f"data.source: {source!r} gives samples of several members; write views per member.")
 
 
-def _reader(path: Path, kind: type[Modality]) -> str | None:
+def _reader(path: Path, kind: Any) -> str | None:
     return reader(path, kind, "")  # sources of any modality; those of one make data rather than read paths
 
 
@@ -146,7 +146,7 @@ def _open(member: str, modality: Modality, options: Mapping[str, Any]) -> Source
     path = Path(str(options["path"])).expanduser()
     if not path.exists():
         raise UserError(f"the data path {path} does not exist.")
-    name = _reader(path, type(modality))
+    name = _reader(path, modality)  # not its class: one that decodes nothing has the endings of another
     if name is None:
         raise UserError(f"data.source: no source reads {path} as data of the modality {modality.spec.modality!r}.")
     try:

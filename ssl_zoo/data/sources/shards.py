@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ssl_zoo.data.block_cache import BlockCache, default_folder
 from ssl_zoo.data.blocks import HELD, STREAMS, Blocks
+from ssl_zoo.data.layout.shard_file import is_named
 from ssl_zoo.data.layout.shard_index import MOST_BYTES, NAME, ShardIndex, SplitIndex, is_sharded, parse_index
+from ssl_zoo.data.paired import PairedModality
 from ssl_zoo.data.shard_split import ShardSplit
 from ssl_zoo.data.source import Modality
 from ssl_zoo.data.storage import Storage, Unreadable, is_address, open_storage
@@ -35,7 +37,7 @@ class Shards:
     each of its rows.
 
     Args:
-        modality: of the samples.
+        modality: of the samples. Of mappings, such as images with texts, the modality of one member reads it alone.
         path: the folder, or the address of it.
         streams: parts of an epoch that are read side by side, each for its part of a batch; a multiple of the number of
             processes, so that each row group is read by one of them.
@@ -54,6 +56,7 @@ class Shards:
             that needs a package.
     """
 
+    gives_members = None
     places = ("path", "cache", "cache_gib", "timeout", "retries", "storage")
 
     def __init__(
@@ -76,18 +79,14 @@ class Shards:
             folder = BlockCache(place, int(cache_gib * 2**30))
         self._storage = open_storage(path, folder, timeout, retries, storage)
         self._index = _read_index(self._storage)
-        if self._index.modality != modality.spec.modality:
-            raise UserError(
-                f"{self._storage.where}: its samples are of the modality {self._index.modality!r}, and the views are "
-                f"of {modality.spec.modality!r}."
-            )
+        self._columns = _columns(self._index, modality, self._storage.where)
         self._streams, self._held = streams, held
         self.splits = tuple(self._index.splits)
         self._opened = {name: self._open(name) for name in self.splits}
         self.notes = tuple(self._notes())
 
     @staticmethod
-    def matches(path: Path, modality: type[Modality]) -> bool:
+    def matches(path: Path, modality: object) -> bool:
         """Return whether `path` is a folder of shards, or an address."""
         return is_sharded(path)
 
@@ -103,8 +102,10 @@ class Shards:
     def _open(self, name: str) -> ShardSplit:
         found = self._index.splits[name]
         blocks = Blocks(found.table.rows, self._streams, self._held)
-        labels = _labels(self._storage, found, self._index)
-        return ShardSplit(self._storage, self._index, found, blocks, labels, self._modality)
+        index, labels = self._index, _labels(self._storage, found, self._index)
+        classes = None if labels is None or index.classes is None else list(index.classes)
+        named = is_named(index.columns, index.members is not None)
+        return ShardSplit(self._storage, self._columns, found, named, blocks, labels, classes, self._modality)
 
     def _notes(self) -> Iterator[str]:
         where = self._storage.where
@@ -123,6 +124,43 @@ class Shards:
             for first in list(faults)[:1]:
                 num = f"{len(faults)} of the {len(self._index.splits[name].table.files)}"
                 yield f"{where}: {num} shards of {name} cannot be read, for example {first}: {faults[first]}."
+
+
+def _columns(index: ShardIndex, modality: Modality, where: str) -> dict[str, str]:
+    """Return the columns to read for a modality, {column: its kind}.
+
+    Raises:
+        UserError: the shards hold no samples of it, or of several members.
+    """
+    known, wanted = index.members, modality.spec.modality
+    if isinstance(modality, PairedModality):
+        asked = {member: of.spec.modality for member, of in modality.members.items()}
+        lacking = [member for member, of in asked.items() if (known or {}).get(member) != of]
+        if lacking:
+            raise UserError(
+                f"{where}: holds {_described(index)}, and the views have the member {lacking[0]!r} of the modality "
+                f"{asked[lacking[0]]!r}."
+            )
+        return {member: index.columns[member] for member in asked}
+    if known is None:
+        if index.modality == wanted:
+            return dict(index.columns)
+        raise UserError(
+            f"{where}: its samples are of the modality {index.modality!r}, and the views are of {wanted!r}."
+        )
+    fitting = [member for member, of in known.items() if of == wanted]
+    if len(fitting) != 1:
+        raise UserError(
+            f"{where}: holds {_described(index)}, and the views are of {wanted!r}; write views per member, or give "
+            "views of a modality that one of them has."
+        )
+    return {fitting[0]: index.columns[fitting[0]]}
+
+
+def _described(index: ShardIndex) -> str:
+    if index.members is None:
+        return f"samples of the modality {index.modality!r}"
+    return "samples of " + " and ".join(f"{member} ({of})" for member, of in index.members.items())
 
 
 def _read_index(storage: Storage) -> ShardIndex:

@@ -21,17 +21,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ssl_zoo.batch import InputSpec, ViewSpec
 from ssl_zoo.data import BadSample, Loader, load
 from ssl_zoo.data.bad_samples import BadData
 from ssl_zoo.data.contents import contents_of
 from ssl_zoo.data.identity import identity
+from ssl_zoo.data.layout.array_cell import pack, unpack
+from ssl_zoo.data.open import build_source
+from ssl_zoo.data.paired import PairedModality
 from ssl_zoo.data.source import Split, ViewPolicy
 from ssl_zoo.errors import UserError
 from ssl_zoo.evaluation import split_shards
 from ssl_zoo.evaluation.data_report import check_data
 from ssl_zoo.evaluation.sharding import shard_data
 from ssl_zoo.evaluation.split_shards import Layout
-from ssl_zoo.recipe.resolve import open_source, resolve
+from ssl_zoo.methods.build import make_modality
+from ssl_zoo.recipe.resolve import open_encoded, open_source, resolve
 from tests.tiny import image_source
 
 NUM, SHARDS, ROWS = 2000, 10, 20
@@ -198,13 +203,93 @@ def test_texts(stored: list[Any], tmp_path: Path) -> None:
     assert split.labels.tolist() == [row % 3 for row in rows]
 
 
-def test_shards_of_shards_and_samples_that_are_no_files(shards: Path, tmp_path: Path) -> None:
+def test_shards_of_shards(shards: Path, tmp_path: Path) -> None:
     shard_data(str(shards), tmp_path / "again", modality="image", layout=Layout(shards=3, seed=9))
     split = opened(tmp_path / "again")
     assert sorted(number(split.read(i)) for i in range(NUM)) == list(range(NUM))
-    with pytest.raises(UserError, match="its samples are no files and no texts but Tensors"):
-        shard_data("digits", tmp_path / "digits")
-    assert not list(tmp_path.glob("digits*"))
+
+
+def test_tensors(tmp_path: Path) -> None:
+    shard_data("digits", tmp_path / "out", channels=1, layout=Layout(shards=2, seed=None))
+    for name in ("train", "test"):
+        split, source = opened(tmp_path / "out", name), image_source("digits", 1).split(name)
+        assert len(split) == len(source) and torch.equal(split.labels, source.labels)
+        assert all(torch.equal(split.read(i), source.read(i)) for i in range(0, len(source), 50))
+    encoded = open_encoded(str(tmp_path / "out"), (), "image")[0].split("train")
+    assert torch.equal(encoded.read(0), image_source("digits", 1).split("train").read(0))
+
+
+def test_arrays_come_back_as_they_were_and_nothing_else_is_read() -> None:
+    for x in (
+        torch.arange(6.0).reshape(2, 3).T,
+        torch.tensor(7),
+        torch.zeros(0, 4, dtype=torch.int16),
+        torch.ones(2) > 0,
+    ):
+        back = unpack(pack(x, "x"), "x")
+        assert torch.equal(back, x) and back.dtype == x.dtype
+    with pytest.raises(UserError, match="x: is of torch.bfloat16"):
+        pack(torch.zeros(2, dtype=torch.bfloat16), "x")
+    file = io.BytesIO()
+    np.save(file, np.array([{}], dtype=object), allow_pickle=True)
+    good = pack(torch.zeros(4), "x")
+    for lie in (b"", b"\x93NUMPY", file.getvalue(), good[:-1], good + b"x", good.replace(b"(4,)", b"(-4,)"[:4] + b" ")):
+        with pytest.raises(BadSample, match="x: "):
+            unpack(lie, "x")
+
+
+class Pairs:
+    """Images with texts, of which one image cannot be decoded."""
+
+    members = {"image": "image", "text": "text"}
+
+    def __init__(self, root: Path) -> None:
+        for i in range(40):
+            folder = root / "pairs" / ("train" if i < 30 else "test") / f"class-{i % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{i:02d}.png").write_bytes(picture(i) if i != 4 else b"none")
+            (folder / f"{i:02d}.txt").write_text(f"number {i}")
+        layout = Layout(shards=2, row_group=5)
+        shard_data(str(root / "pairs"), root / "out", modality="image,text", layout=layout)
+        self.path = root / "out"
+
+    def modality(self) -> PairedModality:
+        image, text = (InputSpec(name, (ViewSpec("global", (1, 2, 2)),)) for name in self.members)
+        spec = InputSpec("image + text", (*image.views, *text.views), members=(("image", image), ("text", text)))
+        return PairedModality(spec, {"image": make_modality(image, {}), "text": make_modality(text, {})})
+
+    def split(self, name: str = "train") -> Any:
+        return build_source("shards", {"path": str(self.path)}, self.modality()).split(name)
+
+
+def test_pairs(tmp_path: Path) -> None:
+    pairs = Pairs(tmp_path)
+    assert resolve(str(pairs.path), Pairs.members) == {"name": "shards", "path": str(pairs.path)}
+    split = pairs.split()
+    assert len(split) == 30 and len(pairs.split("test")) == 10 and split.class_names == ["class-0", "class-1"]
+    bad = [i for i in range(30) if "/04." in split.name(i)]
+    found = {}
+    for i in set(range(30)) - set(bad):
+        sample = split.read(i)
+        found[number(sample["image"])] = sample["text"]
+        assert split.labels[i] == number(sample["image"]) % 2
+    assert found == {i: (f"number {i}",) for i in range(30) if i != 4} and len(bad) == 1
+    with pytest.raises(BadSample, match=r"cannot read \S+train-0000\d.parquet/.*04.*: image: "):
+        split.read(bad[0])
+    assert pickle.loads(pickle.dumps(split)).read(0)["text"] == split.read(0)["text"]
+    alone = opened(pairs.path)  # one member of them
+    assert torch.equal(alone.read(bad[0] - 1), split.read(bad[0] - 1)["image"]) and alone.name(3) == split.name(3)
+    shard_data(str(pairs.path), tmp_path / "again", modality="image,text", layout=Layout(shards=1, seed=2))
+    assert len(list((tmp_path / "again").glob("train-*.parquet"))) == 1
+    for asked, words in (
+        ("audio", r"holds samples of image \(image\) and text \(text\), and the views are of 'audio'"),
+        ("image,audio", "the views have the member 'audio' of the modality 'audio'"),
+        ("image,image", "names 'image' twice"),
+        ("image,txt", "there is no modality 'txt', did you mean text"),
+    ):
+        with pytest.raises(UserError, match=words):
+            shard_data(str(pairs.path), tmp_path / "no", modality=asked)
+    assert not list(tmp_path.glob("no*"))
 
 
 # ---- the order -------------------------------------------------------------------------------------------------------
