@@ -285,7 +285,7 @@ def test_pairs(tmp_path: Path) -> None:
         ("audio", r"holds samples of image \(image\) and text \(text\), and the views are of 'audio'"),
         ("image,audio", "the views have the member 'audio' of the modality 'audio'"),
         ("image,image", "names 'image' twice"),
-        ("image,txt", "there is no modality 'txt', did you mean text"),
+        ("image,txt", "there is no modality 'txt'; did you mean 'text'"),
     ):
         with pytest.raises(UserError, match=words):
             shard_data(str(pairs.path), tmp_path / "no", modality=asked)
