@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Interpolation = Literal["bilinear", "bicubic"]
+Numbers = NDArray[np.floating[Any]]
 TRIES = 10
 """Tries at a crop that fits, as in torchvision's RandomResizedCrop."""
 
@@ -40,26 +43,29 @@ def crop_boxes(
     Returns:
         top, left, height, width in pixels, `(B, 4)`, whole numbers in float.
     """
-    high, wide = height[:, None].to(drawn.dtype), width[:, None].to(drawn.dtype)
-    area = high * wide * (scale[0] + (scale[1] - scale[0]) * drawn[..., 0])
-    low, top_ratio = math.log(ratio[0]), math.log(ratio[1])
-    aspect = torch.exp(low + (top_ratio - low) * drawn[..., 1])
-    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    # By NumPy: its operations on so few numbers take half the time of torch's. Its exponential differs in the last bits.
+    given = drawn.numpy()
+    high, wide = (side.to(drawn.dtype).numpy()[:, None] for side in (height, width))
+    low, high_ratio = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.from_numpy(low + (high_ratio - low) * given[..., 1]).exp_().numpy()
+    area = high * wide * (scale[0] + (scale[1] - scale[0]) * given[..., 0])
+    w, h = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
     fits = (w > 0) & (w <= wide) & (h > 0) & (h <= high)
-    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
-    w, h, down, right = (x.gather(1, first) for x in (w, h, drawn[..., 2], drawn[..., 3]))
-    top = (down * (high - h + 1)).floor().clamp(max=high - h)
-    left = (right * (wide - w + 1)).floor().clamp(max=wide - w)
-    chosen = torch.cat([top, left, h, w], dim=1)
-    return torch.where(fits.any(dim=1)[:, None], chosen, _central(high[:, 0], wide[:, 0], ratio))
+    first = np.arange(len(given)), fits.argmax(axis=1)
+    w, h, (down, right), high, wide = w[first], h[first], given[first][:, 2:].T, high[:, 0], wide[:, 0]
+    top = np.minimum(np.floor(down * (high - h + 1)), high - h)
+    left = np.minimum(np.floor(right * (wide - w + 1)), wide - w)
+    boxes = np.stack([top, left, h, w], axis=1)
+    if not fits[first].all():
+        boxes = np.where(fits[first][:, None], boxes, _central(high, wide, ratio))
+    return torch.from_numpy(boxes)
 
 
-def _central(high: Tensor, wide: Tensor, ratio: tuple[float, float]) -> Tensor:
+def _central(high: Numbers, wide: Numbers, ratio: tuple[float, float]) -> Numbers:
     """Return the largest central box whose aspect ratio is allowed: what is taken when no try fits."""
-    w = torch.minimum(wide, (high * ratio[1]).round())
-    h = torch.minimum(high, (wide / ratio[0]).round())
-    h, w = h.clamp(min=1), w.clamp(min=1)
-    return torch.stack([((high - h) / 2).floor(), ((wide - w) / 2).floor(), h, w], dim=-1)
+    w = np.maximum(np.minimum(wide, np.rint(high * ratio[1])), 1)
+    h = np.maximum(np.minimum(high, np.rint(wide / ratio[0])), 1)
+    return np.stack([np.floor((high - h) / 2), np.floor((wide - w) / 2), h, w], axis=-1)
 
 
 def blur_radius(sigma: float, size: int) -> int:
