@@ -29,37 +29,49 @@ class BlurByTaps:
 
     Args:
         blur: None blurs none.
-        channels: of the views.
         size: height and width of the views, more than the radius of the kernels.
         block: samples that are made at a time.
     """
 
-    def __init__(self, blur: Blur | None, channels: int, size: int, block: int) -> None:
+    def __init__(self, blur: Blur | None, size: int, block: int) -> None:
         self.num = 0
         if blur is None:
             return
-        views, shape = len(blur.chosen), (channels, size, size)
+        views = len(blur.chosen)
         chosen = blur.chosen.T.flatten().nonzero().view(-1)  # the views of a sample follow each other
         half = blur.kernels.transpose(0, 1).flatten(0, 1)[chosen]
-        self.num, self.shape, self.around = len(chosen), shape, reflected(size, half.shape[1] - 1)
+        self.num, self.around = len(chosen), reflected(size, half.shape[1] - 1)
         self.kernels = torch.cat([half[:, 1:].flip(1), half], dim=1)[:, None, None]
         self.before = [0, *blur.chosen.sum(dim=0).cumsum(0).tolist()]  # how many views of the samples before each
         self.chosen = chosen.remainder_(block * views)
-        rows = counted(channels, size)[:, None, None]
-        self.first = self.chosen.int()[:, None, None, None] * (channels * size) + rows
-        self.again = counted(self.num, channels * size)[:, None, None, None] + rows
 
     def apply(self, x: Tensor, start: int, stop: int) -> None:
         """Blur the chosen ones of the views of samples start..stop - 1, `(num * V, C, S, S)`, in place."""
+        part = self._part(start, stop)
+        if part is not None:
+            down = transposed(self._down(x, self.chosen[part], part))
+            across = self._down(down, counted(len(down), 1), part)
+            x.index_copy_(0, self.chosen[part], transposed(across))
+
+    def apply_down(self, x: Tensor, start: int, stop: int) -> None:
+        """Blur them along one side alone, the second to last of `(num * V, N, S, W)`, in place."""
+        part = self._part(start, stop)
+        if part is not None:
+            x.index_copy_(0, self.chosen[part], self._down(x, self.chosen[part], part))
+
+    def _part(self, start: int, stop: int) -> slice | None:
+        """Return which of the chosen views are those of samples start..stop - 1; None if there are none."""
         if not self.num or self.before[start] == self.before[stop]:
-            return
-        part, size = slice(self.before[start], self.before[stop]), self.shape[1]
-        index = self.first[part] + self.around  # (N, C, S, taps)
+            return None
+        return slice(self.before[start], self.before[stop])
+
+    def _down(self, x: Tensor, images: Tensor, part: slice) -> Tensor:
+        """Return the blur along one side of some images of `(M, N, S, W)`, with the kernels of `part`."""
+        num, size, width = x.shape[1:]
+        first = images.int()[:, None] * (num * size) + counted(num, size)
+        index = first[..., None, None] + self.around  # (images, N, S, taps)
         weights = self.kernels[part].expand(index.shape).contiguous()
-        down = transposed(add_rows(x.view(-1, size), index, weights).view(-1, *self.shape))
-        index = self.again[: part.stop - part.start] + self.around
-        across = add_rows(down.view(-1, size), index, weights).view(-1, *self.shape)
-        x.index_copy_(0, self.chosen[part], transposed(across))
+        return add_rows(x.view(-1, width), index, weights).view(-1, num, size, width)
 
 
 def blur_some(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
@@ -70,8 +82,8 @@ def blur_some(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
         chosen: which are blurred, bool `(B,)`.
         kernels: half kernels `(B, radius + 1)`; see `geometry.half_kernels`.
     """
-    num, channels, size, _ = x.shape
+    num, _, size, _ = x.shape
     if is_large(x, size):
-        BlurByTaps(Blur(chosen[None], kernels[None]), channels, size, num).apply(x, 0, num)
+        BlurByTaps(Blur(chosen[None], kernels[None]), size, num).apply(x, 0, num)
     else:
         geometry.blur_some(x, chosen, kernels)

@@ -43,33 +43,38 @@ class CropsByTaps:
         block: int,
     ) -> None:
         (num, channels, height, width), views = image.shape, len(boxes)
-        self.image, self.blur = image, BlurByTaps(blur, channels, size, block)
-        # The cubic filter overshoots, and torchvision bounds what it makes.
-        self.most = white(image.dtype) if interpolation == "bicubic" and has_range(image.dtype) else None
+        self.image, self.blur, self.size = image, BlurByTaps(blur, size, block), size
+        # The cubic filter overshoots, and torchvision bounds what it makes before the blur.
+        self.bounded = interpolation == "bilinear"
         start, length = boxes.permute(2, 1, 0).contiguous().view(2, 2, num, views)  # each of rows and of columns
         mirror = None if flip is None else torch.stack([torch.zeros_like(flip), flip]).transpose(1, 2)
-        index, weights = span_taps(start, length, mirror, size, interpolation)
-        # From pixels of a side to rows of a block: columns are those of samples, rows those of views, and of channels.
-        sample = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None, None]
-        place = torch.stack([sample * views + counted(views, 1)[:, None], sample.expand(-1, views, -1)])
-        sides = torch.tensor([height, width], dtype=torch.int32).view(2, 1, 1, 1)
-        first = (place * channels + counted(channels, 1)) * sides
-        self.index = index[:, :, :, None] + first[..., None, None]  # (2, B, V, C, size, taps)
-        self.weights = weights[:, :, :, None].expand(self.index.shape).contiguous()
+        index, weights = span_taps(start, length, mirror, size, interpolation)  # each (2, B, V, size, taps)
+        # From pixels of a side to rows of a block: columns are those of samples, rows those of views and channels.
+        sample = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None]
+        self.columns = index[1] + (sample * width)[..., None, None], weights[1]
+        place = (sample * views + counted(views, 1))[..., None] * channels + counted(channels, 1)
+        rows = index[0][:, :, None] + (place * height)[..., None, None]  # (B, V, C, size, taps)
+        self.rows = rows, weights[0][:, :, None].expand(rows.shape).contiguous()
 
     def planes(self, start: int, stop: int) -> Tensor:
         """See `crops.Crops`."""
-        (views, channels, size, _), height = self.index.shape[2:], self.image.shape[2]
-        num, part = stop - start, slice(start, stop)
-        image = self.image[part].contiguous()
+        (num, channels, height, width), size = self.image[start:stop].shape, self.size
+        views, part = self.rows[0].shape[1], slice(start, stop)
+        image = self.image[part].reshape(num, channels * height, width)
+        # The columns of all channels side by side are few and long rows.
         turned = transposed(image if image.dtype == torch.uint8 else image.float()).float()
-        made = add_rows(turned.view(-1, height), self.index[1, part], self.weights[1, part])
-        turned = transposed(made.view(num * views, channels, size, height))
-        made = add_rows(turned.view(-1, size), self.index[0, part], self.weights[0, part])
+        made = add_rows(turned.view(-1, channels * height), *(x[part] for x in self.columns))
+        made = made.view(num * views, 1, size, channels * height)
+        if self.bounded:  # the blur across, while columns are rows
+            self.blur.apply_down(made, start, stop)
+        made = add_rows(transposed(made).view(-1, size), *(x[part] for x in self.rows))
         made = made.view(num * views, channels, size, size)
-        if self.most is not None:
-            made.clamp_(0, self.most)
-        self.blur.apply(made, start, stop)
+        if self.bounded:
+            self.blur.apply_down(made, start, stop)
+        else:
+            if has_range(self.image.dtype):
+                made.clamp_(0, white(self.image.dtype))
+            self.blur.apply(made, start, stop)
         return made.view(num, views, channels, size * size).transpose(0, 1)
 
 
@@ -98,7 +103,7 @@ class CropsOneByOne:
     ) -> None:
         self.source, self.size, self.interpolation = source, size, interpolation
         self.boxes = None if boxes is None else boxes.int().tolist()
-        self.flip, self.blur = flip, BlurByTaps(blur, source.shape[-3], size, block)
+        self.flip, self.blur = flip, BlurByTaps(blur, size, block)
 
     def _cut(self, start: int, stop: int) -> Tensor:
         if self.boxes is None:
