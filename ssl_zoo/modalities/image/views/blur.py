@@ -30,40 +30,39 @@ class BlurByTaps:
     Args:
         blur: None blurs none.
         size: height and width of the views, more than the radius of the kernels.
-        block: samples that are made at a time.
     """
 
-    def __init__(self, blur: Blur | None, size: int, block: int) -> None:
+    def __init__(self, blur: Blur | None, size: int) -> None:
         self.num = 0
         if blur is None:
             return
-        views = len(blur.chosen)
-        chosen = blur.chosen.T.flatten().nonzero().view(-1)  # the views of a sample follow each other
-        half = blur.kernels.transpose(0, 1).flatten(0, 1)[chosen]
-        self.num, self.around = len(chosen), reflected(size, half.shape[1] - 1)
+        self.views = len(blur.chosen)
+        self.chosen = blur.chosen.T.flatten().nonzero().view(-1)  # the views of a sample follow each other
+        half = blur.kernels.transpose(0, 1).flatten(0, 1)[self.chosen]
+        self.num, self.around = len(self.chosen), reflected(size, half.shape[1] - 1)
         self.kernels = torch.cat([half[:, 1:].flip(1), half], dim=1)[:, None, None]
         self.before = [0, *blur.chosen.sum(dim=0).cumsum(0).tolist()]  # how many views of the samples before each
-        self.chosen = chosen.remainder_(block * views)
 
     def apply(self, x: Tensor, start: int, stop: int) -> None:
         """Blur the chosen ones of the views of samples start..stop - 1, `(num * V, C, S, S)`, in place."""
-        part = self._part(start, stop)
-        if part is not None:
-            down = transposed(self._down(x, self.chosen[part], part))
+        part, chosen = self._chosen(start, stop)
+        if len(chosen):
+            down = transposed(self._down(x, chosen, part))
             across = self._down(down, counted(len(down), 1), part)
-            x.index_copy_(0, self.chosen[part], transposed(across))
+            x.index_copy_(0, chosen, transposed(across))
 
     def apply_down(self, x: Tensor, start: int, stop: int) -> None:
         """Blur them along one side alone, the second to last of `(num * V, N, S, W)`, in place."""
-        part = self._part(start, stop)
-        if part is not None:
-            x.index_copy_(0, self.chosen[part], self._down(x, self.chosen[part], part))
+        part, chosen = self._chosen(start, stop)
+        if len(chosen):
+            x.index_copy_(0, chosen, self._down(x, chosen, part))
 
-    def _part(self, start: int, stop: int) -> slice | None:
-        """Return which of the chosen views are those of samples start..stop - 1; None if there are none."""
-        if not self.num or self.before[start] == self.before[stop]:
-            return None
-        return slice(self.before[start], self.before[stop])
+    def _chosen(self, start: int, stop: int) -> tuple[slice, Tensor]:
+        """Return which of the kernels are for the views of samples start..stop - 1, and the places of those views."""
+        if not self.num:
+            return slice(0), counted(0, 1)
+        part = slice(self.before[start], self.before[stop])
+        return part, self.chosen[part] - start * self.views
 
     def _down(self, x: Tensor, images: Tensor, part: slice) -> Tensor:
         """Return the blur along one side of some images of `(M, N, S, W)`, with the kernels of `part`."""
@@ -84,6 +83,6 @@ def blur_some(x: Tensor, chosen: Tensor, kernels: Tensor) -> None:
     """
     num, _, size, _ = x.shape
     if is_large(x, size):
-        BlurByTaps(Blur(chosen[None], kernels[None]), size, num).apply(x, 0, num)
+        BlurByTaps(Blur(chosen[None], kernels[None]), size).apply(x, 0, num)
     else:
         geometry.blur_some(x, chosen, kernels)

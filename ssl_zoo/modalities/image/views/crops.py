@@ -32,14 +32,13 @@ class Crops(Protocol):
         """Return the planes of samples start..stop - 1."""
 
 
-def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings, block: int) -> Crops:
+def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings) -> Crops:
     """Return the way to make crops that is fastest for these samples.
 
     Args:
         source: see `render`.
         params: see `render`.
         settings: see `render`.
-        block: samples that will be made at a time.
     """
     blur = None
     if params.blur is not None and params.kernels is not None:
@@ -47,8 +46,8 @@ def crops_of(source: Tensor, params: SampleParams, settings: RenderSettings, blo
     boxes, flip, size, interpolation = params.boxes, params.flip, settings.size, settings.interpolation
     if is_large(source, size, settings.large):
         if boxes is not None and max(source.shape[2:]) <= FEW * size:
-            return CropsByTaps(source, boxes, size, interpolation, flip, blur, block)
-        return CropsOneByOne(source, boxes, size, interpolation, flip, blur, block)
+            return CropsByTaps(source, boxes, size, interpolation, flip, blur)
+        return CropsOneByOne(source, boxes, size, interpolation, flip, blur)
     if boxes is None:
         return ReadyCrops(source, flip, blur)
     return CropsByMatrices(source, boxes, size, interpolation, flip, blur)

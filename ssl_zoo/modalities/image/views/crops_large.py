@@ -29,7 +29,6 @@ class CropsByTaps:
         interpolation: of the resize.
         flip: which are mirrored, bool `(V, B)`; None mirrors none.
         blur: None blurs none.
-        block: samples that are made at a time.
     """
 
     def __init__(
@@ -40,42 +39,45 @@ class CropsByTaps:
         interpolation: Interpolation,
         flip: Tensor | None,
         blur: Blur | None,
-        block: int,
     ) -> None:
-        (num, channels, height, width), views = image.shape, len(boxes)
-        self.image, self.blur, self.size = image, BlurByTaps(blur, size, block), size
+        self.image, self.size, self.interpolation = image, size, interpolation
+        self.spans = boxes.permute(2, 1, 0).contiguous().view(2, 2, *boxes.shape[1::-1])  # start, length: (2, B, V)
+        self.mirror = None if flip is None else torch.stack([torch.zeros_like(flip), flip]).transpose(1, 2)
+        self.blur = BlurByTaps(blur, size)
         # The cubic filter overshoots, and torchvision bounds what it makes before the blur.
         self.bounded = interpolation == "bilinear"
-        start, length = boxes.permute(2, 1, 0).contiguous().view(2, 2, num, views)  # each of rows and of columns
-        mirror = None if flip is None else torch.stack([torch.zeros_like(flip), flip]).transpose(1, 2)
-        index, weights = span_taps(start, length, mirror, size, interpolation)  # each (2, B, V, size, taps)
-        # From pixels of a side to rows of a block: columns are those of samples, rows those of views and channels.
-        sample = torch.arange(num, dtype=torch.int32).remainder_(block)[:, None]
-        self.columns = index[1] + (sample * width)[..., None, None], weights[1]
-        place = (sample * views + counted(views, 1))[..., None] * channels + counted(channels, 1)
-        rows = index[0][:, :, None] + (place * height)[..., None, None]  # (B, V, C, size, taps)
-        self.rows = rows, weights[0][:, :, None].expand(rows.shape).contiguous()
 
     def planes(self, start: int, stop: int) -> Tensor:
         """See `crops.Crops`."""
-        (num, channels, height, width), size = self.image[start:stop].shape, self.size
-        views, part = self.rows[0].shape[1], slice(start, stop)
-        image = self.image[part].reshape(num, channels * height, width)
+        image, size = self.image[start:stop], self.size
+        num, channels, height, _ = image.shape
+        columns, rows = self._taps(start, stop)
+        image = image.reshape(num, channels * height, -1)
         # The columns of all channels side by side are few and long rows.
         turned = transposed(image if image.dtype == torch.uint8 else image.float()).float()
-        made = add_rows(turned.view(-1, channels * height), *(x[part] for x in self.columns))
-        made = made.view(num * views, 1, size, channels * height)
+        made = add_rows(turned.view(-1, channels * height), *columns).view(-1, 1, size, channels * height)
         if self.bounded:  # the blur across, while columns are rows
             self.blur.apply_down(made, start, stop)
-        made = add_rows(transposed(made).view(-1, size), *(x[part] for x in self.rows))
-        made = made.view(num * views, channels, size, size)
+        made = add_rows(transposed(made).view(-1, size), *rows).view(-1, channels, size, size)
         if self.bounded:
             self.blur.apply_down(made, start, stop)
         else:
             if has_range(self.image.dtype):
                 made.clamp_(0, white(self.image.dtype))
             self.blur.apply(made, start, stop)
-        return made.view(num, views, channels, size * size).transpose(0, 1)
+        return made.view(num, -1, channels, size * size).transpose(0, 1)
+
+    def _taps(self, start: int, stop: int) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Return which columns of samples start..stop - 1, and which rows of their views, count for what."""
+        (num, channels, height, width), part = self.image[start:stop].shape, slice(start, stop)
+        first, length = self.spans[:, :, part]
+        mirror = None if self.mirror is None else self.mirror[:, part]
+        index, weights = span_taps(first, length, mirror, self.size, self.interpolation)  # each (2, B, V, size, taps)
+        # From pixels of a side to rows of the block: columns are those of samples, rows those of views and channels.
+        columns = index[1] + counted(num, width)[:, None, None, None]
+        image = counted(first[0].numel() * channels, height).view(num, -1, channels)
+        rows = index[0][:, :, None] + image[..., None, None]  # (B, V, C, size, taps)
+        return (columns, weights[1]), (rows, weights[0][:, :, None].expand(rows.shape).contiguous())
 
 
 class CropsOneByOne:
@@ -88,7 +90,6 @@ class CropsOneByOne:
         interpolation: see `CropsByTaps`.
         flip: see `CropsByTaps`.
         blur: see `CropsByTaps`.
-        block: see `CropsByTaps`.
     """
 
     def __init__(
@@ -99,11 +100,10 @@ class CropsOneByOne:
         interpolation: Interpolation,
         flip: Tensor | None,
         blur: Blur | None,
-        block: int,
     ) -> None:
         self.source, self.size, self.interpolation = source, size, interpolation
         self.boxes = None if boxes is None else boxes.int().tolist()
-        self.flip, self.blur = flip, BlurByTaps(blur, size, block)
+        self.flip, self.blur = flip, BlurByTaps(blur, size)
 
     def _cut(self, start: int, stop: int) -> Tensor:
         if self.boxes is None:

@@ -55,7 +55,7 @@ def render(source: Tensor, params: SampleParams, settings: RenderSettings, *, bl
     if threads > 1:  # as many blocks for each, of the same size
         turns = -(-num // (samples * threads))
         samples = max(-(-num // (turns * threads)), least // numbers)
-    crops = crops_of(source, params, settings, samples)
+    crops = crops_of(source, params, settings)
     maps = _ColourMaps(params, settings, source.dtype)
 
     def make(start: int) -> None:

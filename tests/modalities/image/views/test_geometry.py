@@ -44,7 +44,7 @@ def resized_crop(
     """Crops of one view, made in two blocks; everything else is left out."""
     num, channels = x.shape[:2]
     given = (x, boxes[None], size, interpolation, None if flip is None else flip[None], None)
-    crops = CropsByMatrices(*given) if by == "matrices" else CropsByTaps(*given, num // 2)
+    crops = CropsByMatrices(*given) if by == "matrices" else CropsByTaps(*given)
     planes = [crops.planes(0, num // 2), crops.planes(num // 2, num)]
     return torch.cat(planes, dim=1)[0, :, :channels].unflatten(2, (size, size))
 

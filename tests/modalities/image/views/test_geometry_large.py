@@ -41,7 +41,7 @@ def test_taps_blur_as_whole_matrices_do(size, sigma, radius):
     expected = torch.where(
         chosen[..., None, None, None], geometry.convolve(x.flatten(0, 1), kernels.flatten(0, 1)).view_as(x), x
     )
-    blur = BlurByTaps(Blur(chosen.T, kernels.transpose(0, 1)), size, 2)
+    blur = BlurByTaps(Blur(chosen.T, kernels.transpose(0, 1)), size)
     for start, stop in ((4, 5), (0, 2), (2, 4)):
         blur.apply(x[start:stop].flatten(0, 1), start, stop)
     torch.testing.assert_close(x, expected, atol=1e-5, rtol=0)
