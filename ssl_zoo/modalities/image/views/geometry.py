@@ -43,7 +43,7 @@ def crop_boxes(
     Returns:
         top, left, height, width in pixels, `(B, 4)`, whole numbers in float.
     """
-    # By NumPy: its operations on so few numbers take half the time of torch's. Its exponential differs in the last bits.
+    # By NumPy, whose operations on so few numbers take half the time; its exponential has other last bits.
     given = drawn.numpy()
     high, wide = (side.to(drawn.dtype).numpy()[:, None] for side in (height, width))
     low, high_ratio = math.log(ratio[0]), math.log(ratio[1])
