@@ -177,7 +177,10 @@ def damage(shards: Path, num: int, budget: float) -> None:
                   bad_budget=budget)  # fmt: skip
     seen = sum(len(batch.index) for [batch] in made.iterate(0, num))
     name, reason = next(iter(made.bad.items()))
-    print(f"one bit of one shard flipped: {seen} samples read, {len(made.bad)} left out, such as {name}: {reason}")
+    print(
+        f"one bit of one shard flipped: {seen} samples read, in the places of {len(made.bad)} that cannot be others, "
+        f"such as {name}: {reason}"
+    )
 
 
 def main() -> None:
