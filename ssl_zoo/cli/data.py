@@ -120,14 +120,14 @@ class Size(click.ParamType):
     "--row-group",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help="Rows that are read together; default up to 1000 and 2 MiB.",
+    help="Rows that are read together; default at most 1000 and 2 MiB.",
 )
 @click.option(
     "--compression",
     type=click.Choice(["none", "zstd"]),
     default="none",
     show_default=True,
-    help="Of the shards; files that are compressed already gain nothing.",
+    help="Compression of the shards; images and recordings are compressed already.",
 )
 @click.option(
     "--shuffle",
@@ -135,7 +135,7 @@ class Size(click.ParamType):
     default=0,
     show_default=True,
     metavar="SEED",
-    help="Samples are written in a random order, since files of one class lie together.",
+    help="Seed of the random order of samples; files of one class often lie together.",
 )
 @click.option("--no-shuffle", is_flag=True, help="Keep the order of SRC.")
 @click.option(
@@ -143,7 +143,7 @@ class Size(click.ParamType):
     type=click.Choice(["raise", "skip"]),
     default="raise",
     show_default=True,
-    help="What to do about samples that cannot be read.",
+    help="What to do with samples that cannot be read.",
 )
 @click.option(
     "-s",
@@ -181,7 +181,7 @@ def shard(
     channels: int,
     as_json: bool,
 ) -> None:
-    """Copy the samples of SRC into shards, which `--data DIR` reads in order, however many they are.
+    """Copy the samples of SRC into shards: large files, which `--data DIR` reads piece by piece.
 
     SRC is what `data check` takes, or a place of pairs. Shards are parquet files with small row groups and an index;
     samples are copied as they are stored, tensors as arrays. An interrupted command goes on where it stopped when it is

@@ -12,9 +12,9 @@ from ssl_zoo.errors import shown_name
 @click.argument("run")
 @options.as_json
 def merge(run: str, as_json: bool) -> None:
-    """Make one file of a checkpoint of RUN and its parts, as several processes with the strategy fsdp write them.
+    """Merge a sharded checkpoint of RUN, as the strategy fsdp writes it, into one file.
 
-    RUN is a run folder, for its last checkpoint, or RUN@stepN, RUN@best.
+    RUN is a run folder, for its last checkpoint, or RUN@stepN or RUN@best.
 
     Example: ssl-zoo merge runs/large
     """

@@ -17,27 +17,27 @@ _OWN = {"resume": "--resume", "as_json": "--json"}
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="RECIPE [OPTIONS OF TRAIN]")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Machines.")
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Number of machines.")
 @click.option("--gpus-per-node", type=click.IntRange(min=0), default=1, show_default=True, metavar="N",
-              help="GPUs of each, with a process for each; 0 trains on CPUs.")  # fmt: skip
+              help="GPUs of each machine, one process each; 0 trains on CPUs.")  # fmt: skip
 @click.option("--cpus-per-node", type=click.IntRange(min=1), metavar="N",
-              help="CPUs of each; without it what the cluster gives, often a single one.")  # fmt: skip
-@click.option("--time", metavar="TIME", help="Limit of the job: minutes, HH:MM:SS or D-HH:MM:SS.")
+              help="CPUs of each machine; default: what the cluster gives, often a single one.")  # fmt: skip
+@click.option("--time", metavar="TIME", help="Time limit of the job: minutes, HH:MM:SS or D-HH:MM:SS.")
 @click.option("--grace", type=click.IntRange(min=1), default=300, show_default=True, metavar="S",
-              help="Seconds before the limit at which the run is told to save.")  # fmt: skip
-@click.option("--partition", metavar="NAME", help="Where the job is queued.")
+              help="Seconds before the limit at which SLURM tells the run to save.")  # fmt: skip
+@click.option("--partition", metavar="NAME", help="Partition for the job.")
 @click.option("--sbatch", "more", multiple=True, metavar="KEY=VALUE",
               help="Another option of sbatch, such as account=NAME or mem=64G.")  # fmt: skip
-@click.option("--setup", multiple=True, metavar="LINE", help="Line of shell to run first, such as 'module load cuda'.")
-@click.option("--script", type=click.Path(dir_okay=False), metavar="FILE", help="The file; default RUN.sbatch.")
-@click.option("--submit", is_flag=True, help="Hand the file to sbatch.")
+@click.option("--setup", multiple=True, metavar="LINE", help="Line of shell that runs first, such as 'module load cuda'.")
+@click.option("--script", type=click.Path(dir_okay=False), metavar="FILE", help="The file to write; default RUN.sbatch.")
+@click.option("--submit", is_flag=True, help="Also hand the file to sbatch.")
 @options.as_json
 def slurm(
     words: tuple[str, ...], nodes: int, gpus_per_node: int, cpus_per_node: int | None, time: str | None, grace: int,
     partition: str | None, more: tuple[str, ...], setup: tuple[str, ...], script: str | None, submit: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Write a job for SLURM that trains RECIPE: it saves in time, is put into the queue again, and resumes itself.
+    """Write a job for SLURM that trains RECIPE, saves before its time is over, is requeued and resumes.
 
     It takes the options of `train` too. Example: ssl-zoo slurm simsiam --data PHOTOS --gpus-per-node 8 --time 12:00:00
     """
