@@ -86,6 +86,7 @@ def test_a_job_saves_is_requeued_and_goes_on_to_the_bit(
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # `--import` would, and would leave it there
     run = tmp_path / "a run's $folder"  # which a shell must not take apart
     words = ["--import", "tests.distributed.noise", "--out", str(run), "--nodes", str(nodes), "--gpus-per-node", "0"]
     written = CliRunner().invoke(main, ["slurm", str(recipes / f"stopped {nodes}.yaml"), *words, "--script", "job"])
