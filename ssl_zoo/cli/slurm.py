@@ -17,7 +17,7 @@ _OWN = {"resume": "--resume", "as_json": "--json"}
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="RECIPE [OPTIONS OF TRAIN]")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Number of machines.")
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Machines.")
 @click.option("--gpus-per-node", type=click.IntRange(min=0), default=1, show_default=True, metavar="N",
               help="GPUs of each machine, one process each; 0 trains on CPUs.")  # fmt: skip
 @click.option("--cpus-per-node", type=click.IntRange(min=1), metavar="N",
@@ -28,8 +28,8 @@ _OWN = {"resume": "--resume", "as_json": "--json"}
 @click.option("--partition", metavar="NAME", help="Partition for the job.")
 @click.option("--sbatch", "more", multiple=True, metavar="KEY=VALUE",
               help="Another option of sbatch, such as account=NAME or mem=64G.")  # fmt: skip
-@click.option("--setup", multiple=True, metavar="LINE", help="Line of shell that runs first, such as 'module load cuda'.")
-@click.option("--script", type=click.Path(dir_okay=False), metavar="FILE", help="The file to write; default RUN.sbatch.")
+@click.option("--setup", multiple=True, metavar="LINE", help="Line of shell to run first, such as 'module load cuda'.")
+@click.option("--script", type=click.Path(dir_okay=False), metavar="FILE", help="File to write; default RUN.sbatch.")
 @click.option("--submit", is_flag=True, help="Also hand the file to sbatch.")
 @options.as_json
 def slurm(
