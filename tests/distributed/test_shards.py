@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssl_zoo.data import Loader, MemorySplit, RawBatch, Strings
-from ssl_zoo.data.source import Split, ViewPolicy
+from ssl_zoo.data.source import ViewPolicy
 from ssl_zoo.errors import UserError
 
 SIZE, NUM = 12, 40
@@ -21,19 +21,6 @@ class Shift(ViewPolicy):
 
     def collate(self, samples: Tensor, params: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"view": samples[:, 0, 0, 0] + params["shift"]}
-
-
-class Lazy(Split):
-    """Samples that are read during training."""
-
-    def __len__(self) -> int:
-        return NUM
-
-    def read(self, i: int) -> Tensor:
-        raise AssertionError
-
-    def name(self, i: int) -> str:
-        return str(i)
 
 
 def batches(rank: int, num_ranks: int, accumulate: int = 1) -> list[list[RawBatch]]:
@@ -61,9 +48,3 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
         UserError, match="12 cannot be cut into equal parts for 4 processes and .*accumulate=2; use 8 or 16"
     ):
         batches(0, 4, accumulate=2)
-
-
-def test_samples_may_not_be_left_out_during_training() -> None:
-    with pytest.raises(UserError, match="data.cache=memory.*data.on_error=raise"):
-        Loader(Lazy(), Shift(), batch_size=SIZE, seed=0, on_error="skip", rank=0, num_ranks=2)
-    Loader(Lazy(), Shift(), batch_size=SIZE, seed=0, on_error="skip")

@@ -151,7 +151,7 @@ def test_damaged_files_are_named_with_their_reason(mixed):
         list(Loader(split, Corner(), batch_size=12, seed=0, num_workers=2).iterate(0, 1))
     loader = Loader(split, Corner(), batch_size=12, seed=0, num_workers=2, on_error="skip", bad_budget=0.4)
     [[batch]] = loader.iterate(0, 1)
-    assert len(batch.payload["corner"]) == 8 and loader.bad == report["bad"]
+    assert len(batch.payload["corner"]) == 12 and loader.bad == report["bad"]
 
 
 def test_a_damaged_member_is_a_bad_sample(mixed):
