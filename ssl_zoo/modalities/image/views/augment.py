@@ -258,7 +258,7 @@ class Augment(ImageViewPolicy):
             made = params_from.chosen(draws["chance"], self.chance)
             if sides is not None:
                 drawn = draws["crop"].flatten(0, 1)
-                whole = [drawn.new_full((len(drawn),), side) for side in sides]
+                whole = [drawn.new_tensor(side).expand(len(drawn)) for side in sides]
                 made["boxes"] = self._boxes(drawn, *whole).unflatten(0, draws["crop"].shape[:2])
                 places = made["boxes"] / constant((*sides, *sides), CPU)
             assert places is not None

@@ -21,11 +21,10 @@ def chosen(uniform: Tensor, chances: Mapping[str, Sequence[float]]) -> dict[str,
         uniform: numbers in [0, 1), `(V, B, len(chances))`.
         chances: {operation: its probability in each view}.
     """
-    return {
-        name: uniform[..., i] < constant(tuple(each), uniform.device)[:, None]
-        for i, (name, each) in enumerate(chances.items())
-        if max(each)
-    }
+    # One comparison for all: on so few numbers the calls are what costs.
+    of_view = constant(tuple(chance for each in zip(*chances.values(), strict=True) for chance in each), uniform.device)
+    below = (uniform < of_view.view(-1, 1, len(chances))).unbind(-1)
+    return {name: is_for for (name, each), is_for in zip(chances.items(), below, strict=True) if max(each)}
 
 
 def boxes(places: Tensor, flip: Tensor | None) -> Tensor:
@@ -35,9 +34,11 @@ def boxes(places: Tensor, flip: Tensor | None) -> Tensor:
         places: top, left, height and width as fractions of the image, `(V, B, 4)`.
         flip: which are mirrored, bool `(V, B)`; None mirrors none.
     """
-    flipped = torch.zeros(places.shape[:2]) if flip is None else flip.float()
-    mirrored = torch.stack([torch.zeros_like(flipped), flipped], dim=-1)
-    return torch.stack([*places.float().chunk(2, dim=-1), mirrored], dim=2)
+    made = torch.zeros(*places.shape[:2], 6)
+    made[..., :4] = places
+    if flip is not None:
+        made[..., 5] = flip
+    return made.view(*places.shape[:2], 3, 2)
 
 
 def kept(uniform: Tensor, chance: Sequence[float]) -> Tensor:
