@@ -53,6 +53,7 @@ def free_threads() -> int:
 def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
     """Run jobs on as many threads as `free_threads` says, this one included."""
     threads = min(free_threads(), len(jobs))
+    inference = torch.is_inference_mode_enabled()
     waiting = iter(jobs)  # a step of an iterator is one step of the interpreter: no job is taken twice
 
     def work() -> None:
@@ -60,8 +61,8 @@ def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
             job()
 
     def alone() -> None:
-        torch.set_num_threads(1)  # of this thread
-        with torch.no_grad():
+        torch.set_num_threads(1)  # of this thread, as are these modes
+        with torch.inference_mode(inference), torch.no_grad():
             work()
 
     others = [_pool(threads - 1).submit(alone) for _ in range(threads - 1)]

@@ -95,7 +95,8 @@ def test_views_are_the_same_whatever_the_blocks_and_threads(threads, size, colou
         with one_thread():
             assert free_threads() == threads
             parts = render(x, params, settings, block=3 * 2 * 3 * size**2)
-            again = render(x, params, settings, block=3 * 2 * 3 * size**2)
+            with torch.inference_mode():
+                again = render(x, params, settings, block=3 * 2 * 3 * size**2)
         assert torch.get_num_threads() == threads and free_threads() == 1
     finally:
         torch.set_num_threads(before)
