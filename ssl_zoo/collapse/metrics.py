@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_zoo.collapse.moments import RANK_ROWS as RANK_ROWS
-from ssl_zoo.collapse.moments import Moments, head_rows, moments, rank_of, views_at_once
+from ssl_zoo.collapse.moments import Moments, head_rows, moments, rank_of, smaller_gram, views_at_once
 from ssl_zoo.collapse.readback import Deferred, Values, read
 
 
@@ -53,8 +55,8 @@ def effective_rank(z: Tensor) -> float:
     """
     z = z.double()
     centred = z - z.mean(dim=0)
-    gram = centred @ centred.T if len(z) < z.shape[1] else centred.T @ centred
-    return rank_of(gram, z.square().sum()).item() if gram.isfinite().all() else float("nan")
+    gram = smaller_gram(centred)
+    return rank_of(gram, z.square().sum().item()) if gram.isfinite().all() else float("nan")
 
 
 def scale(z: Tensor) -> float:
@@ -145,18 +147,24 @@ class Table:
         metrics = {
             "std": self.std[other].mean().item(),
             "scale": self.scale[other].mean().item(),
-            "effective_rank": rank_of(self._found.grams[group], self._found.sizes[group]).item(),
+            "effective_rank": rank_of(self._found.grams[group], self._found.sizes[group].item()),
         }
         if len(views) == 1:
             metrics["random_similarity"] = self.pairs["random_similarity"][one, one].item()
         else:
-            above = np.triu_indices(len(views), 1)
+            above = _above(len(views))
             metrics |= {name: values[other, other][above].mean().item() for name, values in self.pairs.items()}
         if not all(map(math.isfinite, metrics.values())):
             return {"finite": 1.0}
         if len(views) > 1:
             metrics["similarity_gap"] = metrics["positive_similarity"] - metrics["random_similarity"]
         return metrics
+
+
+@lru_cache(maxsize=8)
+def _above(num: int) -> tuple[Any, Any]:
+    """Return the indices above the diagonal of a matrix of `num` rows."""
+    return np.triu_indices(num, 1)
 
 
 def embedding_metrics(z: Sequence[Tensor]) -> Values:

@@ -8,9 +8,11 @@ embeddings, in a number of kernels that does not depend on V, and are small. Wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +21,11 @@ RANK_ROWS = 256
 
 AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
 """Numbers of embeddings that are worked on at once: on a CPU what its cache holds, else what leaves room for others."""
+
+STRIPS, LEAST_STRIP = 4, 40
+"""Strips that a Gram matrix is computed in on a CPU, if each has so many rows: ten sixteenths of the work."""
+
+FLOAT32_EPS = torch.finfo(torch.float32).eps
 
 TINY = 1e-12
 """Lengths below it are taken for it, as torch's `normalize` does, so that a vector of zeros stays one."""
@@ -87,6 +94,9 @@ class _Sums:
 
 def _inner(x: Tensor) -> Tensor:
     """Return the inner products of the views of x `(V, n, B, D)`, summed over all samples."""
+    if x.device.type == "cpu":  # in one product; a GPU would work on one of so few rows with few of its units
+        flat = x.flatten(1)
+        return flat @ flat.T
     rows = x.flatten(1, 2)
     return (rows.transpose(0, 1) @ rows.permute(1, 2, 0)).sum(dim=0)
 
@@ -103,11 +113,12 @@ def _sums(z: Sequence[Tensor], start: int, stop: int, pivot: Tensor | None = Non
         x = torch.stack([view[:, begin : min(begin + num, stop)] for view in z]).double()
         length = x.norm(dim=3, keepdim=True)
         lengths.append(length.squeeze(3))
-        pivot = x.mean(dim=2, keepdim=True) if pivot is None else pivot
+        is_mean, pivot = pivot is None, x.mean(dim=2, keepdim=True) if pivot is None else pivot
         about = x - pivot
-        centred, off = _inner(about), about.sum(dim=2)
-        unit = x.div_(length.clamp_min(TINY))
-        found.append(_Sums(_inner(unit), centred, unit.sum(dim=2), unit.square_().sum(dim=2), off))
+        off = torch.zeros_like(pivot[:, :, 0]) if is_mean else about.sum(dim=2)
+        unit = x.div_(length.clamp_min_(TINY))
+        sums = _Sums(_inner(unit), _inner(about), unit.sum(dim=2), unit.square_().sum(dim=2), off)
+        found.append(sums)
     whole = found[0]
     for each in found[1:]:
         whole = whole.add(each)
@@ -147,7 +158,7 @@ def moments(z: Sequence[Tensor], groups: Sequence[range]) -> Moments:
         all_finite=torch.stack(
             [finite[group.start : group.stop].all(dim=0).mean(dtype=torch.float64) for group in groups]
         ),
-        grams=first @ first.mT if first.shape[1] < first.shape[2] else first.mT @ first,
+        grams=smaller_gram(first),
         sizes=squares,
     )
 
@@ -157,14 +168,31 @@ def head_rows(num_steps: int, rows: int) -> int:
     return min(rows, max(2, RANK_ROWS // num_steps))
 
 
-def rank_of(gram: Tensor, size: Tensor) -> Tensor:
+def smaller_gram(x: Tensor) -> Tensor:
+    """Return x x^T or x^T x, the smaller one `(..., m, m)`, of x `(..., B, D)`; on a CPU perhaps its lower half alone.
+
+    The matrix is symmetric, and solvers for eigenvalues read its lower half. A CPU computes it in strips, each up to
+    the diagonal; a GPU would launch a kernel for each.
+    """
+    x = x if x.shape[-2] < x.shape[-1] else x.mT
+    num = x.shape[-2]
+    if x.device.type != "cpu" or num < STRIPS * LEAST_STRIP:
+        return x @ x.mT
+    gram, strip = x.new_zeros(*x.shape[:-1], num), -(-num // STRIPS)
+    for begin in range(0, num, strip):
+        end = min(begin + strip, num)
+        gram[..., begin:end, :end] = x[..., begin:end, :] @ x[..., :end, :].mT
+    return gram
+
+
+def rank_of(gram: Tensor, size: float) -> float:
     """Return exp of the entropy of the singular values whose squares are the eigenvalues of `gram`; 0 if none is left.
 
     Args:
-        gram: of centred rows `(m, m)`, in float64.
+        gram: of centred rows `(m, m)`, in float64, of which the lower half is read.
         size: the squared norm of the rows; singular values below fp32's rounding of it count as 0.
     """
-    sigma = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
-    sigma = sigma.where(sigma > torch.finfo(torch.float32).eps * size.sqrt(), 0)
-    p = sigma / sigma.sum().clamp_min(torch.finfo(torch.float64).tiny)
-    return torch.special.entr(p).sum().exp() * (sigma.sum() > 0)
+    sigma = np.sqrt(torch.linalg.eigvalsh(gram).numpy(force=True).clip(min=0))
+    sigma = sigma[sigma > FLOAT32_EPS * size**0.5]
+    p = sigma / sigma.sum()
+    return math.exp(-(p * np.log(p)).sum()) if len(p) else 0.0
