@@ -15,11 +15,12 @@ import torch.multiprocessing as mp
 # Processes are forked from a server that has imported everything once, which takes longer than most groups live.
 mp.set_forkserver_preload(
     [
-        "lightly.loss",
         "tests.distributed.jobs",
         "tests.distributed.noise",
         "tests.distributed.parity",
+        "tests.distributed.saved",
         "tests.distributed.steps",
+        "tests.distributed.imported_later",
     ]
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -159,9 +160,15 @@ def furthest(ours: Found, theirs: Found, floor: float) -> dict[str, tuple[float,
 
 def unequal(state: dict[str, Tensor], size: int) -> list[str]:
     """Return the weights and buffers that are not the same, bit for bit, in all processes."""
+    own = {name: _digest(value) for name, value in state.items()}
     found: list[Any] = [None] * size
-    dist.all_gather_object(found, state)
-    return [name for name, value in state.items() if any(not torch.equal(value, each[name]) for each in found)]
+    dist.all_gather_object(found, own)
+    return [name for name, digest in own.items() if any(digest != each[name] for each in found)]
+
+
+def _digest(x: Tensor) -> str:
+    bits = x.detach().contiguous().flatten().view(torch.uint8).numpy()
+    return f"{x.dtype} {tuple(x.shape)} {hashlib.sha256(bits.data).hexdigest()}"
 
 
 def compare(folder: Path, rank: int, size: int, recipes: dict[str, Recipe], keys: list[Key]) -> Any:

@@ -167,14 +167,14 @@ def by_two(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
 
     one = alone_then_meet({**{name: () for name in method_names()}, **EXTRA}, folder, rank, size)
     found: dict[str, Any] = {
-        f"{name} {strategy}": compared(name, strategy, rank, size, one[name])
+        f"{name} {strategy}": compared(name, strategy, rank, size, one.get(name))
         for name in method_names()
         for strategy in ("ddp", "fsdp")
     }
     for name, options in VARIANTS.items():
-        found[f"byol {name}"] = compared("byol", "fsdp", rank, size, one["byol"], **options)
+        found[f"byol {name}"] = compared("byol", "fsdp", rank, size, one.get("byol"), **options)
     for key, overrides in EXTRA.items():
-        found[key] = compared(key.partition(" ")[0], "fsdp", rank, size, one[key], overrides)
+        found[key] = compared(key.partition(" ")[0], "fsdp", rank, size, one.get(key), overrides)
     return {**found, "saved": saved.save(rank, size, out), "half": half_precision(rank, size)}
 
 
@@ -184,7 +184,7 @@ def by_four(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
 
     one = alone_then_meet({name: () for name in SOME}, folder, rank, size)
     found: dict[str, Any] = {
-        f"{name} {copies}": compared(name, "fsdp", rank, size, one[name], copies=copies)
+        f"{name} {copies}": compared(name, "fsdp", rank, size, one.get(name), copies=copies)
         for name in SOME
         for copies in ((1, 2) if name == "byol" else (1,))
     }
@@ -193,12 +193,12 @@ def by_four(folder: Path, rank: int, size: int, out: Path) -> dict[str, Any]:
 
 
 def alone_then_meet(cases: dict[str, Sequence[str]], folder: Path, rank: int, size: int) -> dict[str, Any]:
-    """Return what one process makes of each case: each process is the one for some of them, before they meet."""
+    """Return, in the first process, what one makes of each case: each is the one for some of them, before they meet."""
     mine = {key: alone(key.partition(" ")[0], cases[key]) for key in sorted(cases)[rank::size]}
     meet(folder, rank, size)
     found: list[Any] = [None] * size
-    dist.all_gather_object(found, mine)
-    return {key: value for each in found for key, value in each.items()}
+    dist.gather_object(mine, found if rank == 0 else None)
+    return {key: value for each in found if each for key, value in each.items()}
 
 
 def half_precision(rank: int, size: int) -> dict[str, Any]:
