@@ -23,10 +23,30 @@ LONGEST = (
 """Files that take longest, and so come first: at the end, one process would work on them alone."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; all else keeps its order."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest files first; all else keeps its order, which among test processes is that of the names."""
     place = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+    rotated = hasattr(config, "workerinput")
+    items.sort(key=lambda item: (place.get(item.path.name, len(place)), str(item.path) if rotated else ""))
+
+
+class Rotated(pytest.Dir):
+    """The folder of tests, whose files each test process reads from another place on.
+
+    pytest rewrites the assertions of each file, which takes longer than to import it, and keeps the result. So each
+    process rewrites its part, and finds the others' done.
+    """
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        found = list(super().collect())
+        process = getattr(self.config, "workerinput", {"workerid": "gw0", "workercount": 1})
+        first = int(process["workerid"].removeprefix("gw")) * len(found) // process["workercount"]
+        yield from found[first:] + found[:first]
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the folder of tests as `Rotated`, and others as usual."""
+    return Rotated.from_parent(parent, path=path) if path == Path(__file__).parent else None
 
 
 def state_of_the_process() -> dict[str, Any]:

@@ -25,6 +25,15 @@ def _enter(rank: int, job: Callable[..., None], args: tuple[Any, ...]) -> None:
     job(*args)
 
 
+def exit_code(job: Callable[..., None], *args: Any) -> int:
+    """Return the exit code of a job in a fresh process with one thread, negative for a signal."""
+    process = mp.get_context("forkserver").Process(target=_enter, args=(0, job, args))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
 def forked(job: Callable[[], Any]) -> int:
     """Run a job in a fork of this process, which has one thread; return its exit code, negative for a signal."""
     child = os.fork()

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,22 +48,25 @@ def imports(file: Path) -> Iterator[tuple[str, int]]:
             yield from ((a.name.split(".")[1], node.lineno) for a in node.names if a.name.startswith("ssl_zoo."))
 
 
-EDGES = {
-    (top(file), name, f"{file.relative_to(ROOT)}:{line}")
-    for file in FILES
-    for name, line in imports(file)
-    if name != top(file) and top(file) != "__init__"
-}
+@cache
+def edges() -> set[tuple[str, str, str]]:
+    """Return (package or module at the top, what it imports, line): of all files, which takes seconds to find."""
+    return {
+        (top(file), name, f"{file.relative_to(ROOT)}:{line}")
+        for file in FILES
+        for name, line in imports(file)
+        if name != top(file) and top(file) != "__init__"
+    }
 
 
 def test_imports_go_one_way() -> None:
-    assert len(EDGES) > 300  # a walk that finds nothing tests nothing
-    assert [edge for edge in sorted(EDGES) if LEVEL[edge[1]] > LEVEL[edge[0]]] == []
+    assert len(edges()) > 300  # a walk that finds nothing tests nothing
+    assert [edge for edge in sorted(edges()) if LEVEL[edge[1]] > LEVEL[edge[0]]] == []
 
 
 def test_no_two_packages_import_each_other() -> None:
     graph: dict[str, set[str]] = {}
-    for source, target, _ in EDGES:
+    for source, target, _ in edges():
         graph.setdefault(source, set()).add(target)
 
     def reach(name: str, seen: frozenset[str]) -> None:

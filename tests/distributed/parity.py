@@ -171,10 +171,16 @@ def _digest(x: Tensor) -> str:
     return f"{x.dtype} {tuple(x.shape)} {hashlib.sha256(bits.data).hexdigest()}"
 
 
-def compare(folder: Path, rank: int, size: int, recipes: dict[str, Recipe], keys: list[Key]) -> Any:
-    """Return {key: (what `furthest` says, what is `unequal`)}, in the first process."""
+def compare(folder: Path, rank: int, size: int, recipes: dict[str, Recipe], keys: list[Key], known: Path) -> Any:
+    """Return {key: (what `furthest` says, what is `unequal`)}, in the first process.
+
+    What one process finds is kept in the file `known`, for groups of another size.
+    """
     cases = {(item, name) for item, name, _ in keys} if rank == 0 else set()
-    alone = {(item, name): train_a_little(recipes[item], getattr(torch, name), 0, 1) for item, name in cases}
+    alone: dict[tuple[str, str], Found] = torch.load(known) if rank == 0 and known.exists() else {}
+    alone |= {case: train_a_little(recipes[case[0]], getattr(torch, case[1]), 0, 1) for case in cases - alone.keys()}
+    if rank == 0:
+        torch.save(alone, known)
     meet(folder, rank, size)
     results = {}
     for item, name, wrong in keys:

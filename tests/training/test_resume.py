@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,50 +15,47 @@ from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.recipe.model import Recipe, parse
 from ssl_zoo.runs.checkpoint import load
 from ssl_zoo.runs.folder import RunFolder
+from ssl_zoo.training.monitor import Monitor
 from ssl_zoo.training.train import train
+from tests.killing import exit_code, in_child
 from tests.tiny import small
 
-ROOT = Path(__file__).parents[2]
 METHODS = ("simsiam", "byol", "barlow_twins", "vicreg", "i_jepa")
 RUNS = [*((method, 0) for method in METHODS), ("simsiam", 2), ("i_jepa", 2)]
 """Methods, and the workers that load their samples."""
 HALF = 5
 """Steps of the first half; an epoch has 3, so the kill comes in the middle of one."""
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from ssl_zoo.training.train import train
-from ssl_zoo.training.monitor import Monitor
 
-last = Monitor.after_step
-def after_step(self, step):
-    if step.number == {half} + 2:  # two steps after the checkpoint that is gone on from
-        raise KeyboardInterrupt
-    return last(self, step)
+def killed(folders: list[Path]) -> None:
+    """Train until each run has a checkpoint and two steps more, and be killed."""
+    for folder in folders:
+        train(str(folder / "wanted.yaml"), out=folder / "run", stop_at=HALF, log=lambda line: None)
+    last = Monitor.after_step
 
-runs = [Path(each) for each in sys.argv[1:]]
-for run in runs:
-    train(str(run / "wanted.yaml"), out=run / "run", stop_at={half}, log=lambda line: None)
-Monitor.after_step = after_step
-for run in runs:
-    try:
-        train(str(run / "wanted.yaml"), out=run / "run", resume=True, log=lambda line: None)
-    except KeyboardInterrupt:
-        pass
-os.kill(os.getpid(), signal.SIGKILL)
-"""
+    def after_step(self: Monitor, step: Any) -> bool:
+        if step.number == HALF + 2:  # two steps after the checkpoint that is gone on from
+            raise KeyboardInterrupt
+        return last(self, step)
 
-RESUMED = """
-import sys
-from pathlib import Path
-from ssl_zoo.training.train import train
+    with patch.object(Monitor, "after_step", after_step):
+        for folder in folders:
+            with suppress(KeyboardInterrupt):
+                train(str(folder / "wanted.yaml"), out=folder / "run", resume=True, log=lambda line: None)
+    os.kill(os.getpid(), signal.SIGKILL)
 
-for run in sys.argv[1:]:
-    run = Path(run)
-    summary = train(str(run / "wanted.yaml"), out=run / "run", resume=True, log=lambda line: None)
-    assert summary["status"] == "done"
-"""
+
+def undisturbed(root: Path) -> None:
+    """Train each method from the start to the end."""
+    for method in METHODS:
+        train(recipe_of(method, 0), out=root / method, log=lambda line: None)
+
+
+def resumed(folders: list[Path]) -> None:
+    """Go on with runs to their ends."""
+    for folder in folders:
+        summary = train(str(folder / "wanted.yaml"), out=folder / "run", resume=True, log=lambda line: None)
+        assert summary["status"] == "done"
 
 
 def recipe_of(method: str, workers: int) -> Recipe:
@@ -77,14 +74,6 @@ def folder_of(root: Path, method: str, workers: int) -> Path:
     return root / f"{method}-{workers}"
 
 
-def run(script: str, folders: list[Path]) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, folders)], capture_output=True, text=True, cwd=ROOT, env=os.environ
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
-    return done.returncode
-
-
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs that were killed in the first process, gone on with in a second, and ended there."""
@@ -93,20 +82,19 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, (method, workers) in zip(folders, RUNS, strict=True):
         folder.mkdir()
         (folder / "wanted.yaml").write_text(recipe_of(method, workers).to_yaml())
-    assert run(KILLED.format(half=HALF), folders) == -signal.SIGKILL
+    assert exit_code(killed, folders) == -signal.SIGKILL
     for folder in folders:
         steps = [record["step"] for record in RunFolder(folder / "run").read_metrics()]
         assert steps == list(range(1, HALF + 2)) and load(RunFolder(folder / "run").checkpoint)["step"] == HALF
         assert RunFolder(folder / "run").read_summary()["status"] == "interrupted"
-    assert run(RESUMED, folders) == 0
+    assert exit_code(resumed, folders) == 0
     return root
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     root = tmp_path_factory.mktemp("whole")
-    for method in METHODS:
-        train(recipe_of(method, 0), out=root / method, log=lambda line: None)
+    in_child(undisturbed, root)
     return {method: RunFolder(root / method) for method in METHODS}
 
 
