@@ -41,8 +41,9 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised batch; input is `(B, C)` or `(B, C, ...)`, B the samples of this process."""
-        views = input.chunk(self.num_views)
-        return self._normalised(input) if len(views) == 1 else torch.cat([self._normalised(x) for x in views])
+        if self.num_views == 1:
+            return self._normalised(input)
+        return torch.cat([self._normalised(view) for view in input.chunk(self.num_views)])
 
     def _normalised(self, input: Tensor) -> Tensor:
         uses_batch = self.training or self.running_mean is None
