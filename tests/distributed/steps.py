@@ -22,6 +22,7 @@ from ssl_zoo.optim.param_groups import parameter_groups, plan
 from ssl_zoo.recipe.load import method_names
 from ssl_zoo.recipe.model import Recipe
 from ssl_zoo.training.activation_checkpointing import recompute_blocks
+from ssl_zoo.training.compilation import compile_networks
 from ssl_zoo.training.trainer import Trainer
 from tests.distributed.group import meet
 from tests.distributed.parity import encoder_for, smooth, unequal, whole_batch
@@ -42,7 +43,13 @@ def rows(batch: Batch, place: int, num: int) -> Batch:
 
 
 def trainer_of(
-    recipe: Recipe, strategy: str, size: int, precision: Any = "fp32", recompute: bool = False, **options: Any
+    recipe: Recipe,
+    strategy: str,
+    size: int,
+    precision: Any = "fp32",
+    recompute: bool = False,
+    backend: str = "",
+    **options: Any,
 ) -> Trainer:
     """Return the trainer of a recipe, in float64 unless the precision is a half one."""
     torch.manual_seed(0)
@@ -51,6 +58,8 @@ def trainer_of(
     smooth(method)
     if recompute:
         recompute_blocks(method.encoder, "one")
+    if backend:
+        compile_networks(method, backend=backend)
     made: Any = registry.build(
         "strategy", strategy, options, device=CPU, precision=Precision(precision, CPU), num_processes=size
     )
@@ -213,6 +222,17 @@ def half_precision(rank: int, size: int) -> dict[str, Any]:
             found[f"{name} {strategy}"] = {"losses": losses, "gathered": sum(sizes)}
         found[f"{name} notes"] = list(trainer.strategy.notes)  # type: ignore[attr-defined]  # of fsdp
     return found
+
+
+def compiled(folder: Path, rank: int, size: int) -> dict[str, list[float]]:
+    """Return the losses of `fsdp` in bfloat16, with networks that torch compiles and with plain ones."""
+    meet(folder, rank, size)
+    recipe = small("byol")
+    backends = {"plain": "", "compiled": "aot_eager"}
+    return {
+        key: go(trainer_of(recipe, "fsdp", size, "bf16", backend=backend), recipe, rank, size)
+        for key, backend in backends.items()
+    }
 
 
 @contextmanager

@@ -88,6 +88,12 @@ def test_half_precision_is_that_of_ddp_and_sends_half_of_the_bytes(two: list[dic
     assert "of the weights are gathered as bfloat16" in first[f"{name} notes"][0]
 
 
+@pytest.mark.slow
+def test_compiled_networks_have_the_same_losses() -> None:
+    for found in run_group(2, steps.compiled):
+        assert found["compiled"] == pytest.approx(found["plain"], rel=1e-6)
+
+
 def test_weights_that_are_kept_are_gathered_once_a_step(two: list[dict[str, Any]]) -> None:
     """Else for each pass: those of the encoder and the projector forward and backward, those of the target forward."""
     weights = two[0]["byol fsdp"]["bytes"]
