@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -251,5 +252,10 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         **(products if hardware.accelerator == "cuda" else {}),
         "memory_format": hardware.memory_format,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("ssl_zoo", "torch", "torchvision")},
+        **{name: _version(name) for name in ("ssl_zoo", "torch", "torchvision")},
     }
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name)  # reads and parses a file
