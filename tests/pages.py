@@ -35,8 +35,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p 
 SHELLS, PLAIN = {"bash", "console"}, {"text", "yaml", "json"}
 
 SMALL = (
-    "--max-steps 4 -s encoder.widths=[4,8] -s projector.dims=[8,8] -s predictor.dims=[4,8] -s training.batch_size=32 "
-    "-s data.source.placements=1 -s evaluation.protocols=[knn] -s evaluation.limit=60"
+    "-s training.max_steps=4 -s encoder.widths=[4,8] -s projector.dims=[8,8] -s predictor.dims=[4,8] "
+    "-s training.batch_size=32 -s data.source.placements=1 -s evaluation.protocols=[knn] -s evaluation.limit=60"
 )
 """What `SMALL` in `run with` stands for: `digits/simsiam` in a third of a second. Options after it take precedence."""
 

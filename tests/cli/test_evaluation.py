@@ -1,7 +1,6 @@
 """What a user is told of an evaluation: before training, at its end and by `eval`; and what `eval` refuses."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+
+from ssl_zoo import registry
+from ssl_zoo.runs import commands
 
 
 def images(root: Path, classes: dict[str, int], value: int = 20) -> None:
@@ -117,24 +119,17 @@ class Rigid(nn.Module):
 '''
 
 
-COMMANDS = """
-import sys
-from click.testing import CliRunner
-from ssl_zoo.cli import main
-
-options = ["--import", "rigid_parts", "-s", "encoder=rigid", "--out", "run"]
-first = CliRunner().invoke(main, ["train", sys.argv[1], *options])
-assert first.exit_code == 0, first.output
-print(CliRunner().invoke(main, ["eval", "run", "-s", "views.size=16"]).output)
-"""
-
-
-def test_an_encoder_of_the_users_is_evaluated_with_its_module_and_at_its_size(cli, tiny, tmp_path):
+def test_an_encoder_of_the_users_is_evaluated_with_its_module_and_at_its_size(cli, tiny, tmp_path, monkeypatch):
     (tmp_path / "rigid_parts.py").write_text(SOURCE)
-    # in a process of its own: what a module registers stays registered
-    done = subprocess.run([sys.executable, "-c", COMMANDS, tiny], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.startswith("error: encoder rigid: cannot take views (2, 3, 16, 16)"), done.stderr
-    assert done.stdout.rstrip().endswith("it was built for views of 12x12.") and len(done.stdout.split("\n")) == 3
+    with monkeypatch.context() as patched:  # what the module registers is forgotten after it
+        patched.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
+        patched.setattr(commands, "imported", [])
+        trained = cli("train", tiny, "--import", "rigid_parts", "-s", "encoder=rigid", "--out", "run")
+        assert trained.exit_code == 0, trained.output
+        said = cli("eval", "run", "-s", "views.size=16").output
+    assert said.startswith("error: encoder rigid: cannot take views (2, 3, 16, 16)")
+    assert said.rstrip().endswith("it was built for views of 12x12.") and len(said.splitlines()) == 1
+    monkeypatch.delitem(sys.modules, "rigid_parts")
     assert json.loads((tmp_path / "run" / "encoder.json").read_text())["imports"] == ["rigid_parts"]
     result = cli("eval", "run")
     assert (result.exit_code, result.stderr) == (

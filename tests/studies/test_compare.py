@@ -130,14 +130,14 @@ def _killed(tiny: str, folder: Path) -> None:
     def once(out: Path) -> Any:
         return run_comparison([f"a={tiny}", f"b={tiny}"], overrides=["b:target=ema"], max_steps=3, out=out, log=silent)
 
+    seen = kill_at(folder / "whole", 10**9)
     once(folder / "whole")
-    seen = kill_at(folder / "counted", 10**9)
-    once(folder / "counted")
+    changes = len(seen)
     out = folder / "out"
     for part in (0.3, 0.6, 0.95):
 
         def killed(part: float = part) -> None:
-            kill_at(out, int(part * len(seen)))
+            kill_at(out, int(part * changes))
             once(out)
 
         forked(killed)
