@@ -137,7 +137,7 @@ def test_the_graphs_of_all_encoders_give_the_same_features(runs, tmp_path) -> No
 
 @pytest.mark.parametrize("to", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_file_with_the_preprocessing_takes_images_as_they_are(runs, photos, tmp_path, to) -> None:
-    """Of any size, and in batches, and it gives what `embed` gives; tests/examples/test_photographs.py has the same for ONNX."""
+    """Of any size, and in batches, and it gives what `embed` gives; the example of photographs has ONNX."""
     target = TARGETS[to]
     place = (tmp_path / "encoder").with_suffix(Path(target.file).suffix)
     found = ssl_zoo.export(runs["convnet"], to=to, out=place, with_preprocessing=True)
