@@ -1,10 +1,11 @@
 """What a run computes on: device, precision, layout, memory that stays, and a compiler that is there."""
 
 import os
+import resource
 import shutil
-import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,16 @@ from ssl_zoo.distributed.launch import count_processes, is_to_start
 from ssl_zoo.distributed.precision import Precision
 from ssl_zoo.distributed.program import called_with, command
 from ssl_zoo.errors import UserError
-from ssl_zoo.hardware import Hardware, arithmetic, check_compiler, choose, environment, is_unsafe, use_memory_format
+from ssl_zoo.hardware import (
+    Hardware,
+    arithmetic,
+    check_compiler,
+    choose,
+    environment,
+    is_unsafe,
+    keep_memory,
+    use_memory_format,
+)
 from ssl_zoo.methods.build import build
 from ssl_zoo.recipe.load import load_recipe
 from ssl_zoo.runs.checkpoint import load
@@ -26,35 +36,38 @@ from ssl_zoo.runs.folder import RunFolder
 from ssl_zoo.training.setup import hardware_notes
 from ssl_zoo.training.train import train
 from ssl_zoo.training.trainer import Trainer
+from tests.killing import in_child
 
 TINY = ["encoder=convnet", "encoder.widths=[4, 6]", "views.channels=1", "views.size=8", "views.grey=0",
         "training.batch_size=8", "training.max_steps=2", "projector.dims=[8, 8]", "predictor.dims=[4, 8]",
         "evaluation.protocols=[]"]  # fmt: skip
 
-FAULTS = """
-import resource, sys, torch
-from ssl_zoo.hardware import keep_memory
-if sys.argv[1] == "keep":
-    keep_memory()
-def use():
-    torch.ones(2**24)  # 64 MiB, more than glibc keeps by itself
-for _ in range(24):  # small allocations settle in between, so that a large one fits where the last one was
-    use()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    use()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
+
+def count_faults(file: Path, keep: bool, variables: dict[str, str]) -> None:
+    """Write how many page faults four tensors cost once memory has settled."""
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        del os.environ[name]
+    os.environ |= variables
+    if keep:
+        keep_memory()
+
+    def use() -> None:
+        torch.ones(2**24)  # 64 MiB, more than glibc keeps by itself
+
+    for _ in range(24):  # small allocations settle in between, so that a large one fits where the last one was
+        use()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        use()
+    file.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
 
 
 @pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="only glibc has the setting")
-def test_freed_memory_is_kept_for_the_next_step():
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    faults = {}
-    for how, env in (("keep", plain), ("plain", plain), ("keep", {**plain, "MALLOC_ARENA_MAX": "4"})):
-        done = subprocess.run([sys.executable, "-c", FAULTS, how], env=env, capture_output=True, text=True, check=True)
-        faults[how, len(env)] = int(done.stdout)
-    kept, given_back, told = faults.values()
+def test_freed_memory_is_kept_for_the_next_step(tmp_path):
+    cases = {"kept": (True, {}), "given back": (False, {}), "told": (True, {"MALLOC_ARENA_MAX": "4"})}
+    for name, case in cases.items():
+        in_child(count_faults, tmp_path / name, *case)
+    kept, given_back, told = (int((tmp_path / name).read_text()) for name in cases)
     assert given_back >= 4 * 2**14 * 0.9  # a page is 4 KiB
     assert kept < given_back / 20
     assert told >= given_back / 2  # the environment's own setting is left alone

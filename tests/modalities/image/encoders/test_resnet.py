@@ -1,7 +1,5 @@
 """The ResNets are torchvision's: names, shapes, seeded first values, features and gradients."""
 
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -11,6 +9,8 @@ from torchvision.models import resnet
 
 from ssl_zoo import registry
 from ssl_zoo.batch import View
+from tests.killing import in_child
+from tests.modalities.image import not_imported
 from tests.tiny import spec_of
 
 NAMES = ["resnet18", "resnet34", "resnet50", "resnet101"]
@@ -65,7 +65,4 @@ def test_the_small_stem_keeps_the_resolution_and_the_width_scales_the_channels()
 
 
 def test_encoders_import_neither_torchvision_nor_timm() -> None:
-    code = "import sys, ssl_zoo.modalities.image.encoders as e, importlib, pkgutil\n"
-    code += "for m in pkgutil.iter_modules(e.__path__, e.__name__ + '.'): importlib.import_module(m.name)\n"
-    code += "print(*{'torchvision', 'timm'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+    in_child(not_imported.import_all_encoders)

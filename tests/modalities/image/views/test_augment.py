@@ -1,8 +1,5 @@
 """The view policy `augment`: equal to torchvision's ops for the parameters drawn, and random where it should be."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
@@ -13,6 +10,8 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.modalities.image.views import geometry
 from ssl_zoo.modalities.image.views.augment import Augment
 from ssl_zoo.rng import generator
+from tests.killing import in_child
+from tests.modalities.image import not_imported
 
 EXACT = {"colour": "exact", "size": 24, "sigma": (0.5, 1.5)}
 
@@ -157,21 +156,7 @@ def test_the_picture_has_a_row_a_sample_and_a_column_a_view() -> None:
 
 
 def test_torchvision_is_imported_when_it_is_needed_only() -> None:
-    code = """
-import sys
-import torch
-from ssl_zoo.modalities.image.views.augment import Augment
-from ssl_zoo.modalities.image.views.transforms import Transforms
-
-x = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
-policy = Augment(size=16)
-views = policy(policy.collate(x, policy.draw(torch.Generator(), 2)))
-policy.picture(x, views)
-assert "torchvision" not in sys.modules
-policy.plain(torch.zeros(2, 3, 20, 20, dtype=torch.uint8))
-assert "torchvision" in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+    in_child(not_imported.use_augment)
 
 
 def test_a_policy_stays_on_its_device() -> None:
