@@ -145,7 +145,7 @@ def joint_parts(
         t = builder.part("target", "target", target, branch=Branch(builder.encoder, z, stack_views))
         terms = builder.objective(objective, p.out_dim)
     _check_predicts(p, z)
-    pairs = builder.part("pairing", "pairing", pairing, dim=z.out_dim)
+    pairs = builder.part("pairing", "pairing", pairing, dim=z.out_dim, batch_size=builder.batch_size)
     return {
         "encoder": builder.encoder, "projector": z, "predictor": p, "target": t, "pairing": pairs, "objective": terms,
     }  # fmt: skip

@@ -224,7 +224,7 @@ def build(
         put_weights(encoder, weights["encoder"], "encoder")
     views = views_of(spec)
     names = {"encoder": name, **_names_of_members(recipe, encoder)}
-    builder = Builder(recipe.seed, encoder, views, weights, names, recipe.members)
+    builder = Builder(recipe.seed, encoder, views, weights, names, recipe.members, recipe.training.batch_size)
     method: Method = registry.build("method", recipe.kind, recipe.options, builder=builder)
     if unused := sorted(weights.keys() - {"encoder"} - builder.names.keys()):
         known = ", ".join(name for name, _ in method.named_children())

@@ -34,6 +34,7 @@ class Builder:
         weights: {component: {name: tensor}} to start from.
         names: {part: its name in messages}; filled as parts are made. That of a member's is `encoder.image`.
         members: of samples that are mappings, their names; none where a sample is of one modality.
+        batch_size: samples of an optimizer step, of all processes; None where it is not known.
     """
 
     seed: int
@@ -42,6 +43,7 @@ class Builder:
     weights: Mapping[str, Mapping[str, Tensor]]
     names: dict[str, str] = field(default_factory=dict)
     members: tuple[str, ...] = ()
+    batch_size: int | None = None
 
     @property
     def encoder_width(self) -> int:

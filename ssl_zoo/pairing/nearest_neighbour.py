@@ -25,10 +25,12 @@ class NearestNeighbour(Pairing):
     Dwibedi et al. 2021 (NNCLR, arXiv 2104.14548, section 3). A neighbour is the entry with the largest cosine and has
     unit length; no gradient passes it. The queue starts empty, and a target is then its own neighbour. After each
     optimizer step the step's targets of the first view, of all processes, take the place of the oldest entries, so the
-    queue is the same on every process. A second buffer of its size holds those of the current step.
+    queue is the same on every process. A second buffer holds those of the current step.
 
     Args:
         dim: width of the targets.
+        batch_size: samples of an optimizer step, of all processes; of more targets than that, the last ones join the
+            queue. None is as many as it holds.
         size: targets that the queue holds.
         reduce: `mean` over the pairs or their `sum`.
     """
@@ -40,14 +42,22 @@ class NearestNeighbour(Pairing):
     arrived: Tensor
     num_arrived: Tensor
 
-    def __init__(self, dim: int, *, size: Annotated[int, Field(ge=1)] = 65536, reduce: Reduce = "mean"):
+    def __init__(
+        self,
+        dim: int,
+        batch_size: int | None = None,
+        *,
+        size: Annotated[int, Field(ge=1)] = 65536,
+        reduce: Reduce = "mean",
+    ):
         super().__init__()
+        most = size if batch_size is None else min(size, batch_size)
         self.size = size
         self.pairs = AllPairs(reduce=reduce)
         self.register_buffer("queue", torch.zeros(size, dim))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         # Those of the current step, which join the queue at its end: no checkpoint needs them.
-        self.register_buffer("arrived", torch.zeros(size, dim), persistent=False)
+        self.register_buffer("arrived", torch.zeros(most, dim), persistent=False)
         self.register_buffer("num_arrived", torch.zeros((), dtype=torch.long), persistent=False)
 
     @torch.no_grad()
@@ -74,24 +84,25 @@ class NearestNeighbour(Pairing):
 
     @torch.no_grad()
     def _note(self, unit: Tensor) -> None:
-        """Keep targets `(B, D)` until the end of the step; of more than the queue holds, the last ones."""
-        latest = unit[-self.size :]
+        """Keep targets `(B, D)` until the end of the step; of more than a step brings, the last ones."""
+        latest = unit[-len(self.arrived) :]
         place = torch.arange(len(unit) - len(latest), len(unit), device=unit.device)
-        self.arrived[(self.num_arrived + place) % self.size] = latest
+        self.arrived[(self.num_arrived + place) % len(self.arrived)] = latest
         self.num_arrived += len(unit)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Put the step's targets into the queue."""
         # How many there are is known to the device alone, and reading it would make the host wait for a GPU.
-        known = self.num_arrived.device.type == "cpu"
-        self._join(min(int(self.num_arrived), self.size) if known else self.size)
+        known, most = self.num_arrived.device.type == "cpu", len(self.arrived)
+        self._join(min(int(self.num_arrived), most) if known else most)
 
     def _join(self, most: int) -> None:
         """Let the targets of the step, at most `most`, take the place of the oldest entries."""
-        place = torch.arange(most, device=self.queue.device)
-        new = self.num_arrived.clamp(max=self.size)
-        rows = (self.seen + place + new - self.num_arrived) % self.size
+        place, held = torch.arange(most, device=self.queue.device), len(self.arrived)
+        new = self.num_arrived.clamp(max=held)
+        number = place + held * ((self.num_arrived - 1 - place) // held)  # of the last target that was put there
+        rows = (self.seen + number + new - self.num_arrived) % self.size
         self.queue[rows] = torch.where((place < new)[:, None], self.arrived[:most], self.queue[rows])
         self.seen += new
         self.num_arrived.zero_()

@@ -106,14 +106,23 @@ def test_neighbours_have_the_targets_type(dtype: torch.dtype) -> None:
     assert pairing.neighbours(1000 * t[0]).dtype == dtype and pairing.queue.dtype == torch.float32
 
 
-@pytest.mark.parametrize("size", [4, 7, 40])
-def test_without_reading_how_many_have_come_the_queue_is_the_same(size: int) -> None:
-    read, unread = NearestNeighbour(4, size=size), NearestNeighbour(4, size=size)
+@pytest.mark.parametrize(("size", "batch"), [(4, None), (7, None), (40, None), (40, 6), (7, 6), (40, 5), (7, 4)])
+def test_without_reading_how_many_have_come_the_queue_is_the_same(size: int, batch: int | None) -> None:
+    """Nor is it another where a step's batch is known, of 6 here; of more, the last ones are taken."""
+    read, unread = NearestNeighbour(4, batch, size=size), NearestNeighbour(4, batch, size=size)
+    assert len(read.arrived) == min(size, batch or size)
+    whole, kept = NearestNeighbour(4, size=size), torch.empty(0, 4)
     for step in range(4):
         for part in range(2):  # of an accumulated batch
             (x,) = embeddings(1, batch=3, seed=2 * step + part)
-            for pairing in (read, unread):
+            for pairing in (read, unread, whole):
                 paired(pairing, [x, x], [x, x])
+            kept = torch.cat([kept, F.normalize(x, dim=1)])
+        kept = torch.cat([kept[:-6], kept[-6:][-len(read.arrived) :]])  # in the order in which they have joined
         read.after_step(0.0)
-        unread._join(size)  # as on a GPU
+        unread._join(len(unread.arrived))  # as on a GPU
+        whole.after_step(0.0)
+        assert {tuple(row) for row in kept[-size:].tolist()} <= {tuple(row) for row in read.queue.tolist()}
+        if batch in (None, 6):
+            assert torch.equal(read.queue, whole.queue) and torch.equal(read.seen, whole.seen)
         assert torch.equal(read.queue, unread.queue) and torch.equal(read.seen, unread.seen)
