@@ -168,6 +168,7 @@ class FakeGpu(TorchDispatchMode):
             self._stack.callback(known.remove, FakeTensor)
         enter(patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False))
         enter(patch.object(torch.cuda, "is_bf16_supported", lambda *_, **__: True))
+        enter(patch.object(torch.cuda, "Event", _Event))
         enter(patch.object(Variable, "_execution_engine", self._engine))
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
         for name in ("Stream", "current_stream"):
