@@ -292,3 +292,18 @@ def forget_constants() -> None:
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_clear") and hasattr(value, "__wrapped__"):
                     value.cache_clear()
+
+
+def _fault() -> str:
+    """Return why this torch cannot take a step on a fake device; empty where it can."""
+    layer = nn.Linear(2, 2)
+    try:
+        with FakeGpu() as gpu:
+            gpu.place(layer)
+            layer(torch.zeros(2, 2, device=GPU)).sum().backward()
+    except RuntimeError as error:  # torch 2.6 looks for a driver
+        return f"torch {torch.__version__} cannot compute on a fake device: {str(error).partition('.')[0]}"
+    return ""
+
+
+MISSING = MISSING or _fault()

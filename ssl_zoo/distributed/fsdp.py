@@ -65,7 +65,8 @@ class FullyShard(Unsharded):
             optimizer's steps; weights are copied to the GPU each time before they are gathered.
 
     Raises:
-        UserError: the processes cannot be divided into so many parts, or fp16 with `offload`.
+        UserError: the processes cannot be divided into so many parts, fp16 with `offload`, or a torch whose
+            `fully_shard` needs a GPU.
     """
 
     def __init__(
@@ -89,6 +90,11 @@ class FullyShard(Unsharded):
             raise UserError(
                 "training.strategy.offload: not with training.precision=fp16, whose loss scaler looks for overflows on "
                 "the GPU; use bf16, or offload=false."
+            )
+        # torch 2.6's fully_shard records events on streams of the device, and those of a CPU cannot do it there.
+        if num_processes > 1 and device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
+            raise UserError(
+                f"training.strategy: fsdp on a CPU needs a torch after {torch.__version__}; upgrade it, or use ddp."
             )
         self.num_processes, self.copies, self.offload = num_processes, copies, offload
         self.reshard_after_forward = reshard_after_forward

@@ -8,9 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+needs_sharding = pytest.mark.skipif(
+    not hasattr(torch.cpu.Stream, "record_event"), reason=f"torch {torch.__version__} has no fully_shard on a CPU"
+)
 
 # Processes are forked from a server that has imported everything once, which takes longer than most groups live.
 mp.set_forkserver_preload(

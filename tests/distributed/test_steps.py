@@ -19,7 +19,9 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.load import method_names
 from ssl_zoo.runs import checkpoint
 from tests.distributed import saved, steps
-from tests.distributed.group import run_group
+from tests.distributed.group import needs_sharding, run_group
+
+pytestmark = needs_sharding
 
 METHODS = list(method_names())
 TOLERANCE = 1e-9

@@ -17,7 +17,9 @@ from ssl_zoo.distributed.batch_norm import GlobalBatchNorm
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.folder import RunFolder
 from tests.distributed import jobs
-from tests.distributed.group import run_group
+from tests.distributed.group import needs_sharding, run_group
+
+pytestmark = needs_sharding
 
 
 @pytest.fixture(scope="module")

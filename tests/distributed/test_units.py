@@ -72,3 +72,10 @@ def test_offload_is_not_for_fp16() -> None:
     context: dict[str, Any] = {"device": device, "precision": Precision("fp16", device), "num_processes": 2}
     with pytest.raises(UserError, match="offload: not with training.precision=fp16"):
         registry.build("strategy", "fsdp", {"offload": True}, **context)
+
+
+def test_a_torch_that_cannot_shard_on_a_cpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cpu")
+    monkeypatch.delattr(torch.cpu.Stream, "record_event")
+    with pytest.raises(UserError, match="fsdp on a CPU needs a torch after .*; upgrade it, or use ddp"):
+        registry.build("strategy", "fsdp", device=device, precision=Precision("fp32", device), num_processes=2)
