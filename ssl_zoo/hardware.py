@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -214,6 +214,14 @@ class _Float32:
         for op, value in self.each:
             if op.fp32_precision != value:
                 op.fp32_precision = value
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which operations on a device keep the types of their arguments.
+
+    The meta device, on which a recipe's parts are tried, has no autocast, and torch refuses to turn it off there.
+    """
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def keep_memory() -> None:

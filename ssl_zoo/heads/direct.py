@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_zoo.distributed import collectives
+from ssl_zoo.hardware import without_autocast
 from ssl_zoo.heads.newton import largest_eigenvalue, root
 from ssl_zoo.parts import Head, StepCounter, StepMean
 from ssl_zoo.registry import register
@@ -64,7 +65,7 @@ class _FromCorrelation(Head, StepCounter):
     def forward(self, z: Tensor) -> Tensor:
         """Return p `(B, D)` for z `(B, D)`; in training mode, z's correlation is taken up."""
         if self.training:
-            with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+            with torch.no_grad(), without_autocast(z.device):
                 x = z.detach().to(self.correlation.dtype)
                 self.step.note(collectives.mean(x.T @ x / len(x)))
         return F.linear(z, self.weight.to(z.dtype))

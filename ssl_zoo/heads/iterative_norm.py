@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_zoo.distributed import collectives
+from ssl_zoo.hardware import without_autocast
 
 
 def inverse_root(covariance: Tensor, iterations: int) -> Tensor:
@@ -63,7 +64,7 @@ class IterativeNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the whitened x, in float32 or float64."""
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             x = x if x.dtype == torch.float64 else x.float()
             mean, whitening = self._statistics(x) if self.training else (self.mean, self.whitening)
             centred = (x - mean.to(x.dtype)).unflatten(1, (-1, self.width))

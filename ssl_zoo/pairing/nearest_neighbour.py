@@ -13,6 +13,7 @@ from torch import Tensor
 from ssl_zoo.batch import Pairs, View
 from ssl_zoo.distributed import collectives
 from ssl_zoo.errors import UserError
+from ssl_zoo.hardware import without_autocast
 from ssl_zoo.pairing.view_pairs import AllPairs, Reduce
 from ssl_zoo.parts import Pairing, Prediction
 from ssl_zoo.registry import register
@@ -63,7 +64,7 @@ class NearestNeighbour(Pairing):
     @torch.no_grad()
     def neighbours(self, t: Tensor) -> Tensor:
         """Return the nearest entry of the queue, `(B, D)`, for each of t `(B, D)`; t's direction if it is empty."""
-        with torch.autocast(t.device.type, enabled=False):
+        with without_autocast(t.device):
             unit = F.normalize(t.to(self.queue.dtype), dim=1)
             empty = torch.arange(self.size, device=t.device) >= self.seen
             nearest = (unit @ self.queue.T).masked_fill(empty, -torch.inf).argmax(dim=1)
