@@ -80,7 +80,7 @@ def mel_bands(settings: MelSettings) -> Tensor:
     Bands are triangles of height 1 whose corners are equally far from each other in mel, 2595 log10(1 + f / 700)
     (O'Shaughnessy 1987; the scale of HTK).
     """
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), torch.device("cpu"):  # also where a method is built without memory
         ends = torch.tensor([settings.f_min, settings.f_max], dtype=torch.float64)
         low, high = _mel(ends).tolist()
         corners = 700 * (10 ** (torch.linspace(low, high, settings.num_mels + 2, dtype=torch.float64) / 2595) - 1)
