@@ -1,5 +1,9 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests.
 
+torch and the package are imported in functions alone: the process that hands tests out to the others needs neither.
+"""
+
+import gc
 import logging
 import os
 import signal
@@ -9,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-from ssl_zoo import registry
-from ssl_zoo.runs import commands
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,8 +49,15 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
     return Rotated.from_parent(parent, path=path) if path == Path(__file__).parent else None
 
 
+def pytest_collection_finish() -> None:
+    """Leave what has been imported so far to itself: to look through it for garbage takes half a second each time."""
+    gc.freeze()
+
+
 def state_of_the_process() -> dict[str, Any]:
     """Return what a test file could change for the next file of its process; which one that is, is chance."""
+    import torch
+
     log = logging.getLogger("ssl_zoo")
     return {
         "folder": Path.cwd(),
@@ -74,6 +81,9 @@ def leaves_nothing_behind() -> Iterator[None]:
     Parts that it registers, modules of its `--import` and variables of the environment are put back here; all else is
     for the file itself.
     """
+    from ssl_zoo import registry
+    from ssl_zoo.runs import commands
+
     for kind in registry.PACKAGES:
         registry.names(kind)  # found now, so that they are among those that stay
     parts = {kind: dict(found) for kind, found in registry._ENTRIES.items()}
@@ -93,6 +103,8 @@ def leaves_nothing_behind() -> Iterator[None]:
 @pytest.fixture
 def own_parts(monkeypatch) -> None:
     """What a test registers is forgotten after it."""
+    from ssl_zoo import registry
+
     for kind in registry.PACKAGES:
         registry.names(kind)  # found now, so that they are among those that stay
     monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})

@@ -3,6 +3,8 @@
 torch imports its compiler when the first optimizer is made.
 """
 
+import gc
+
 import scipy.sparse.csgraph  # noqa: F401
 import torch._dynamo  # noqa: F401
 import torch.distributed.checkpoint.state_dict  # noqa: F401
@@ -13,3 +15,5 @@ from ssl_zoo import registry
 
 for kind in registry.PACKAGES:
     registry.names(kind)
+
+gc.freeze()  # what stays is not looked through for garbage, and is shared by all that is forked
