@@ -150,7 +150,7 @@ def test_the_other_commands_take_a_run(
 ) -> None:
     result = run("eval", trained[name], "--protocol", "linear", "--json")
     assert result.exit_code == 0 and "top1" in result.output, result.output
-    result = run("report", trained[name], "--out", tmp_path / "report.html")
+    result = run("report", trained[name], "--out", tmp_path / "report.html", "--no-tsne")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert result.exit_code == 0 and "data:image/png;base64," in page, result.output
     assert ("<audio" in page) is (name == "audio")
