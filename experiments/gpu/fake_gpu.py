@@ -21,10 +21,9 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from experiments.gpu.operations import GPU, Operation, launches_of, leaves_of, places, waits
+from experiments.gpu.stand_ins import OF_CUDA
 
 MISSING = ""
 """Why a fake device cannot be had with this torch; empty where it can."""
@@ -71,22 +71,6 @@ class _Engine:
             return _ENGINE.run_backward(*args, **kwargs)
         finally:
             self.runs -= 1
-
-
-class _Event:
-    """An event of the device, which is always done."""
-
-    def __init__(self, **_: bool) -> None: ...
-
-    def record(self, stream: Any = None) -> None:
-        """See torch."""
-
-    def synchronize(self) -> None:
-        """See torch: whoever waits for one, waits for what was asked for before it alone."""
-
-    def query(self) -> bool:
-        """See torch."""
-        return True
 
 
 class FakeGpu(TorchDispatchMode):
@@ -167,13 +151,10 @@ class FakeGpu(TorchDispatchMode):
             known.append(FakeTensor)
             self._stack.callback(known.remove, FakeTensor)
         enter(patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False))
-        enter(patch.object(torch.cuda, "is_bf16_supported", lambda *_, **__: True))
-        enter(patch.object(torch.cuda, "Event", _Event))
+        for name, value in OF_CUDA.items():
+            enter(patch.object(torch.cuda, name, value))
         enter(patch.object(Variable, "_execution_engine", self._engine))
         enter(patch.object(torch.autograd.Function, "apply", _applied(self)))
-        for name in ("Stream", "current_stream"):
-            enter(patch.object(torch.cuda, name, lambda *_, **__: SimpleNamespace(wait_stream=lambda stream: None)))
-        enter(patch.object(torch.cuda, "stream", lambda stream: nullcontext()))
         enter(patch.object(FakeTensor, "record_stream", lambda x, stream: None))
         enter(patch.object(FakeTensor, "data_ptr", lambda x: id(x)))  # where it lies: each has memory of its own
         self._stack.callback(forget_constants)
