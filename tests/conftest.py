@@ -61,7 +61,6 @@ def state_of_the_process() -> dict[str, Any]:
     log = logging.getLogger("ssl_zoo")
     return {
         "folder": Path.cwd(),
-        "path": list(sys.path),
         "signals": [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)],
         "log": (log.level, list(log.handlers)),
         "number of threads": torch.get_num_threads(),
@@ -78,8 +77,8 @@ def state_of_the_process() -> dict[str, Any]:
 def leaves_nothing_behind() -> Iterator[None]:
     """Each file finds the same parts, environment and state of the process, whichever ran before it.
 
-    Parts that it registers, modules of its `--import` and variables of the environment are put back here; all else is
-    for the file itself.
+    Parts that it registers, modules of its `--import` and the folder that they are found in, and variables of the
+    environment are put back here; all else is for the file itself.
     """
     from ssl_zoo import registry
     from ssl_zoo.runs import commands
@@ -87,13 +86,14 @@ def leaves_nothing_behind() -> Iterator[None]:
     for kind in registry.PACKAGES:
         registry.names(kind)  # found now, so that they are among those that stay
     parts = {kind: dict(found) for kind, found in registry._ENTRIES.items()}
-    imported, environment, state = list(commands.imported), dict(os.environ), state_of_the_process()
+    imported, path = list(commands.imported), list(sys.path)
+    environment, state = dict(os.environ), state_of_the_process()
     yield
     for kind, found in registry._ENTRIES.items():
         for entry in [each for name, each in found.items() if parts[kind].get(name) is not each]:
             sys.modules.pop(entry.factory.__module__, None)  # registered again when it is imported again
         registry._ENTRIES[kind] = parts[kind]
-    commands.imported[:] = imported
+    commands.imported[:], sys.path[:] = imported, path
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
