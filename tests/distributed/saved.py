@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ssl_zoo.distributed.launch import Processes
 from ssl_zoo.distributed.shards import entries, whole
-from ssl_zoo.errors import CannotWrite, NotFinite
+from ssl_zoo.errors import CannotWrite, NotFinite, UserError
 from ssl_zoo.runs import checkpoint
 from ssl_zoo.runs.checkpoint_writer import CheckpointWriter
 from tests.distributed import steps
@@ -67,7 +68,21 @@ def resume(rank: int, size: int, out: Path) -> dict[str, Any]:
     trainer = steps.trainer_of(recipe, "fsdp" if size > 1 else "single", size)
     trainer.load(state)
     exact = equal(checkpoint.load(out / "three.pt"), steps.whole_state(trainer))
-    return {"exact": exact, "losses": steps.go(trainer, recipe, rank, size, stop=steps.TOTAL)}
+    losses = steps.go(trainer, recipe, rank, size, stop=steps.TOTAL)
+    return {"exact": exact, "losses": losses, "damaged": _of_damaged(trainer, rank, size, out)}
+
+
+def _of_damaged(trainer: Any, rank: int, size: int, out: Path) -> str:
+    """Return what a process says of a checkpoint of which one file, that one process looks at, is not what it was."""
+    bad = out / f"bad {size}"
+    if rank == 0:
+        shutil.copytree(out / "three.shards-0", bad / "three.shards-0")
+        shutil.copy(out / "three.pt", bad)
+        part = bad / "three.shards-0" / "__1_0.distcp"
+        part.write_bytes(part.read_bytes()[:-1] + b"?")
+    if size > 1:
+        dist.barrier()
+    return _error(lambda: trainer.load(checkpoint.load(bad / "three.pt", parts=True)))
 
 
 def equal(state: dict[str, Any], expected: dict[str, Any]) -> bool:
@@ -101,6 +116,6 @@ def _folders(out: Path) -> list[str]:
 def _error(call: Any) -> str:
     try:
         call()
-    except (CannotWrite, NotFinite) as error:
+    except (CannotWrite, NotFinite, UserError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

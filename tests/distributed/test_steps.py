@@ -127,6 +127,7 @@ def test_another_number_of_processes_goes_on_from_it(two: Any, four: Any, out: P
     assert len(found) == size
     for each in found:
         assert each["exact"]
+        assert each["damaged"].endswith("the checksum of its part three.shards-0/__1_0.distcp does not fit.")
         assert each["losses"] == pytest.approx(two[0]["saved"]["losses"], rel=TOLERANCE)
 
 
