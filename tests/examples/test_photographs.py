@@ -48,7 +48,7 @@ def write_photographs(data: Path, folder: Path) -> dict[str, str]:
     """Write photographs of two data sets, of many sizes, and 40 changed copies; return copy -> original."""
     folder.mkdir()
     origin: dict[str, str] = {}
-    for number, row in enumerate(pq.read_table(data / "captions.parquet").column("image").to_pylist()[:120]):
+    for number, row in enumerate(pq.read_table(data / "captions.parquet").column("image").to_pylist()[:60]):
         name = f"{number:04}.jpg"
         (folder / name).write_bytes(row["bytes"])
         if number < 40:
@@ -57,7 +57,7 @@ def write_photographs(data: Path, folder: Path) -> dict[str, str]:
             (folder / copy).write_bytes(file)
             origin[copy] = name
     with zipfile.ZipFile(data / "cifar10-small.zip") as archive:
-        for name in sorted(n for n in archive.namelist() if n.startswith("train/") and n.endswith(".png"))[::50]:
+        for name in sorted(n for n in archive.namelist() if n.startswith("train/") and n.endswith(".png"))[::100]:
             (folder / name.replace("/", "-")).write_bytes(archive.read(name))
     return origin
 

@@ -26,7 +26,7 @@ EXPERIMENT = {
         "guard.every": 2,
     },
     "training": {"batch_size": 32, "max_steps": 4, "log_every": 1},
-    "evaluation": {"protocols": ["knn", "label_free"], "limit": 120},
+    "evaluation": {"protocols": ["knn", "label_free"], "limit": 60},
     "seeds": [0, 1],
     "variants": {"shared": {"target": "shared"}},
     "expect": {"base": ["status == done", "knn.top1 > 2"]},
@@ -171,7 +171,7 @@ def test_the_commands_print_a_table_and_write_the_report(experiment: Path, tmp_p
 
 
 def test_settings_with_equal_recipes_share_their_runs(experiment: Path, tmp_path: Path) -> None:
-    same = {"variants": {"again": {"target": "stop_gradient"}}, "evaluation": {"protocols": ["knn"], "limit": 120}}
+    same = {"variants": {"again": {"target": "stop_gradient"}}, "evaluation": {"protocols": ["knn"], "limit": 60}}
     experiment.write_text(yaml.safe_dump({**EXPERIMENT, **same, "expect": {"again": ["knn.top1 >= base:knn.top1"]}}))
     out = tmp_path / "runs"
     summaries = run_study(str(experiment), out=out, log=silent)
