@@ -82,7 +82,7 @@ def hidden_places(ours: Any, batch: Batch) -> list[Any]:
         return [place for place in row.tolist() if place >= 0]
 
     masks = ours.masks(batch.index, ours.encoder.grid(batch.views[0]))
-    return [[(places(k), list(map(places, p))) for k, p in zip(*mask, strict=True)] for mask in masks]
+    return [[(places(k), list(map(places, p))) for k, p in zip(*mask[:2], strict=True)] for mask in masks]
 
 
 def alone(part: AnyPart) -> Part:
