@@ -187,10 +187,25 @@ def embedding_metrics(z: Sequence[Tensor]) -> Values:
 def defer_embeddings(z: Sequence[Tensor]) -> Deferred:
     """Compute what `embedding_metrics` needs from the device; it returns what `finish` returns."""
     z = [steps(x) for x in z]
-    shape, views = z[0].shape, range(len(z))
-    if shape[1] < 2:
+    if z[0].shape[1] < 2:
         return defer_of_one(z)
-    return Deferred(moments(z, [views]).tensors, lambda got: Table(Moments(*got), shape).metrics(0, views))
+    return _deferred(moments(z, [range(len(z))]), z)
+
+
+def defer_two(z: Sequence[Tensor], h: Sequence[Tensor]) -> tuple[Deferred, Deferred]:
+    """Return `defer_embeddings` of z and that of h, computed in one pass where they are alike."""
+    z, h = [steps(x) for x in z], [steps(x) for x in h]
+    if len({(x.shape, x.dtype) for x in [*z, *h]}) > 1 or z[0].shape[1] < 2:
+        return defer_embeddings(z), defer_embeddings(h)
+    each = (range(len(z)), range(len(z), len(z) + len(h)))
+    found = moments([*z, *h], each)
+    one, two = (found.part(views, group) for group, views in enumerate(each))
+    return _deferred(one, z), _deferred(two, h)
+
+
+def _deferred(found: Moments, z: Sequence[Tensor]) -> Deferred:
+    shape, views = z[0].shape, range(len(z))
+    return Deferred(found.tensors, lambda got: Table(Moments(*got), shape).metrics(0, views))
 
 
 def defer_of_one(z: Sequence[Tensor]) -> Deferred:

@@ -77,6 +77,14 @@ class Moments:
         """All of them, in order."""
         return [getattr(self, each.name) for each in fields(self)]
 
+    def part(self, views: range, group: int) -> Moments:
+        """Return those of some of the views, which are one group."""
+        some, one = slice(views.start, views.stop), slice(group, group + 1)
+        *pairs, std, finite, all_finite, grams, sizes = self.tensors
+        units, totals, centred, off, head, head_off = (x[some, some] for x in pairs)
+        alone = (std[some], finite[some], all_finite[one], grams[one], sizes[one])
+        return Moments(units, totals, centred, off, head, head_off, *alone)
+
 
 @dataclass
 class _Sums:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_zoo.batch import StepOutput
 from ssl_zoo.collapse.members import defer_members
-from ssl_zoo.collapse.metrics import defer_clusters, defer_embeddings, defer_tokens, token_moments
+from ssl_zoo.collapse.metrics import defer_clusters, defer_embeddings, defer_tokens, defer_two, token_moments
 from ssl_zoo.collapse.readback import Deferred, Values
 from ssl_zoo.distributed import collectives
 from ssl_zoo.distributed.shards import entries
@@ -84,9 +84,11 @@ class Measurement:
         steps = [step for step in steps if [x.shape for x in step] == [x.shape for x in steps[-1]]]
         num = len(output.embeddings)
         z, h = _stacked([step[:num] for step in steps]), _stacked([step[num:] for step in steps])
-        parts = {"z": _defer(z, output.members)}
-        if h:
-            parts["h"] = _defer(h, output.members)
+        if h and not output.members:
+            one, two = defer_two(z, h)
+            parts = {"z": one, "h": two}
+        else:
+            parts = {"z": _defer(z, output.members), **({"h": _defer(h, output.members)} if h else {})}
         if output.tokens is not None:
             means = collectives.mean_all([mean for x in output.tokens for mean in token_moments(x)])
             parts["tokens"] = defer_tokens([means[i : i + 3] for i in range(0, len(means), 3)])

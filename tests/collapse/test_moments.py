@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ssl_zoo.collapse import moments
 from ssl_zoo.collapse.members import metrics_of_members
-from ssl_zoo.collapse.metrics import embedding_metrics
+from ssl_zoo.collapse.metrics import defer_two, embedding_metrics
+from ssl_zoo.collapse.readback import Readback
 
 SHAPES = [(1, 24, 10), (3, 8, 5), (1, 300, 7)]
 """Steps, batch and width: of one step, of several, and of more rows than a rank is computed from."""
@@ -86,3 +87,18 @@ def test_members_of_one_pass_are_what_they_are_by_themselves() -> None:
     found = metrics_of_members(infinite, ["image", "text", "image"])
     assert found["finite.text"] == found["finite"] == 0 and "across.image" not in found
     assert found["std.image"] == embedding_metrics(image)["std"]
+
+
+@pytest.mark.parametrize("width", [7, 5])
+def test_z_and_h_of_one_width_in_one_pass_are_as_each_by_itself(width: int) -> None:
+    z, h = views(2, (1, 300, 7)), views(3, (1, 300, width), seed=1)
+    one, two = defer_two(z, h)
+    for name, got in Readback({"z": one, "h": two}).get().items():
+        assert got == pytest.approx(embedding_metrics({"z": z, "h": h}[name]), rel=1e-9) and len(got) == 7
+
+
+def test_half_of_a_gram_matrix_has_its_eigenvalues() -> None:
+    x = torch.randn(2, 200, 210, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    half = moments.smaller_gram(x)
+    assert half.shape == (2, 200, 200) and not half[:, 0, -1].any()
+    torch.testing.assert_close(torch.linalg.eigvalsh(half), torch.linalg.eigvalsh(x @ x.mT))
