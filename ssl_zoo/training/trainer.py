@@ -160,7 +160,11 @@ class Trainer:
         """
         self.whole, forward_backward = False, forward_backward or self.strategy.forward_backward
         # Dropout and the like: each process has its own samples, so each draws its own numbers.
-        torch.manual_seed(derive(self.seed, "model", self.step, *([collectives.rank()] if collectives.rank() else [])))
+        seed = derive(self.seed, "model", self.step, *([collectives.rank()] if collectives.rank() else []))
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would format a traceback for the GPUs, too
+        else:
+            torch.manual_seed(seed)
         lr = self._set_lr()
         losses, terms = [], []
         for number, batch in enumerate(batches, start=1):
