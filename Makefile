@@ -28,7 +28,7 @@ test: ## Run all tests in a fresh environment, which is removed at the end
 	echo "setting up $$venv (removed at the end)"; \
 	$(PYTHON) -m venv "$$venv"; \
 	"$$venv/bin/python" -m pip install --quiet --editable '.[dev]'; \
-	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 "$$venv/bin/python" -m pytest -n 3 --dist loadfile \
+	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 "$$venv/bin/python" -m pytest -n 4 --dist loadfile \
 	--no-loadscope-reorder -p no:hydra_pytest -p no:anyio
 
 check: venv ## Lint, format, types and the fast tests

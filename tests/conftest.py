@@ -17,8 +17,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LONGEST = (
-    "test_docs.py", "test_steps.py", "test_launch.py", "test_parity.py", "test_photographs.py", "test_resume.py",
-    "test_on_a_gpu.py", "test_site.py", "test_every_modality.py", "test_compare.py", "test_export.py", "test_killed.py",
+    "test_docs.py", "test_steps.py", "test_launch.py", "test_parity.py", "test_on_a_gpu.py", "test_resume.py",
+    "test_photographs.py", "test_every_modality.py", "test_every_recipe.py", "test_export.py", "test_compare.py",
+    "test_site.py", "test_every_component.py", "test_training.py", "test_shards.py", "test_guard.py", "test_killed.py",
 )  # fmt: skip
 """Files that take longest, and so come first: at the end, one process would work on them alone."""
 

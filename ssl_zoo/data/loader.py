@@ -161,7 +161,7 @@ class Loader:
         self._settled = len(self.bad)
 
     def _stream(self, start_step: int, stop_step: int) -> Iterator[RawBatch]:
-        with _sigterm_blocked(), warnings.catch_warnings():
+        with _sigterm_blocked(), _sigchld_kept(), warnings.catch_warnings():
             # Python >= 3.12 warns of any fork in a process with threads. These workers take no lock that torch's
             # threads hold.
             warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
@@ -233,6 +233,18 @@ def _sigterm_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _sigchld_kept() -> Iterator[None]:
+    """Keep the handler of SIGCHLD: torch's raises wherever the program is when a worker is lost, in a write too.
+
+    Without it torch finds a lost worker within 5 s, where it waits for the next batch.
+    """
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _init_worker(worker: int) -> None:

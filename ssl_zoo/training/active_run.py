@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -185,7 +184,7 @@ class ActiveRun:
                 raise foreseen from error
             reason = str(foreseen or f"{type(error).__name__}: {error}").rstrip(". ") + "."
             again = not isinstance(error, NotFinite)
-            with _undisturbed(), suppress(CannotWrite):
+            with suppress(CannotWrite):
                 if again:
                     self._save_what_is_done()
                 self.run.folder.write_summary(self.summary("failed", reason=reason, resumable=again))
@@ -214,24 +213,6 @@ class ActiveRun:
                 f"leave them out: {resume(path, '-s', 'data.on_error=skip', '-s', 'data.bad_budget=0.01')})"
             )
         return f"Step {self.saved} is saved; once this is fixed, resume with: {resume(path)}"
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A context without torch's handler of SIGCHLD: it raises wherever the program is when a reader of data ends."""
-    before: Any = None
-    while before is None:
-        try:
-            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) or signal.SIG_DFL
-        except RuntimeError:
-            continue  # it has raised just now
-        except (ValueError, AttributeError):  # not the main thread, or a system without it
-            yield
-            return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, before)
 
 
 def _foreseen(error: Exception, num_workers: int) -> TrainingFailed | None:

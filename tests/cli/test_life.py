@@ -270,14 +270,12 @@ def test_a_clock_that_goes_back_makes_no_negative_time(cli, tiny, tmp_path, monk
 
 
 def test_a_reader_that_is_killed_is_one_sentence(cli, tiny, tmp_path, monkeypatch):
-    import gc
     import multiprocessing
 
     after_step = Monitor.after_step
 
     def killed(self: Monitor, step: Any) -> bool:
         if step.number == 2:
-            gc.collect()  # torch raises in a signal handler, wherever Python is then, and in a __del__ it would be lost
             for child in multiprocessing.active_children():
                 child.kill()
         return after_step(self, step)
