@@ -227,8 +227,14 @@ def _bytes(found: Any) -> int:
     return math.prod(found.size) * int(found.properties.dtype.itemsize)
 
 
+def _member(kind: Any, name: str) -> Any:
+    if not (isinstance(kind, type) and issubclass(kind, Enum)):
+        raise pickle.UnpicklingError("getattr of anything but an enum is no part of one")
+    return kind[name]
+
+
 class _Unpickler(pickle.Unpickler):
-    """Takes plain values, torch's types and layouts, and the data classes of torch.distributed.checkpoint."""
+    """Takes plain values, torch's types and layouts, and data classes and enums of torch.distributed.checkpoint."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a class that a description may hold; the module of no other is imported.
@@ -242,6 +248,8 @@ class _Unpickler(pickle.Unpickler):
             name == "Size" or isinstance(getattr(torch, name, None), (torch.dtype, torch.layout))
         ):
             return getattr(torch, name)
+        if (module, name) == ("builtins", "getattr"):  # so Python 3.11.0 to 3.11.3 name a member of an enum
+            return _member
         if (module, name) == ("torch.serialization", "_get_layout"):
             return super().find_class(module, name)
         if module in ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem"):

@@ -6,9 +6,11 @@ the buffers and the optimizer's state. Some batches are cut into micro-batches, 
 
 from __future__ import annotations
 
+import io
 import pickle
 import shutil
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.recipe.load import method_names
-from ssl_zoo.runs import checkpoint
+from ssl_zoo.runs import checkpoint, shard_files
 from tests.distributed import saved, steps
 from tests.distributed.group import needs_sharding, run_group
 
@@ -138,6 +140,20 @@ class Harmful:
         return (Path.touch, (Path("harmed"),))
 
 
+class Reaching:
+    """An attribute of any object, by the function that names members of enums."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return (getattr, ("text", "upper"))
+
+
+class ByName(pickle.Pickler):
+    """Writes members of enums as Python 3.11.0 to 3.11.3 do."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (getattr, (type(obj), obj.name)) if isinstance(obj, Enum) else NotImplemented
+
+
 def lose(folder: Path) -> None:
     (folder / "__1_0.distcp").unlink()
 
@@ -149,6 +165,17 @@ def flip(folder: Path) -> None:
 
 def harm(folder: Path) -> None:
     (folder / ".metadata").write_bytes(pickle.dumps(Harmful()))
+
+
+def reach(folder: Path) -> None:
+    (folder / ".metadata").write_bytes(pickle.dumps(Reaching()))
+
+
+def name_members(folder: Path) -> None:
+    file, old = io.BytesIO(), (folder / ".metadata").read_bytes()
+    ByName(file).dump(pickle.loads(old))
+    assert b"getattr" in file.getvalue()
+    (folder / ".metadata").write_bytes(file.getvalue())
 
 
 def swell(folder: Path) -> None:
@@ -163,6 +190,19 @@ def stray(folder: Path) -> None:
     (folder / ".metadata").write_bytes(pickle.dumps(metadata))
 
 
+def changed(out: Path, place: Path, change: Callable[[Path], None], sealed: bool) -> Path:
+    """Return a copy of a checkpoint whose parts are changed, with the checksums that fit if it is `sealed`."""
+    path, folder = place / "three.pt", place / "three.shards-0"
+    shutil.copytree(out / folder.name, folder)
+    shutil.copy(out / path.name, path)
+    change(folder)
+    if sealed:
+        state = torch.load(path, weights_only=True)
+        state["parts"]["files"] = {name: shard_files.digest(folder / name) for name in state["parts"]["files"]}
+        checkpoint.save(path, state)
+    return path
+
+
 @pytest.mark.parametrize(
     ("change", "sealed", "message"),
     [
@@ -170,6 +210,7 @@ def stray(folder: Path) -> None:
         (flip, False, "is damaged: the checksum of its part three.shards-0/__0_0.distcp does not fit"),
         (harm, False, "is damaged: the checksum of its part three.shards-0/.metadata does not fit"),
         (harm, True, "has no readable description of its parts: pathlib.*touch is no part of one"),
+        (reach, True, "has no readable description of its parts: getattr of anything but an enum is no part of one"),
         (swell, True, "describes more than its parts hold"),
         (stray, True, "describes files that are none of its parts"),
     ],
@@ -179,20 +220,15 @@ def test_parts_that_are_not_those_of_the_checkpoint_are_refused(
     change: Callable[[Path], None], sealed: bool, message: str,
 ) -> None:  # fmt: skip
     """With the checksums that fit, too."""
-    from ssl_zoo.runs import shard_files
-
-    path, folder = tmp_path / "three.pt", tmp_path / "three.shards-0"
-    shutil.copytree(out / folder.name, folder)
-    shutil.copy(out / path.name, path)
-    change(folder)
-    if sealed:
-        state = torch.load(path, weights_only=True)
-        state["parts"]["files"] = {name: shard_files.digest(folder / name) for name in state["parts"]["files"]}
-        checkpoint.save(path, state)
+    path = changed(out, tmp_path, change, sealed)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         checkpoint.load(path)
     assert not (tmp_path / "harmed").exists()
+
+
+def test_parts_that_an_older_python_describes_are_read(two: Any, out: Path, tmp_path: Path) -> None:
+    assert saved.equal(checkpoint.load(changed(out, tmp_path, name_members, True)), checkpoint.load(out / "three.pt"))
 
 
 def test_a_single_file_takes_the_place_of_parts(two: Any, out: Path, tmp_path: Path) -> None:
