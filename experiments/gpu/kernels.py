@@ -5,7 +5,8 @@
     PYTHONPATH=CHECKOUT_OF_a71b702:. python -P -m experiments.gpu.kernels --out experiments/gpu/kernels_before.json
 
 `kernels_before.json` has the same counts of commit a71b702, by this code. Counts do not depend on the number of
-samples, so few are taken. The images of views of 224 px have 256; other samples are made up.
+samples, so few are taken, but for images: their views are made in blocks of samples where they are large, each with its
+own kernels. The images of views of 224 px have 256; other samples are made up.
 """
 
 from __future__ import annotations
