@@ -242,9 +242,11 @@ def _sigchld_kept() -> Iterator[None]:
     Without it torch finds a lost worker within 5 s, where it waits for the next batch.
     """
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-    yield
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, before)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _init_worker(worker: int) -> None:
