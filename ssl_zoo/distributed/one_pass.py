@@ -52,13 +52,8 @@ def view_by_view(network: nn.Module, num: int) -> Iterator[None]:
             layer.num_views = former
 
 
-def allow(method: nn.Module) -> int:
-    """Let those parts of a method that can do so compute their views in one pass, where that is exact.
-
-    Returns:
-        How many do.
-    """
+def allow(method: nn.Module) -> None:
+    """Let those parts of a method that can do so compute their views in one pass, where that is exact."""
     parts: list[Any] = [part for part in method.modules() if hasattr(part, "one_pass")]
     for part in parts:
         part.one_pass = all(map(is_exact, (part.encoder, part.projector)))
-    return sum(bool(part.one_pass) for part in parts)
